@@ -1,0 +1,161 @@
+"""What an export is asked to do: the network, real images, options, and what to write into the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.errors import WrongInput
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[Any]
+Precision = Literal["fp32", "fp16", "int8"]
+INPUT_NAME: Final = "image"
+
+
+class Progress(Protocol):
+    """Told how far a long piece of work is."""
+
+    def __call__(self, done: int, total: int, what: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Real images: what parity, accuracy and calibration are measured on.
+
+    `images` and `calibration` are float32 (n, channels, height, width), normalised as the network wants
+    them; `labels` are the true classes (n,) of `images`. Calibration images come from the training split.
+    """
+
+    images: Array
+    labels: Array | None = None
+    calibration: Array | None = None
+
+    def __post_init__(self) -> None:
+        for name, images in (("images", self.images), ("calibration", self.calibration)):
+            if images is not None and (images.ndim != 4 or images.dtype != np.float32 or len(images) == 0):
+                raise WrongInput(
+                    f"samples.{name} are {images.dtype} of shape {images.shape}; accepted are float32"
+                    " (n, channels, height, width) with n > 0"
+                )
+        if self.labels is not None and self.labels.shape != (len(self.images),):
+            raise WrongInput(f"samples have {len(self.images)} images but labels of shape {self.labels.shape}")
+        if self.calibration is not None and self.calibration.shape[1:] != self.images.shape[1:]:
+            raise WrongInput(
+                f"calibration images are {self.calibration.shape[1:]}, the others {self.images.shape[1:]}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Folded into the file: uint8 pixels in `layout` become (pixel / 255 - mean) / std, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
+            raise WrongInput(f"mean {self.mean} and std {self.std} need one value a channel, std above 0")
+        if self.layout not in ("NHWC", "NCHW"):
+            raise WrongInput(f"layout {self.layout!r} is unknown; known are NHWC and NCHW")
+
+    def pixels(self, images: Array) -> Array:
+        """The uint8 pixels, in `layout`, nearest to normalised float32 NCHW `images`."""
+        values = images * _per_channel(self.std) + _per_channel(self.mean)
+        pixels = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.layout == "NHWC" else pixels
+
+    def normalised(self, pixels: Array) -> Array:
+        """The float32 NCHW images that the network sees for `pixels`."""
+        planes = pixels.transpose(0, 3, 1, 2) if self.layout == "NHWC" else pixels
+        values = (planes / 255 - _per_channel(self.mean)) / _per_channel(self.std)
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _per_channel(values: tuple[float, ...]) -> Array:
+    return np.asarray(values, dtype=np.float64)[None, :, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Written into the file where the format has a place for it."""
+
+    labels: tuple[str, ...] = ()
+    architecture: str = ""
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    source_sha256: str = ""
+
+    def as_strings(self) -> dict[str, str]:
+        """What goes into a file: every value as text, lists and mappings as JSON."""
+        import json
+
+        return {
+            "architecture": self.architecture,
+            "budget": json.dumps(dict(self.budget), sort_keys=True),
+            "labels": json.dumps(list(self.labels), ensure_ascii=False),
+            "source_sha256": self.source_sha256,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What parity must reach: fractions between 0 and 1; `max_abs_diff` None means not limited."""
+
+    max_abs_diff: float | None
+    top1_agreement: float
+    accuracy_drop: float | None = None
+
+
+THRESHOLDS: Final[Mapping[Precision, Threshold]] = {
+    "fp32": Threshold(max_abs_diff=1e-4, top1_agreement=1.0),
+    "fp16": Threshold(max_abs_diff=None, top1_agreement=0.995),
+    "int8": Threshold(max_abs_diff=None, top1_agreement=0.98, accuracy_drop=0.005),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How the files are written. `batch` None means any batch size."""
+
+    batch: int | None = 1
+    softmax: bool = False
+    preprocessing: Preprocessing | None = None
+    opset: int = 17
+    ios: int = 16
+    predicted_ms: float | None = None
+    thresholds: Mapping[Precision, Threshold] = field(default_factory=lambda: dict(THRESHOLDS))
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise WrongInput(f"batch {self.batch} is not possible; accepted are 1 and more, or None for any")
+        if not 13 <= self.opset <= 20:
+            raise WrongInput(f"opset {self.opset} is not possible; accepted are 13 to 20")
+        if not 15 <= self.ios <= 18:
+            raise WrongInput(f"iOS {self.ios} is not possible as Core ML target; accepted are 15 to 18")
+
+    @property
+    def output_name(self) -> str:
+        """Of every file's output."""
+        return "probabilities" if self.softmax else "logits"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportRequest:
+    """One network on its way into files. `scratch` is a folder for intermediate files that others may reuse."""
+
+    network: "torch.nn.Module"
+    samples: Samples
+    metadata: Metadata
+    options: ExportOptions
+    scratch: Path
+
+    def file_inputs(self, images: Array) -> Array:
+        """Normalised float32 NCHW `images` as the files take them: the same, or uint8 pixels."""
+        preprocessing = self.options.preprocessing
+        return images if preprocessing is None else preprocessing.pixels(images)

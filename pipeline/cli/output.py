@@ -1,0 +1,48 @@
+"""What a command prints: one JSON document, or a table for people; progress and notes go to stderr."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+def emit(document: Any, as_json: bool, render: Callable[[Console], None]) -> None:
+    """Print `document` as the only thing on stdout, or let `render` draw it for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        render(Console())
+
+
+def note(text: str) -> None:
+    """One line for the person, on stderr."""
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressCallback]:
+    """A callback `progress(done, total, what)` drawn as a bar on stderr: what, how far, how long still."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+        task: list[Any] = []
+
+        def update(done: int, total: int, what: str) -> None:
+            if task and task[-1][1] == what:
+                bar.update(task[-1][0], completed=done, total=total)
+            else:
+                task.append((bar.add_task(what, total=total, completed=done), what))
+
+        yield update

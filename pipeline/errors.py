@@ -1,0 +1,13 @@
+"""Errors of the pipeline: one clear line each, with the exit code that a command should end with."""
+
+
+class PipelineError(ValueError):
+    """Something the user gave is wrong; the message names it and says what is accepted."""
+
+    exit_code = 2
+
+
+class InfeasibleBudget(PipelineError):
+    """No network of the space is inside the budget; the message tells the nearest reachable value."""
+
+    exit_code = 1

@@ -1,0 +1,190 @@
+"""Spaces as TOML files: the presets beside this module, and those a user writes."""
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latency_tables.blocks import Activation
+from pipeline.errors import PipelineError
+from pipeline.spaces.architecture import Architecture, Op
+from pipeline.spaces.space import Head, SearchSpace, SpaceError, SqueezeOf, Stage, Stem
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Stem(_Model):
+    channels: Positive
+    kernel: Positive = 3
+    stride: Positive = 2
+    activation: Activation = "hswish"
+
+
+class _Head(_Model):
+    channels: Positive
+    mix: Annotated[int, Field(ge=0)] = 0
+    activation: Activation = "hswish"
+
+
+class _Stage(_Model):
+    """One stage; what it leaves out comes from `[defaults]`."""
+
+    widths: list[Positive] | None = None
+    depths: list[Positive] | None = None
+    stride: Positive | None = None
+    activation: Activation | None = None
+    squeeze: SqueezeOf | None = None
+    kernels: list[Positive] | None = None
+    expands: list[Positive] | None = None
+    ops: list[str] | None = None
+    first_ops: list[str] | None = None
+    slots: list[list[str]] | None = None
+
+    def build(self, defaults: "_Stage", number: int) -> Stage:
+        def value(key: str) -> Any:
+            own = getattr(self, key)
+            found = getattr(defaults, key) if own is None else own
+            if found is None:
+                raise SpaceError(f"stage {number} needs {key!r}, in its own table or in [defaults]")
+            return found
+
+        depths = sorted(value("depths"))
+        try:
+            return Stage(
+                widths=tuple(sorted(value("widths"))),
+                depths=tuple(depths),
+                slots=self._slots(defaults, depths[-1], value),
+                stride=value("stride"),
+                activation=value("activation"),
+                squeeze=self.squeeze or defaults.squeeze or "none",
+            )
+        except PipelineError as error:
+            raise SpaceError(f"stage {number}: {error}") from None
+
+    def _slots(self, defaults: "_Stage", layers: int, value: Any) -> tuple[tuple[Op, ...], ...]:
+        if self.slots is not None:
+            return tuple(_ops(slot) for slot in self.slots)
+        own_product = self.kernels is not None or self.expands is not None
+        if self.ops is not None or (defaults.ops is not None and not own_product):
+            later = _ops(value("ops"))
+        else:
+            kernels, expands = value("kernels"), value("expands")
+            later = tuple(sorted({Op.parse(f"k{k}e{e}") for k in kernels for e in expands}))
+        named_first = self.first_ops if self.first_ops is not None else defaults.first_ops
+        first = later if named_first is None else _ops(named_first)
+        return (first, *([later] * (layers - 1)))
+
+
+class _Space(_Model):
+    schema_version: Literal[1]
+    name: str
+    classes: Annotated[int, Field(ge=2)] = 1000
+    resolutions: Annotated[list[Positive], Field(min_length=1)]
+    stem: _Stem
+    head: _Head
+    base: str | None = None
+    defaults: _Stage = _Stage()
+    stages: Annotated[list[_Stage], Field(min_length=1)]
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names of the spaces that come with pocketnas."""
+    files = resources.files("pipeline.spaces").joinpath("presets").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def load_space(name: str | Path) -> SearchSpace:
+    """The preset of that name, or the space in the TOML file at that path.
+
+    Raises SpaceError naming the key and the value that is wrong, or the presets where there is no such file.
+    """
+    if str(name) in preset_names():
+        file = resources.files("pipeline.spaces").joinpath("presets", f"{name}.toml")
+        return parse_space(file.read_text(), str(name))
+    path = Path(name)
+    if not path.is_file():
+        close = difflib.get_close_matches(str(name), preset_names(), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SpaceError(
+            f"no space {str(name)!r}: it is neither a TOML file nor a preset ({', '.join(preset_names())}){hint}"
+        )
+    try:
+        return parse_space(path.read_text(), str(path))
+    except UnicodeDecodeError:
+        raise SpaceError(f"{path} is not a text file, so it is no space") from None
+
+
+def parse_space(text: str, where: str) -> SearchSpace:
+    """The space that a TOML text describes; `where` names it in errors."""
+    try:
+        return space_from_dict(tomllib.loads(text), where)
+    except tomllib.TOMLDecodeError as error:
+        raise SpaceError(f"{where} is not TOML: {error}") from None
+
+
+def space_from_dict(document: dict[str, Any], where: str) -> SearchSpace:
+    """The space that a parsed TOML or JSON document describes."""
+    try:
+        read = _Space.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SpaceError(f"{where}: key {key!r}: {first['msg']} (got {first['input']!r})") from None
+    try:
+        space = SearchSpace(
+            name=read.name,
+            classes=read.classes,
+            resolutions=tuple(sorted(set(read.resolutions))),
+            stem=Stem(**read.stem.model_dump()),
+            stages=tuple(stage.build(read.defaults, n) for n, stage in enumerate(read.stages, 1)),
+            head=Head(**read.head.model_dump()),
+        )
+        if read.base is None:
+            return space
+        base = Architecture.parse(read.base)
+        space.check(base)
+        return space.with_base(base)
+    except PipelineError as error:
+        raise SpaceError(f"{where}: {error}") from None
+
+
+def space_to_dict(space: SearchSpace) -> dict[str, Any]:
+    """A document that `space_from_dict` reads back to an equal space; every layer's ops are spelled out."""
+    stages = [
+        {
+            "widths": list(stage.widths),
+            "depths": list(stage.depths),
+            "stride": stage.stride,
+            "activation": stage.activation,
+            "squeeze": stage.squeeze,
+            "slots": [[str(op) for op in slot] for slot in stage.slots],
+        }
+        for stage in space.stages
+    ]
+    stem, head = space.stem, space.head
+    return {
+        "schema_version": 1,
+        "name": space.name,
+        "classes": space.classes,
+        "resolutions": list(space.resolutions),
+        "stem": {
+            "channels": stem.channels,
+            "kernel": stem.kernel,
+            "stride": stem.stride,
+            "activation": stem.activation,
+        },
+        "head": {"channels": head.channels, "mix": head.mix, "activation": head.activation},
+        **({"base": str(space.base)} if space.base else {}),
+        "stages": stages,
+    }
+
+
+def _ops(texts: list[str]) -> tuple[Op, ...]:
+    return tuple(sorted({Op.parse(text) for text in texts}))

@@ -1,0 +1,298 @@
+"""Search spaces: which networks there are, how many, and the blocks that each is made of.
+
+Every space is a product of choices with canonical points, so counting, uniform sampling and restriction are
+exact. A restricted space is a space itself: a few-shot partition is a list of disjoint ones.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Final, Literal
+
+from latency_tables.blocks import Activation, Block, round_channels
+from pipeline.errors import PipelineError
+from pipeline.spaces.architecture import SKIP, Architecture, ArchitectureError, Op, StageChoice
+
+SqueezeOf = Literal["none", "mid/4", "input/4"]
+SQUEEZES: Final[tuple[SqueezeOf, ...]] = ("none", "mid/4", "input/4")
+
+
+class SpaceError(PipelineError):
+    """A space that is not well formed, or a restriction that leaves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """The fixed first convolution."""
+
+    channels: int
+    kernel: int = 3
+    stride: int = 2
+    activation: Activation = "hswish"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The fixed end: 1x1 convolution to `channels`, average pool, optional 1x1 mix, classifier."""
+
+    channels: int
+    mix: int = 0
+    activation: Activation = "hswish"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The choices of one stage. Only its first layer strides; `slots[i]` are the ops that layer i may be."""
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    slots: tuple[tuple[Op, ...], ...]
+    stride: int
+    activation: Activation
+    squeeze: SqueezeOf = "none"
+
+    def __post_init__(self) -> None:
+        for name, values in (("widths", self.widths), ("depths", self.depths), ("slots", self.slots)):
+            if not values:
+                raise SpaceError(f"a stage has no {name} left to choose from")
+        if any(list(v) != sorted(set(v)) for v in (self.widths, self.depths, *self.slots)):
+            raise SpaceError("widths, depths and ops of a stage must be sorted and without repeats")
+        if min(*self.widths, *self.depths) < 1 or len(self.slots) != max(self.depths):
+            raise SpaceError(f"a stage of depths {self.depths} needs ops for {max(self.depths)} layers")
+        if not all(self.slots) or any(SKIP in ops for ops in self.slots[1:]):
+            raise SpaceError("each layer needs an op; only the first layer of a stage may be 'skip'")
+
+    def layer_counts(self) -> dict[int, int]:
+        """Depth -> how many distinct op sequences have it."""
+        return {depth: math.prod(len(ops) for ops in self.slots[:depth]) for depth in self.depths}
+
+    def choices(self) -> Iterator[StageChoice]:
+        """Every choice of this stage, in a fixed order."""
+        for width, depth in product(self.widths, self.depths):
+            for ops in product(*self.slots[:depth]):
+                yield StageChoice(width, ops)
+
+    def first_block(self, size: int, channels: int, width: int, op: Op) -> Block:
+        """The block of the first layer, which strides and changes the channels."""
+        return self._block(size, channels, width, op, self.stride)
+
+    def later_block(self, size: int, width: int, op: Op) -> Block:
+        """The block of any layer but the first; `size` is the stage's output size."""
+        return self._block(size, width, width, op, 1)
+
+    def _block(self, size: int, channels: int, width: int, op: Op, stride: int) -> Block:
+        if op == SKIP:
+            return Block("conv", size, channels, width, 1, stride)
+        mid = round_channels(channels * op.expand) if op.expand > 1 else channels
+        squeezed = {
+            "none": 0,
+            "mid/4": round_channels(mid // 4),
+            "input/4": max(1, channels // 4),
+        }[self.squeeze]
+        residual = stride == 1 and channels == width
+        return Block(
+            "mbconv", size, channels, width, op.kernel, stride, mid, squeezed, self.activation, residual
+        )
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A set of networks: input resolutions, a stem, stages with choices, a head and a number of classes."""
+
+    name: str
+    classes: int
+    resolutions: tuple[int, ...]
+    stem: Stem
+    stages: tuple[Stage, ...]
+    head: Head
+    base: Architecture | None = None
+
+    def __post_init__(self) -> None:
+        if not self.resolutions or list(self.resolutions) != sorted(set(self.resolutions)):
+            raise SpaceError(f"resolutions of space {self.name!r} must be sorted and without repeats")
+        if not self.stages:
+            raise SpaceError(f"space {self.name!r} has no stages")
+        if self.classes < 2:
+            raise SpaceError(f"space {self.name!r} has {self.classes} classes; at least 2 are needed")
+        if self.base is not None and not self.contains(self.base):
+            object.__setattr__(self, "base", None)  # a restriction may leave the base outside
+
+    # -- membership and lowering ------------------------------------------------------------------
+
+    def contains(self, arch: Architecture) -> bool:
+        """Whether `arch` is a point of this space."""
+        return self._objection(arch) is None
+
+    def check(self, arch: Architecture) -> None:
+        """Raise ArchitectureError, naming the first value that this space does not offer."""
+        objection = self._objection(arch)
+        if objection is not None:
+            raise ArchitectureError(f"architecture {arch} is not in space {self.name!r}: {objection}")
+
+    def _objection(self, arch: Architecture) -> str | None:
+        if arch.resolution not in self.resolutions:
+            return f"resolution {arch.resolution} is not among {list(self.resolutions)}"
+        if len(arch.stages) != len(self.stages):
+            return f"it has {len(arch.stages)} stages instead of {len(self.stages)}"
+        for number, (choice, stage) in enumerate(zip(arch.stages, self.stages, strict=True), 1):
+            if choice.width not in stage.widths:
+                return f"width {choice.width} of stage {number} is not among {list(stage.widths)}"
+            if len(choice.ops) not in stage.depths:
+                return f"depth {len(choice.ops)} of stage {number} is not among {list(stage.depths)}"
+            for layer, (op, ops) in enumerate(zip(choice.ops, stage.slots, strict=False), 1):
+                if op not in ops:
+                    known = ", ".join(map(str, ops))
+                    return f"op {op} of stage {number} layer {layer} is not among {known}"
+        return None
+
+    def blocks(self, arch: Architecture) -> tuple[Block, ...]:
+        """The blocks that a device executes for `arch`, in order."""
+        self.check(arch)
+        blocks = [self.stem_block(arch.resolution)]
+        for stage, choice in zip(self.stages, arch.stages, strict=True):
+            last = blocks[-1]
+            blocks.append(stage.first_block(last.out_size, last.out_channels, choice.width, choice.ops[0]))
+            size = blocks[-1].out_size
+            blocks.extend(stage.later_block(size, choice.width, op) for op in choice.ops[1:])
+        return (*blocks, *self.head_blocks(blocks[-1].out_size, blocks[-1].out_channels))
+
+    def stem_block(self, resolution: int) -> Block:
+        """The first convolution at an input of `resolution` pixels."""
+        stem = self.stem
+        return Block("conv", resolution, 3, stem.channels, stem.kernel, stem.stride, activation=stem.activation)
+
+    def head_blocks(self, size: int, channels: int) -> tuple[Block, ...]:
+        """The blocks after the last stage, whose output is `channels` x `size` x `size`."""
+        head = self.head
+        blocks = [Block("conv", size, channels, head.channels, activation=head.activation)]
+        blocks.append(Block("pool", size, head.channels, head.channels))
+        if head.mix:
+            blocks.append(Block("mix", 1, head.channels, head.mix, activation=head.activation))
+        return (*blocks, Block("linear", 1, head.mix or head.channels, self.classes))
+
+    def sizes(self, resolution: int) -> tuple[int, ...]:
+        """Input size in pixels of each stage, then of the head."""
+        sizes = [self.stem_block(resolution).out_size]
+        for stage in self.stages:
+            sizes.append(-(-sizes[-1] // stage.stride))
+        return tuple(sizes)
+
+    def distinct_blocks(self) -> tuple[Block, ...]:
+        """Each block that some network of the space has, once, sorted by key: what a table must measure."""
+        blocks: set[Block] = set()
+        for resolution in self.resolutions:
+            sizes = self.sizes(resolution)
+            channels: tuple[int, ...] = (self.stem.channels,)
+            blocks.add(self.stem_block(resolution))
+            for stage, size, after in zip(self.stages, sizes[:-1], sizes[1:], strict=True):
+                blocks.update(
+                    stage.first_block(size, c, w, op)
+                    for c, w, op in product(channels, stage.widths, stage.slots[0])
+                )
+                blocks.update(
+                    stage.later_block(after, width, op)
+                    for layer, ops in enumerate(stage.slots[1:], 2)
+                    if layer <= max(stage.depths)
+                    for width, op in product(stage.widths, ops)
+                )
+                channels = stage.widths
+            for c in channels:
+                blocks.update(self.head_blocks(sizes[-1], c))
+        return tuple(sorted(blocks, key=lambda block: block.key))
+
+    # -- counting and sampling --------------------------------------------------------------------
+
+    @cached_property
+    def size(self) -> int:
+        """The exact number of distinct networks."""
+        per_stage = (len(s.widths) * sum(s.layer_counts().values()) for s in self.stages)
+        return len(self.resolutions) * math.prod(per_stage)
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Every network once, in a fixed order."""
+        for resolution in self.resolutions:
+            for stages in product(*(list(stage.choices()) for stage in self.stages)):
+                yield Architecture(resolution, stages)
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """One network, uniform over the *distinct* networks (deep stages, having more, come up more often)."""
+        return self._sample(rng, over_networks=True)
+
+    def sample_genes(self, rng: random.Random) -> Architecture:
+        """One network, uniform over genes: each depth equally likely, as supernets are usually trained."""
+        return self._sample(rng, over_networks=False)
+
+    def _sample(self, rng: random.Random, over_networks: bool) -> Architecture:
+        stages = []
+        for stage in self.stages:
+            counts = stage.layer_counts()
+            weights = list(counts.values()) if over_networks else [1] * len(counts)
+            depth = rng.choices(list(counts), weights)[0]
+            ops = tuple(rng.choice(slot) for slot in stage.slots[:depth])
+            stages.append(StageChoice(rng.choice(stage.widths), ops))
+        return Architecture(rng.choice(self.resolutions), tuple(stages))
+
+    def mutate(self, arch: Architecture, rng: random.Random, rate: float = 0.1) -> Architecture:
+        """A copy of `arch` in which each gene is drawn anew with probability `rate`; it stays in the space."""
+        return _mix(arch, self.sample_genes(rng), lambda: rng.random() < rate)
+
+    def crossover(self, one: Architecture, other: Architecture, rng: random.Random) -> Architecture:
+        """A network whose every gene is one of its parents', each with probability 1/2."""
+        return _mix(one, other, lambda: rng.random() < 0.5)
+
+    # -- subspaces and named points ---------------------------------------------------------------
+
+    def with_classes(self, classes: int) -> "SearchSpace":
+        """The same choices for another number of classes."""
+        return replace(self, classes=classes)
+
+    def with_base(self, base: Architecture) -> "SearchSpace":
+        """The same choices, built around `base`."""
+        return replace(self, base=base)
+
+    def with_resolutions(self, resolutions: Sequence[int]) -> "SearchSpace":
+        """The same stages for other input sizes (pixels)."""
+        return replace(self, resolutions=tuple(sorted(set(resolutions))))
+
+    def with_stage(self, index: int, stage: Stage) -> "SearchSpace":
+        """The same space with stage `index` (from 0) replaced, for example by a narrower one."""
+        return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
+
+    def max(self) -> Architecture:
+        """The largest choice everywhere."""
+        return Architecture(
+            self.resolutions[-1],
+            tuple(
+                StageChoice(s.widths[-1], tuple(ops[-1] for ops in s.slots[: s.depths[-1]]))
+                for s in self.stages
+            ),
+        )
+
+    def min(self) -> Architecture:
+        """The smallest choice everywhere."""
+        return Architecture(
+            self.resolutions[0],
+            tuple(
+                StageChoice(s.widths[0], tuple(ops[0] for ops in s.slots[: s.depths[0]])) for s in self.stages
+            ),
+        )
+
+
+def _mix(one: Architecture, other: Architecture, take_other: Callable[[], bool]) -> Architecture:
+    """`one` with each gene replaced by that of `other` where `take_other()` says so."""
+    resolution = other.resolution if take_other() else one.resolution
+    stages = []
+    for mine, theirs in zip(one.stages, other.stages, strict=True):
+        width = theirs.width if take_other() else mine.width
+        depth = len(theirs.ops if take_other() else mine.ops)
+        ops = []
+        for layer in range(depth):
+            # Where only one of the two is that deep, its op is the only gene there is.
+            absent = layer >= len(mine.ops)
+            other_has = layer < len(theirs.ops)
+            ops.append(theirs.ops[layer] if absent or (other_has and take_other()) else mine.ops[layer])
+        stages.append(StageChoice(width, tuple(ops)))
+    return Architecture(resolution, tuple(stages))

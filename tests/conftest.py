@@ -1,0 +1,16 @@
+"""Fixtures that every part of the suite may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public measurements and images; tests that need it are skipped where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("POCKETNAS_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark data at {folder}; set POCKETNAS_SHARED_DATA to its folder")
+    return folder
