@@ -1,0 +1,67 @@
+"""The command `pocketnas`: registration of every command, and the one place where errors become exit codes."""
+
+import errno
+import os
+import sys
+import traceback
+
+import typer
+
+from exporters.errors import ExportError
+from latency_tables.errors import TableError
+from pipeline.cli import space
+from pipeline.errors import PipelineError
+
+app = typer.Typer(
+    name="pocketnas",
+    help="The best network for your images that answers in time on your phone, as a file, with the proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("space")(space.space)
+
+# Typer shows only the leaves of its exceptions; this is the base of all that a wrong command line raises.
+_UsageError = typer.BadParameter.__bases__[0]
+
+
+@app.callback()
+def _root() -> None:
+    """The best network for your images that answers in time on your phone, as a file, with the proof."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; 0 done or passed, 1 budget violated, 2 could not run, 3 could not measure.
+
+    An error is one line on stderr; `--debug` anywhere adds the traceback.
+    """
+    debug = "--debug" in argv
+    argv = [word for word in argv if word != "--debug"]
+    try:
+        result = app(argv, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except (TableError, ExportError, PipelineError) as error:
+        return _fail(str(error), error.exit_code, debug)
+    except _UsageError as error:
+        return _fail(f"{error.format_message()} ('pocketnas {' '.join(argv[:1])} --help' tells more)", 2, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; the same command continues where this one stopped", 2, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "no space left on the disk; free some and run the same command again" if full else str(error)
+        return _fail(what, 2, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    typer.echo(f"pocketnas: {' '.join(message.split())}", err=True)
+    return code
