@@ -1,0 +1,191 @@
+"""Where labelled images come from: class folders, Parquet files, a hub name, or the embedded digits.
+
+A source only lists items; pixels are read later, one image at a time, so a broken file can be named.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+DIGITS = "digits"
+_IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+class DataError(PipelineError):
+    """Images or labels that cannot be used; the message names the file, class or column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One labelled image. `open` decodes it, upright (EXIF); `group` names what must stay on one side."""
+
+    name: str
+    label: int
+    group: str
+    open: Callable[[], "Image.Image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Labelled images: those to split, those of a test split that the data brings (or none), and the classes."""
+
+    items: tuple[Item, ...]
+    test_items: tuple[Item, ...]
+    classes: tuple[str, ...]
+
+
+def open_source(path: str, group: str | None, image_column: str, label_column: str) -> Source:
+    """The images at `path`: a folder of class folders, Parquet (a file or a folder of them), a hub name, `digits`.
+
+    `group` is a column's name, or a regular expression whose first group in the file name names the group.
+    Raises DataError where there is nothing there, or nothing usable.
+    """
+    if path == DIGITS:
+        return _digits()
+    place = Path(path)
+    if place.is_dir() and not any(place.rglob("*.parquet")):
+        _require_images(place)
+        return _from_datasets("imagefolder", {"data_dir": str(place.resolve())}, path, group, "image", "label")
+    if place.exists():
+        files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
+        if place.is_file() and place.suffix != ".parquet":
+            raise DataError(f"[data] path {path!r} is a {place.suffix or 'plain'} file; {_ACCEPTED}")
+        return _from_datasets("parquet", _parquet_splits(files), path, group, image_column, label_column)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not path.startswith("."):
+        return _from_datasets(path, {}, path, group, image_column, label_column)
+    raise DataError(f"[data] path {path!r} does not exist; {_ACCEPTED}")
+
+
+_ACCEPTED = "accepted are a folder of class folders, Parquet files, an 'owner/name' of the hub, or 'digits'"
+
+
+def _require_images(folder: Path) -> None:
+    if not any(file.suffix.lower() in _IMAGES for file in folder.rglob("*")):
+        raise DataError(f"[data] path {str(folder)!r} holds no images in class folders, and no Parquet files")
+
+
+def _parquet_splits(files: Sequence[Path]) -> dict[str, Any]:
+    """Files by split, told by their names (`train-00000.parquet`, `cifar10_test.parquet`)."""
+    test = [str(f.resolve()) for f in files if re.search(r"(^|[^a-z])(test|validation|valid|val)([^a-z]|$)", f.stem)]
+    train = [str(f.resolve()) for f in files if str(f.resolve()) not in test]
+    if not train:
+        train, test = test, []
+    return {"data_files": {"train": train, **({"test": test} if test else {})}}
+
+
+def _from_datasets(
+    builder: str, arguments: dict[str, Any], path: str, group: str | None, image_column: str, label_column: str
+) -> Source:
+    """Read through Hugging Face `datasets`, leaving the images undecoded."""
+    import datasets
+    from datasets.utils.logging import disable_progress_bar, set_verbosity_error
+
+    set_verbosity_error()
+    disable_progress_bar()
+    try:
+        loaded = datasets.load_dataset(builder, **arguments)
+    except Exception as error:  # datasets raises whatever its back ends raise
+        raise DataError(f"[data] path {path!r} could not be read: {_first_line(error)}") from error
+    splits = dict(loaded)
+    train_name = "train" if "train" in splits else next(iter(splits))
+    test_name = next((name for name in ("test", "validation") if name in splits and name != train_name), None)
+    features = splits[train_name].features
+    for column in (image_column, label_column):
+        if column not in features:
+            raise DataError(f"{path!r} has no column {column!r}; it has {', '.join(features)} ([data] *_column)")
+    classes = _classes(splits[train_name], label_column)
+    reader = _Reader(path, classes, group, image_column, label_column)
+    items = reader.items(splits[train_name])
+    return Source(items, reader.items(splits[test_name]) if test_name else (), classes)
+
+
+def _classes(split: Any, label_column: str) -> tuple[str, ...]:
+    feature = split.features[label_column]
+    if hasattr(feature, "names"):
+        return tuple(feature.names)
+    return tuple(str(value) for value in sorted(set(split[label_column])))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    path: str
+    classes: tuple[str, ...]
+    group: str | None
+    image_column: str
+    label_column: str
+
+    def items(self, split: Any) -> tuple[Item, ...]:
+        import datasets
+
+        if not isinstance(split.features[self.image_column], datasets.Image):
+            split = split.cast_column(self.image_column, datasets.Image())
+        images = split.cast_column(self.image_column, datasets.Image(decode=False))
+        labels = split[self.label_column]
+        by_column = self.group if self.group in split.features else None
+        groups = split[by_column] if by_column else [None] * len(split)
+        found = []
+        for index, (label, column_value) in enumerate(zip(labels, groups, strict=True)):
+            image = images[index][self.image_column]
+            name = str(image.get("path") or f"{self.path} row {index}")
+            member = str(column_value) if by_column else self._group_of(name)
+            number = label if isinstance(label, int) else self.classes.index(str(label))
+            found.append(Item(name, number, member, _opener(name, image)))
+        return tuple(found)
+
+    def _group_of(self, name: str) -> str:
+        if self.group is None:
+            return name
+        try:
+            match = re.search(self.group, Path(name).name)
+        except re.error as error:
+            raise DataError(f"[data] group {self.group!r} is neither a column nor a pattern: {error}") from None
+        if match is None:
+            raise DataError(f"[data] group {self.group!r} does not match the file name {Path(name).name!r}")
+        return match[1] if match.groups() else match[0]
+
+
+def _opener(name: str, image: dict[str, Any]) -> Callable[[], "Image.Image"]:
+    def decode() -> "Image.Image":
+        from PIL import Image, ImageOps
+
+        content = image["bytes"] if image.get("bytes") else image["path"]
+        if content is None:
+            raise DataError(f"image {name!r} has neither bytes nor a path")
+        try:
+            with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
+                return ImageOps.exif_transpose(opened).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"image {name!r} cannot be read: {_first_line(error)}") from None
+
+    return decode
+
+
+def _digits() -> Source:
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    bundle = load_digits()
+    pixels = (bundle.images * (255 / 16)).round().astype(np.uint8)
+
+    def opener(index: int) -> Callable[[], Image.Image]:
+        return lambda: Image.fromarray(pixels[index]).convert("RGB")
+
+    items = tuple(
+        Item(f"digits row {index}", int(label), str(index), opener(index))
+        for index, label in enumerate(bundle.target)
+    )
+    return Source(items, (), tuple(str(digit) for digit in range(10)))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

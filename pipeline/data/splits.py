@@ -1,0 +1,54 @@
+"""Which images train, which judge the search, and which are kept for the one final test."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from pipeline.data.sources import DataError, Item
+
+
+def split_items(
+    items: Sequence[Item], fractions: Sequence[float], seed: int, class_names: Sequence[str]
+) -> list[list[Item]]:
+    """Divide `items` into len(fractions) + 1 parts, the first taking what the fractions leave.
+
+    Groups stay whole. Every part gets its share of each class as nearly as whole groups allow: groups are
+    dealt in random order, largest first, each to the part that lacks most of that group's classes.
+    Raises DataError for a class with fewer images (or groups) than there are parts.
+    """
+    shares = [1 - sum(fractions), *fractions]
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.group].append(item)
+    _require_enough(items, len(shares), class_names)
+    per_class = Counter(item.label for item in items)
+    wanted = [{label: share * count for label, count in per_class.items()} for share in shares]
+    order = sorted(groups)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda name: -len(groups[name]))
+    parts: list[list[Item]] = [[] for _ in shares]
+    for name in order:
+        members = groups[name]
+        need = [sum(part[item.label] / per_class[item.label] for item in members) for part in wanted]
+        chosen = max(range(len(parts)), key=need.__getitem__)
+        parts[chosen].extend(members)
+        for item in members:
+            wanted[chosen][item.label] -= 1
+    for index, part in enumerate(parts):
+        present = {item.label for item in part}
+        if missing := sorted(set(per_class) - present):
+            raise DataError(
+                f"class {class_names[missing[0]]!r} has too few groups to be in all {len(parts)} splits"
+                f" (split {index + 1} got none); give it more groups, or a finer [data] group"
+            )
+    return [sorted(part, key=lambda item: item.name) for part in parts]
+
+
+def _require_enough(items: Sequence[Item], parts: int, class_names: Sequence[str]) -> None:
+    counts = Counter(item.label for item in items)
+    for label, name in enumerate(class_names):
+        if counts[label] < parts:
+            raise DataError(
+                f"class {name!r} has {counts[label]} image(s); at least {parts} are needed,"
+                " one for each of training, search and test"
+            )
