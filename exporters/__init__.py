@@ -1,0 +1,55 @@
+"""A trained network in, files that phones run out, each with the proof that it computes the same.
+
+    from exporters import Metadata, Samples, export_all
+    export_all(network, Samples(images, labels), ["onnx", "coreml-fp16"], Path("out"), Metadata())
+"""
+
+from exporters.errors import (
+    CannotRun,
+    ConversionFailed,
+    ExportError,
+    MissingDependency,
+    NotWritten,
+    ParityError,
+    UnknownTarget,
+    UnsupportedOperator,
+    WrongInput,
+)
+from exporters.export import export_all
+from exporters.registry import EXPORTERS, Exporter
+from exporters.report import ExportReport, Parity
+from exporters.request import (
+    THRESHOLDS,
+    ExportOptions,
+    ExportRequest,
+    Metadata,
+    Preprocessing,
+    Samples,
+    Threshold,
+)
+from exporters.verify import verify
+
+__all__ = [
+    "EXPORTERS",
+    "THRESHOLDS",
+    "CannotRun",
+    "ConversionFailed",
+    "ExportError",
+    "ExportOptions",
+    "ExportReport",
+    "ExportRequest",
+    "Exporter",
+    "Metadata",
+    "MissingDependency",
+    "NotWritten",
+    "Parity",
+    "ParityError",
+    "Preprocessing",
+    "Samples",
+    "Threshold",
+    "UnknownTarget",
+    "UnsupportedOperator",
+    "WrongInput",
+    "export_all",
+    "verify",
+]

@@ -1,0 +1,45 @@
+"""The tools that formats need, found without importing them."""
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from exporters.errors import MissingDependency
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A module, or several of which one is enough, and the pip argument that installs it."""
+
+    modules: tuple[str, ...]
+    pip: str
+
+    @property
+    def found(self) -> str | None:
+        """The first of the modules that is installed."""
+        return next((module for module in self.modules if importlib.util.find_spec(module)), None)
+
+
+TORCH: Final = Dependency(("torch",), "torch")
+ONNX: Final = (TORCH, Dependency(("onnx",), "onnx"), Dependency(("onnxruntime",), "onnxruntime"))
+COREML: Final = (TORCH, Dependency(("coremltools",), "coremltools"))
+
+
+def require(target: str, needs: Iterable[Dependency]) -> None:
+    """Raise MissingDependency, with the pip line, unless everything that `target` needs is installed."""
+    missing = [need for need in needs if need.found is None]
+    if missing:
+        names = " and ".join(need.modules[0] for need in missing)
+        pip = " ".join(need.pip for need in missing)
+        raise MissingDependency(f"{target} needs {names}, not installed here; run: pip install '{pip}'")
+
+
+def versions(needs: Iterable[Dependency]) -> dict[str, str]:
+    """Distribution versions of the tools that were used."""
+    found: dict[str, str] = {}
+    for module in (need.found for need in needs):
+        for name in importlib.metadata.packages_distributions().get(module or "", [])[:1]:
+            found[name] = importlib.metadata.version(name)
+    return found

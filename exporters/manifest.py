@@ -1,0 +1,168 @@
+"""`export.json` and `reference.safetensors`: what an export folder says about itself."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from exporters import files
+from exporters.errors import WrongInput
+from exporters.report import ExportReport, Parity
+from exporters.request import Array, ExportRequest
+
+MANIFEST: Final = "export.json"
+REFERENCE: Final = "reference.safetensors"
+SCHEMA_VERSION: Final = 1
+REFERENCE_BYTES: Final = 16 << 20  # of inputs; 26 float images of 224 pixels, 106 as uint8
+REFERENCE_IMAGES: Final = 256
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ParityEntry(_Strict):
+    """`exporters.report.Parity` as it is stored."""
+
+    status: Literal["passed", "failed", "not run"]
+    reason: str
+    by: str
+    max_abs_diff: float | None
+    mean_abs_diff: float | None
+    top1_agreement: float | None
+    accuracy_before: float | None
+    accuracy_after: float | None
+    images: int
+    first_drift: str | None
+
+
+class Entry(_Strict):
+    """`exporters.report.ExportReport` as it is stored."""
+
+    format: str
+    precision: Literal["fp32", "fp16", "int8"]
+    path: str | None
+    size_bytes: int
+    sha256: str
+    seconds: float
+    parity: ParityEntry
+    latency_ms: float | None
+    predicted_ms: float | None
+    tool_versions: dict[str, str]
+    notes: dict[str, str]
+
+    def report(self) -> ExportReport:
+        """The entry as the report it was written from."""
+        fields = self.model_dump()
+        return ExportReport(**{**fields, "parity": Parity(**fields["parity"])})
+
+
+class Manifest(_Strict):
+    """The whole of export.json. `setup_sha256` identifies network, images and options together."""
+
+    schema_version: Literal[1]
+    setup_sha256: str
+    reference_sha256: str
+    metadata: dict[str, str]
+    thresholds: dict[str, dict[str, float | None]]
+    exports: list[Entry]
+
+
+def read(out_dir: Path) -> Manifest:
+    """The folder's export.json; WrongInput where there is none or it is not valid."""
+    path = out_dir / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise WrongInput(f"cannot read {path}: {error.strerror}; name a folder that an export wrote") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise WrongInput(f"{path}: {where}: {first['msg']}; export again to write it anew") from error
+
+
+def read_reference(out_dir: Path, expected_sha256: str) -> tuple[Array, Array]:
+    """Stored inputs, as the files take them, and the network's outputs for them."""
+    import safetensors
+    from safetensors.numpy import load
+
+    path = out_dir / REFERENCE
+    if not path.is_file():
+        raise WrongInput(f"{path} is missing; parity cannot be verified without it")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != expected_sha256:
+        raise WrongInput(f"{path} is not the file that {MANIFEST} was written with; export again")
+    try:
+        tensors = load(data)
+    except safetensors.SafetensorError as error:
+        raise WrongInput(f"{path} is not a safetensors file: {error}") from error
+    return tensors["inputs"], tensors["outputs"]
+
+
+def publish(
+    out_dir: Path, staging: Path, reports: list[ExportReport], request: ExportRequest, expected: Array
+) -> list[ExportReport]:
+    """Move the reported files out of `staging` to their names and write export.json last.
+
+    Reports that an earlier export of the same network, images and options left in the folder are kept.
+    """
+    reference = _reference(request, expected)
+    setup = _setup(request, reference)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "setup_sha256": setup,
+        "reference_sha256": hashlib.sha256(reference).hexdigest(),
+        "metadata": request.metadata.as_strings(),
+        "thresholds": {name: _fields(value) for name, value in request.options.thresholds.items()},
+    }
+    earlier = [] if setup is None else _earlier(out_dir, setup, {report.format for report in reports})
+    (staging / REFERENCE).write_bytes(reference)
+    files.publish(staging / REFERENCE, out_dir / REFERENCE)
+    for report in reports:
+        if report.path is not None:
+            files.publish(staging / report.path, out_dir / report.path)
+    document["exports"] = [report.as_dict() for report in (*earlier, *reports)]
+    files.write_json(out_dir / MANIFEST, document)
+    return reports
+
+
+def _fields(value: Any) -> dict[str, float | None]:
+    from dataclasses import asdict
+
+    return asdict(value)
+
+
+def _earlier(out_dir: Path, setup: str, replaced: set[str]) -> list[ExportReport]:
+    if not (out_dir / MANIFEST).exists():
+        return []
+    try:
+        manifest = read(out_dir)
+    except WrongInput:
+        return []  # an older or broken one is written anew
+    if manifest.setup_sha256 != setup:
+        return []
+    return [entry.report() for entry in manifest.exports if entry.format not in replaced]
+
+
+def _reference(request: ExportRequest, expected: Array) -> bytes:
+    from safetensors.numpy import save
+
+    inputs = request.file_inputs(request.samples.images[:REFERENCE_IMAGES])
+    count = max(1, min(len(inputs), REFERENCE_BYTES // max(1, inputs[0].nbytes)))
+    tensors = {
+        "inputs": np.ascontiguousarray(inputs[:count]),
+        "outputs": np.ascontiguousarray(expected[:count], dtype=np.float32),
+    }
+    return bytes(save(tensors))
+
+
+def _setup(request: ExportRequest, reference: bytes) -> str:
+    options = request.options
+    text = json.dumps([request.metadata.as_strings(), repr(replace(options, predicted_ms=None))])
+    digest = hashlib.sha256(text.encode())
+    digest.update(reference)
+    return digest.hexdigest()

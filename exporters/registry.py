@@ -1,0 +1,68 @@
+"""Every target that can be asked for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from exporters.dependencies import Dependency
+from exporters.errors import UnknownTarget
+from exporters.request import ExportRequest, Precision
+from exporters.runtime import Runtime
+from exporters.to_coreml import CoremlExporter
+from exporters.to_onnx import OnnxExporter
+
+
+class Exporter(Protocol):
+    """One format in one precision."""
+
+    @property
+    def target(self) -> str:
+        """The name that users ask for it by; the part before the first dash is its format."""
+
+    @property
+    def precision(self) -> Precision:
+        """Decides which parity thresholds hold."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+
+    @property
+    def needs(self) -> tuple[Dependency, ...]:
+        """What has to be installed."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same weights give the same bytes."""
+
+    def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
+        """Write the file and return notes for its report; raises an ExportError where that fails."""
+
+    def open(self, path: Path) -> Runtime:
+        """Something that executes the file; CannotRun where this machine has nothing that does."""
+
+
+_ALL: Final[tuple[Exporter, ...]] = (
+    OnnxExporter("onnx", "fp32"),
+    OnnxExporter("onnx-fp16", "fp16"),
+    CoremlExporter("coreml", "fp32"),
+    CoremlExporter("coreml-fp16", "fp16"),
+)
+EXPORTERS: Final[Mapping[str, Exporter]] = {exporter.target: exporter for exporter in _ALL}
+
+
+def chosen(targets: Sequence[str]) -> list[Exporter]:
+    """The exporters of `targets`, each once; UnknownTarget lists the known ones."""
+    known = ", ".join(EXPORTERS)
+    for target in targets:
+        if target not in EXPORTERS:
+            raise UnknownTarget(f"export target {target!r} is unknown; known are {known}")
+    if not targets:
+        raise UnknownTarget(f"no export target was given; known are {known}")
+    return [EXPORTERS[target] for target in dict.fromkeys(targets)]
+
+
+def file_name(exporter: Exporter) -> str:
+    """Of the target's file in an export folder: `model`, what distinguishes the target, the suffix."""
+    _, dash, rest = exporter.target.partition("-")
+    return f"model{dash}{rest}{exporter.suffix}"

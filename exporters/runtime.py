@@ -1,0 +1,71 @@
+"""Executing a written file: one small protocol for every runtime."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from exporters.errors import WrongInput
+from exporters.request import Array
+
+WARM_UPS: Final = 5
+RUNS: Final = 40
+CHUNK: Final = 32  # images a call where the file takes any batch size
+
+
+class Runtime(Protocol):
+    """An opened file. Inputs are float32 NCHW images or, with folded preprocessing, uint8 pixels."""
+
+    @property
+    def by(self) -> str:
+        """What executes the file, in words; the report prints it."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether this is a runtime that a product would use, so that its latency says something."""
+
+    def run(self, inputs: Array) -> Array:
+        """Outputs (n, classes), float32, of any number n of inputs."""
+
+    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
+        """Every intermediate result of one batch, in order of execution; None where out of reach."""
+
+
+def in_batches(call: Callable[[Array], Array], inputs: Array, batch: int | None) -> Array:
+    """Run `call` on all `inputs`, `batch` at a time; a last incomplete fixed batch is padded.
+
+    None means that any batch size is accepted.
+    """
+    outputs = []
+    step = batch or CHUNK
+    for start in range(0, len(inputs), step):
+        part = inputs[start : start + step]
+        count = len(part)
+        if batch is not None and count < batch:
+            part = np.concatenate([part, np.repeat(part[-1:], batch - count, axis=0)])
+        outputs.append(call(part)[:count])
+    return np.concatenate(outputs)
+
+
+def as_shaped(inputs: Array, image_shape: tuple[Any, ...], what: str) -> Array:
+    """`inputs` with the channels where the file wants them, `image_shape` being one image's shape in it."""
+    if inputs.shape[1:] == image_shape:
+        return inputs
+    moved = np.moveaxis(inputs, -1, 1)
+    if moved.shape[1:] == image_shape:
+        return np.ascontiguousarray(moved)
+    raise WrongInput(f"{what} takes images of shape {image_shape}, these are {inputs.shape[1:]}")
+
+
+def median_ms(call: Callable[[], object]) -> float:
+    """Milliseconds of one call: the median of RUNS, after WARM_UPS."""
+    for _ in range(WARM_UPS):
+        call()
+    seconds = []
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return 1000 * statistics.median(seconds)

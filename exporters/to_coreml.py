@@ -1,0 +1,161 @@
+"""Core ML: an mlprogram package, converted from a trace of the network."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from exporters.dependencies import COREML, Dependency
+from exporters.errors import ConversionFailed, UnsupportedOperator, WrongInput
+from exporters.files import sha256
+from exporters.request import INPUT_NAME, ExportRequest, Precision
+from exporters.runtime import Runtime
+
+Compression = Literal["", "int8", "palettized"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoremlExporter:
+    """Writes `.mlpackage`; runs its saved MIL program with this package's interpreter.
+
+    With folded preprocessing the input is an image (RGB, or greyscale of one channel); with a folded
+    softmax and labels, the output is a class label and its probabilities.
+    """
+
+    target: str
+    precision: Precision
+    compression: Compression = ""
+    suffix: ClassVar[str] = ".mlpackage"
+    needs: ClassVar[tuple[Dependency, ...]] = COREML
+    repeatable: ClassVar[bool] = True
+
+    def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
+        """Write the package to `path`."""
+        half = self.precision == "fp16"
+        model = _converted(request, half)
+        if self.compression:
+            model = _compressed(model, self.compression)
+        _describe(model, request)
+        with quiet():
+            model.save(str(path))
+        _make_repeatable(path)
+        return {}
+
+    def open(self, path: Path) -> Runtime:
+        """An interpreter of the saved program."""
+        from exporters.coreml_runtime import MilRuntime
+
+        return MilRuntime(path)
+
+
+def import_coremltools() -> Any:
+    """coremltools, without the warnings that it prints on import where it cannot predict."""
+    with quiet():
+        import coremltools
+
+        return coremltools
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of coremltools' warnings, log lines and progress bars."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(level)
+
+
+def _converted(request: ExportRequest, half: bool) -> Any:
+    import torch
+
+    from exporters.deployed import deployed, example
+
+    ct = import_coremltools()
+    pixels = request.options.preprocessing is not None
+    shape = request.samples.images.shape[1:]
+    network = deployed(request, float_pixels=True)
+    inputs = example(request)
+    if pixels:
+        inputs = torch.zeros(len(inputs), *shape)
+    labels = request.metadata.labels if request.options.softmax else ()
+    target = getattr(ct.target, f"iOS{request.options.ios}")
+    try:
+        with quiet(), torch.no_grad():
+            return ct.convert(
+                torch.jit.trace(network, inputs, check_trace=False),
+                inputs=[_input_type(ct, request, shape)],
+                outputs=None if labels else [ct.TensorType(request.options.output_name, dtype=float32())],
+                classifier_config=ct.ClassifierConfig(list(labels)) if labels else None,
+                convert_to="mlprogram",
+                minimum_deployment_target=target,
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+            )
+    except NotImplementedError as error:
+        raise UnsupportedOperator(f"coreml: {error}; replace it in the network") from error
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConversionFailed(f"coreml: coremltools could not convert: {str(error).splitlines()[0]}") from error
+
+
+def float32() -> Any:
+    """numpy's float32, which coremltools takes as a type."""
+    import numpy as np
+
+    return np.float32
+
+
+def _input_type(ct: Any, request: ExportRequest, shape: tuple[int, ...]) -> Any:
+    batch = request.options.batch
+    if request.options.preprocessing is None:
+        full = (ct.RangeDim(1, 64, default=1) if batch is None else batch, *shape)
+        return ct.TensorType(INPUT_NAME, shape=full, dtype=float32())
+    layouts = {1: "GRAYSCALE", 3: "RGB"}
+    if shape[0] not in layouts or batch != 1:
+        raise WrongInput(
+            f"coreml: an image input has 1 or 3 channels and batch 1, not {shape[0]} channels and batch {batch}"
+        )
+    layout = getattr(ct.colorlayout, layouts[shape[0]])
+    return ct.ImageType(INPUT_NAME, shape=(1, *shape), color_layout=layout)
+
+
+def _compressed(model: Any, compression: Compression) -> Any:
+    ct = import_coremltools()
+    optimize = ct.optimize.coreml
+    with quiet():
+        if compression == "int8":
+            config = optimize.OptimizationConfig(optimize.OpLinearQuantizerConfig(mode="linear_symmetric"))
+            return optimize.linear_quantize_weights(model, config)
+        config = optimize.OptimizationConfig(optimize.OpPalettizerConfig(mode="kmeans", nbits=6))
+        return optimize.palettize_weights(model, config)
+
+
+def _describe(model: Any, request: ExportRequest) -> None:
+    """Metadata of ours in; the conversion date out, or no two exports would be the same bytes."""
+    model.user_defined_metadata.update(request.metadata.as_strings())
+    model.user_defined_metadata.pop("com.github.apple.coremltools.conversion_date", None)
+    model.short_description = request.metadata.architecture or "image classifier"
+
+
+def _make_repeatable(path: Path) -> None:
+    """Manifest.json names its two items by random identifiers: use their content instead."""
+    import uuid
+
+    manifest_path = path / "Manifest.json"
+    manifest = json.loads(manifest_path.read_text())
+    renamed = {
+        old: str(uuid.uuid5(uuid.NAMESPACE_OID, entry["path"] + sha256(path / "Data" / entry["path"])))
+        for old, entry in manifest["itemInfoEntries"].items()
+    }
+    manifest["itemInfoEntries"] = {
+        renamed[old]: entry for old, entry in manifest["itemInfoEntries"].items()
+    }
+    manifest["rootModelIdentifier"] = renamed[manifest["rootModelIdentifier"]]
+    manifest_path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")

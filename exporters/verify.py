@@ -1,0 +1,63 @@
+"""Checking an export folder, on any machine and without the network: hashes, then parity again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from exporters import files
+from exporters.dependencies import require
+from exporters.errors import CannotRun, MissingDependency, WrongInput
+from exporters.parity import accuracy, compare
+from exporters.registry import EXPORTERS
+from exporters.report import ExportReport, Parity
+from exporters.request import Array, Progress, Samples, Threshold
+
+
+def verify(
+    out_dir: Path, samples: Samples | None = None, *, progress: Progress | None = None
+) -> list[ExportReport]:
+    """A fresh report for every export that `out_dir/export.json` lists.
+
+    Parity is that of the stored reference inputs. With `samples` (float images; not for files with folded
+    preprocessing) their accuracy after export is measured too. A changed or missing file fails; one that
+    this machine cannot run is "not run". Raises WrongInput for a folder that no export wrote.
+    """
+    from exporters import manifest
+
+    document = manifest.read(out_dir)
+    inputs, expected = manifest.read_reference(out_dir, document.reference_sha256)
+    reports = []
+    for number, entry in enumerate(document.exports):
+        if progress is not None:
+            progress(number, len(document.exports), f"verify {entry.format}")
+        threshold = Threshold(**document.thresholds[entry.precision])  # type: ignore[arg-type]
+        report = entry.report()
+        parity = _parity(out_dir, report, inputs, expected, threshold, samples)
+        reports.append(replace(report, parity=parity))
+    return reports
+
+
+def _parity(
+    out_dir: Path, report: ExportReport, inputs: Array, expected: Array, threshold: Threshold, samples: Samples | None
+) -> Parity:
+    exporter = EXPORTERS.get(report.format)
+    if report.path is None or exporter is None:
+        reason = report.parity.reason or f"this version has no exporter {report.format!r}"
+        return Parity("not run" if exporter is None else report.parity.status, reason)
+    path = out_dir / report.path
+    if not path.exists():
+        return Parity("failed", f"{report.path} is missing")
+    found = files.sha256(path)
+    if found != report.sha256:
+        return Parity("failed", f"{report.path} was changed: its sha256 is {found}, export.json says {report.sha256}")
+    try:
+        require(report.format, exporter.needs)
+        runtime = exporter.open(path)
+    except (CannotRun, MissingDependency) as error:
+        return Parity("not run", str(error))
+    parity = compare(expected, runtime.run(inputs), None, None, threshold, runtime.by)
+    if samples is None or samples.labels is None:
+        return parity
+    if inputs.dtype != samples.images.dtype:
+        raise WrongInput("these files take uint8 pixels; verify them without samples")
+    after = accuracy(runtime.run(samples.images), samples.labels)
+    return replace(parity, accuracy_before=report.parity.accuracy_before, accuracy_after=after)
