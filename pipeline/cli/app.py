@@ -22,7 +22,7 @@ app = typer.Typer(
 app.command("space")(space.space)
 
 # Typer shows only the leaves of its exceptions; this is the base of all that a wrong command line raises.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 @app.callback()
@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     except (TableError, ExportError, PipelineError) as error:
         return _fail(str(error), error.exit_code, debug)
     except _UsageError as error:
-        return _fail(f"{error.format_message()} ('pocketnas {' '.join(argv[:1])} --help' tells more)", 2, debug)
+        return _fail(f"{error} ('pocketnas {' '.join(argv[:1])} --help' tells more)", 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; the same command continues where this one stopped", 2, debug)
     except BrokenPipeError:

@@ -1,13 +1,13 @@
 """`pocketnas space`: how large a space is, and what one of its networks costs."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from latency_tables.blocks import total_macs, total_params
+from latency_tables.blocks import Block, total_macs, total_params
 from pipeline.cli.output import emit
 
 
@@ -27,7 +27,7 @@ def space(
     if arch is None:
         macs = AdditiveCost(found, lambda block: block.macs)
         params = AdditiveCost(found, lambda block: block.params)
-        document = {
+        document: dict[str, Any] = {
             "name": found.name,
             "size": found.size,
             "distinct_blocks": len(found.distinct_blocks()),
@@ -59,7 +59,7 @@ def space(
     )
 
 
-def _blocks_table(title: str, blocks) -> Table:  # type: ignore[no-untyped-def]
+def _blocks_table(title: str, blocks: tuple[Block, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in ("block", "MACs", "params"):
         table.add_column(heading, justify="left" if heading == "block" else "right")

@@ -111,10 +111,10 @@ def load_dataset(folder: Path) -> Dataset:
         return Images(pixels, np.load(folder / f"{name}_labels.npy", allow_pickle=False))
 
     try:
-        splits = [images(name) for name in SPLITS]
+        train, search, test = map(images, SPLITS)
     except (OSError, ValueError) as error:
-        raise DataError(f"prepared images in {folder} are torn ({error}); delete that folder to read them anew") from None
-    return Dataset(*splits, tuple(summary["classes"]), tuple(summary["mean"]), tuple(summary["std"]))
+        raise DataError(f"prepared images in {folder} are torn ({error}); delete it to read them anew") from None
+    return Dataset(train, search, test, tuple(summary["classes"]), tuple(summary["mean"]), tuple(summary["std"]))
 
 
 def _decode(item: Item, size: int) -> NDArray[np.uint8]:
@@ -132,7 +132,7 @@ def _limited(items: list[Item], limit: int, seed: int, classes: int) -> list[Ite
     random.Random(seed).shuffle(order)
     taken: dict[int, int] = {}
     quota = -(-limit // classes)
-    kept = []
+    kept: list[Item] = []
     for item in order:
         if taken.get(item.label, 0) < quota and len(kept) < limit:
             taken[item.label] = taken.get(item.label, 0) + 1

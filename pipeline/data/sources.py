@@ -181,8 +181,7 @@ def _digits() -> Source:
         return lambda: Image.fromarray(pixels[index]).convert("RGB")
 
     items = tuple(
-        Item(f"digits row {index}", int(label), str(index), opener(index))
-        for index, label in enumerate(bundle.target)
+        Item(f"digits row {index}", int(label), str(index), opener(index)) for index, label in enumerate(bundle.target)
     )
     return Source(items, (), tuple(str(digit) for digit in range(10)))
 

@@ -7,14 +7,17 @@ are equal networks.
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.spaces.architecture import Architecture, StageChoice
+from pipeline.spaces.architecture import Architecture, Op, StageChoice
 from pipeline.spaces.space import SearchSpace
 
 CodeArray = NDArray[np.uint8]
+_StageOptions = tuple[dict[int, int], dict[int, int], list[dict[Op, int]]]
+_T = TypeVar("_T")
 
 
 class Codes:
@@ -78,14 +81,10 @@ class Codes:
         return self.canonical(codes)
 
     @cached_property
-    def _options(self):  # type: ignore[no-untyped-def]  # index of each option, nested as the genes are
-        def index(values: Sequence[object]) -> dict[object, int]:
-            return {value: number for number, value in enumerate(values)}
-
-        stages = [
-            (index(s.widths), index(s.depths), [index(slot) for slot in s.slots]) for s in self.space.stages
-        ]
-        return index(self.space.resolutions), stages
+    def _options(self) -> tuple[dict[int, int], list[_StageOptions]]:
+        """The index of each option, nested as the genes are."""
+        stages = [(_index(s.widths), _index(s.depths), [_index(slot) for slot in s.slots]) for s in self.space.stages]
+        return _index(self.space.resolutions), stages
 
     def _decode_row(self, row: list[int]) -> Architecture:
         stages = []
@@ -94,3 +93,7 @@ class Codes:
             ops = tuple(stage.slots[layer][row[gene + 2 + layer]] for layer in range(depth))
             stages.append(StageChoice(stage.widths[row[gene]], ops))
         return Architecture(self.space.resolutions[row[0]], tuple(stages))
+
+
+def _index(values: Sequence[_T]) -> dict[_T, int]:
+    return {value: number for number, value in enumerate(values)}

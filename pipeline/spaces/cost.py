@@ -1,15 +1,15 @@
 """What networks cost when a cost is a sum over blocks (MACs, parameters, milliseconds), many at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.blocks import Block
-from pipeline.spaces.architecture import Architecture, StageChoice
+from pipeline.spaces.architecture import Architecture, Op, StageChoice
 from pipeline.spaces.codes import CodeArray, Codes
-from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.space import SearchSpace, Stage
 
 Costs = NDArray[np.float64]
 _ROWS_AT_ONCE = 1 << 15  # the working set of a chunk stays in a core's cache
@@ -78,7 +78,7 @@ class AdditiveCost:
 
     def _of_columns(self, columns: NDArray[np.intp]) -> Costs:
         resolution = columns[0]
-        total = self._stem[resolution]
+        total: Costs = self._stem[resolution]
         before = np.zeros_like(resolution)
         stages = zip(self.space.stages, self._stages, self.codes.width_genes, strict=True)
         for stage, costs, gene in stages:
@@ -95,7 +95,8 @@ class AdditiveCost:
                     op = np.where(depth > layer, op, absent)
                 total += later.reshape(-1)[row * (absent + 1) + op]
             before = width
-        return total + self._head[resolution, before]
+        total += self._head[resolution, before]
+        return total
 
     def _extreme(self, sign: float) -> tuple[float, Architecture]:
         """Dynamic programming over the stages; the state is the stage's width."""
@@ -124,12 +125,12 @@ class AdditiveCost:
         return sign * best[0], best[1]
 
 
-def _least(values: Costs, ops):  # type: ignore[no-untyped-def]
+def _least(values: Costs, ops: Sequence[Op]) -> tuple[float, Op]:
     index = int(np.argmin(values))
     return float(values[index]), ops[index]
 
 
-def _least_tail(sign, later, r, w, stage):  # type: ignore[no-untyped-def]
+def _least_tail(sign: float, later: Sequence[Costs], r: int, w: int, stage: Stage) -> tuple[float, tuple[Op, ...]]:
     """The cheapest layers after the first: for each allowed depth the sum of the cheapest ops."""
     tails = []
     for depth in stage.depths:

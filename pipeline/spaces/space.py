@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
-from typing import Final, Literal
+from itertools import pairwise, product
+from typing import Any, Final, Literal
 
 from latency_tables.blocks import Activation, Block, round_channels
 from pipeline.errors import PipelineError
@@ -58,7 +58,8 @@ class Stage:
         for name, values in (("widths", self.widths), ("depths", self.depths), ("slots", self.slots)):
             if not values:
                 raise SpaceError(f"a stage has no {name} left to choose from")
-        if any(list(v) != sorted(set(v)) for v in (self.widths, self.depths, *self.slots)):
+        options: list[tuple[int, ...] | tuple[Op, ...]] = [self.widths, self.depths, *self.slots]
+        if any(list(values) != sorted(set(values)) for values in options):
             raise SpaceError("widths, depths and ops of a stage must be sorted and without repeats")
         if min(*self.widths, *self.depths) < 1 or len(self.slots) != max(self.depths):
             raise SpaceError(f"a stage of depths {self.depths} needs ops for {max(self.depths)} layers")
@@ -93,9 +94,7 @@ class Stage:
             "input/4": max(1, channels // 4),
         }[self.squeeze]
         residual = stride == 1 and channels == width
-        return Block(
-            "mbconv", size, channels, width, op.kernel, stride, mid, squeezed, self.activation, residual
-        )
+        return Block("mbconv", size, channels, width, op.kernel, stride, mid, squeezed, self.activation, residual)
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class SearchSpace:
     base: Architecture | None = None
 
     def __post_init__(self) -> None:
-        if not self.resolutions or list(self.resolutions) != sorted(set(self.resolutions)):
+        if not self.resolutions or not _increases(self.resolutions):
             raise SpaceError(f"resolutions of space {self.name!r} must be sorted and without repeats")
         if not self.stages:
             raise SpaceError(f"space {self.name!r} has no stages")
@@ -189,8 +188,7 @@ class SearchSpace:
             blocks.add(self.stem_block(resolution))
             for stage, size, after in zip(self.stages, sizes[:-1], sizes[1:], strict=True):
                 blocks.update(
-                    stage.first_block(size, c, w, op)
-                    for c, w, op in product(channels, stage.widths, stage.slots[0])
+                    stage.first_block(size, c, w, op) for c, w, op in product(channels, stage.widths, stage.slots[0])
                 )
                 blocks.update(
                     stage.later_block(after, width, op)
@@ -265,20 +263,19 @@ class SearchSpace:
         """The largest choice everywhere."""
         return Architecture(
             self.resolutions[-1],
-            tuple(
-                StageChoice(s.widths[-1], tuple(ops[-1] for ops in s.slots[: s.depths[-1]]))
-                for s in self.stages
-            ),
+            tuple(StageChoice(s.widths[-1], tuple(ops[-1] for ops in s.slots[: s.depths[-1]])) for s in self.stages),
         )
 
     def min(self) -> Architecture:
         """The smallest choice everywhere."""
         return Architecture(
             self.resolutions[0],
-            tuple(
-                StageChoice(s.widths[0], tuple(ops[0] for ops in s.slots[: s.depths[0]])) for s in self.stages
-            ),
+            tuple(StageChoice(s.widths[0], tuple(ops[0] for ops in s.slots[: s.depths[0]])) for s in self.stages),
         )
+
+
+def _increases(values: Sequence[Any]) -> bool:
+    return all(one < other for one, other in pairwise(values))
 
 
 def _mix(one: Architecture, other: Architecture, take_other: Callable[[], bool]) -> Architecture:

@@ -1,0 +1,181 @@
+"""A run's configuration: one TOML file in which every key has a default but `[data] path`."""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.budget import read_budget
+from pipeline.errors import PipelineError
+
+Fraction = Annotated[float, Field(gt=0, lt=0.5)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(PipelineError):
+    """A configuration that cannot be used; the message names the table, the key and what is accepted."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataConfig(_Table):
+    path: str = Field(description="Folder of class folders, Parquet files, 'owner/name' of the hub, or 'digits'")
+    image_column: str = Field("image", description="Parquet and hub: the column of images")
+    label_column: str = Field("label", description="Parquet and hub: the column of labels")
+    group: str | None = Field(None, description="Column, or pattern on the file name, of what must stay in one split")
+    search_fraction: Fraction = Field(0.15, description="Share of images that judge the search")
+    test_fraction: Fraction = Field(0.2, description="Share kept for the final test, where the data brings none")
+    limit: Count | None = Field(None, description="At most this many images per split, for a quick look")
+    flip: bool = Field(True, description="Mirror training images at random (off for digits and signs)")
+    crop: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.125, description="Shift training images at random by up to this share of their size"
+    )
+
+
+class SpaceConfig(_Table):
+    name: str = Field("ofa-mbv3-1.0", description="Preset name, or path of a space's TOML file")
+    resolutions: list[Count] | None = Field(None, description="Input sizes in pixels, instead of the space's own")
+
+
+class DeviceConfig(_Table):
+    name: str = Field("host", description="host, ssh://user@board, or adb://serial: where blocks are measured")
+    table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
+    threads: Count = Field(1, description="Threads of the runtime on the device")
+    networks: Annotated[int, Field(ge=8)] = Field(
+        30, description="Whole random networks measured to calibrate the table, and as many to tell its error"
+    )
+
+
+class BudgetConfig(_Table):
+    latency_ms: float | str | None = Field(None, description="Milliseconds for one image on the device")
+    latency_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Instead of latency_ms: the latency that this share of random networks meets"
+    )
+    macs: float | str | None = Field(None, description='Multiply-accumulates, such as "300M"')
+    params: float | str | None = Field(None, description='Parameters, such as "6M"')
+    size_mb: float | str | None = Field(None, description="Size of the 32-bit weights in megabytes")
+    accuracy: float | None = Field(None, description="Test accuracy that the gate asks for, such as 0.9")
+
+
+class TrainConfig(_Table):
+    recipe: str = Field("sandwich", description="How the supernet is trained")
+    epochs: Count = Field(30, description="Passes over the training images")
+    batch_size: Count = Field(64, description="Images a step")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Peak of the cosine schedule")
+
+
+class SplitConfig(_Table):
+    criterion: str = Field("gradient", description="How the space is divided into regions")
+    regions: Annotated[int, Field(ge=2)] = Field(2, description="How many sub-supernets")
+    epochs: Count = Field(8, description="Passes each sub-supernet trains on after inheriting")
+
+
+class SearchConfig(_Table):
+    method: str = Field("default", description="How architectures are proposed")
+    evaluations: Count = Field(100, description="How many architectures are judged")
+    images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
+    workers: Count = Field(1, description="Processes that judge at the same time")
+
+
+class FinetuneConfig(_Table):
+    candidates: Count = Field(3, description="How many of the best are trained on before the winner is chosen")
+    random_baseline: Annotated[int, Field(ge=8)] = Field(
+        8, description="Random architectures inside the budget, trained by the same recipe"
+    )
+    epochs: Count = Field(10, description="Passes over the training images")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.02, description="Peak of the cosine schedule")
+
+
+class ExportConfig(_Table):
+    formats: list[str] = Field(["onnx", "coreml", "tensorrt"], description="Files to write; missing tools are told")
+
+
+class Config(_Table):
+    """All tables of a run. `seed` decides every random choice."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Decides every random choice of the run")
+    data: DataConfig
+    space: SpaceConfig = SpaceConfig()
+    device: DeviceConfig = DeviceConfig()
+    budget: BudgetConfig = BudgetConfig()
+    train: TrainConfig = TrainConfig()
+    split: SplitConfig = SplitConfig()
+    search: SearchConfig = SearchConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    export: ExportConfig = ExportConfig()
+
+
+def read_config(path: Path, seed: int | None = None) -> Config:
+    """The configuration in a TOML file; a relative `[data] path` (or table, or space file) is relative to it.
+
+    Raises ConfigError for a missing file, text that is not TOML, unknown keys and values out of range.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration at {str(path)!r}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise ConfigError(f"configuration {str(path)!r} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    for table, key in (("data", "path"), ("device", "table"), ("space", "name")):
+        entry = document.get(table)
+        if isinstance(entry, dict) and isinstance(entry.get(key), str):
+            beside = path.parent / entry[key]
+            if not Path(entry[key]).is_absolute() and beside.exists():
+                entry[key] = str(beside.resolve())
+    if seed is not None:
+        document["seed"] = seed
+    return parse_config(document, str(path))
+
+
+def parse_config(document: dict[str, Any], where: str) -> Config:
+    """The configuration that a parsed document describes; `where` names it in errors."""
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}") from None
+    budget = config.budget
+    read_budget(budget.model_dump(exclude_none=True, exclude={"latency_quantile"}), f"{where} [budget]")
+    if budget.latency_ms is not None and budget.latency_quantile is not None:
+        raise ConfigError(f"{where}: [budget] has both latency_ms and latency_quantile; keep one")
+    return config
+
+
+def config_hash(config: Config) -> str:
+    """A short name of everything that the configuration says."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differing_key(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+    """The first key, such as `[train] epochs`, whose values differ, with both values; None where none does."""
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            return differing_key(before, after, f"[{key}] ")
+        return f"{prefix}{key} (was {before!r}, is {after!r})"
+    return None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    table, key = (f"[{location[0]}] ", location[1]) if len(location) > 1 else ("", location[0])
+    model = Config.model_fields[location[0]].annotation if table and location[0] in Config.model_fields else Config
+    known: list[str] = list(getattr(model, "model_fields", Config.model_fields))
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key {table}{key}; {hint}known are {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"{table}{key} is missing" if table else f"the table [{key}] is missing; it needs at least a path"
+    return f"{table}{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
