@@ -58,8 +58,7 @@ class Stage:
         for name, values in (("widths", self.widths), ("depths", self.depths), ("slots", self.slots)):
             if not values:
                 raise SpaceError(f"a stage has no {name} left to choose from")
-        options: list[tuple[int, ...] | tuple[Op, ...]] = [self.widths, self.depths, *self.slots]
-        if any(list(values) != sorted(set(values)) for values in options):
+        if not all(map(_increases, (self.widths, self.depths, *self.slots))):
             raise SpaceError("widths, depths and ops of a stage must be sorted and without repeats")
         if min(*self.widths, *self.depths) < 1 or len(self.slots) != max(self.depths):
             raise SpaceError(f"a stage of depths {self.depths} needs ops for {max(self.depths)} layers")
