@@ -1,0 +1,129 @@
+"""What all search methods share: history from the study, feasible proposals, reproducible random numbers."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.search.candidates import CodeArray, FloatArray, keys
+from pipeline.search.packing import Packing
+from pipeline.search.pool import Problem, SpaceExhaustedError
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What has been judged: codes (n, genes) with scores (n,), higher is better, in the order of the trials.
+
+    `inside` tells which of them are inside the limits of the proposal to be made; `seen` holds the keys of
+    everything judged, being judged or queued.
+    """
+
+    codes: CodeArray
+    scores: FloatArray
+    inside: NDArray[np.bool_]
+    seen: frozenset[bytes]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def best_first(self) -> CodeArray:
+        """The rows inside the limits, best score first; among equals the earlier one."""
+        order = np.argsort(-self.scores, kind="stable")
+        return self.codes[order[self.inside[order]]]
+
+
+class ProposalSampler(BaseSampler):
+    """An Optuna sampler that proposes one feasible, unjudged network at a time.
+
+    A method implements `propose`. Its random numbers come from (seed, finished trials), so that a search that
+    was killed proposes the same again. With the objective `front`, each proposal is made under a cost limit of
+    its own, drawn anew: whatever finds the best network under a limit then finds the front.
+    """
+
+    def __init__(self, problem: Problem, seed: int, front: str | None = None) -> None:
+        self.problem = problem
+        self.packing = Packing(problem.space)
+        self._seed = seed
+        self._front = front
+        self._judged: dict[int, tuple[CodeArray, float]] = {}
+        self._start = self.start_codes()
+
+    @abstractmethod
+    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+        """Rows worth judging next, best first; infeasible and seen ones among them are dropped by the caller."""
+
+    def next(self, history: History, rng: np.random.Generator) -> CodeArray:
+        """The row (genes,) to judge next: the first feasible unseen one that the method proposes, else a random one.
+
+        Raises SpaceExhaustedError where no feasible network is left.
+        """
+        problem = self.problem
+        if self._front is not None:
+            problem, history = self._under_a_cap(history, rng)
+        proposed = problem.proper(self.propose(history, problem, rng), history.seen)
+        if not len(proposed):
+            proposed = problem.random(1, rng, history.seen)
+        if not len(proposed):
+            proposed = self.problem.random(1, rng, history.seen)
+        if not len(proposed):
+            raise SpaceExhaustedError("every feasible network of the space has been judged")
+        row: CodeArray = proposed[0]
+        return row
+
+    def start_codes(self) -> CodeArray:
+        """The same random feasible rows for every method of a seed: fair comparisons begin alike."""
+        return self.problem.random(64, np.random.default_rng([self._seed, 1]))
+
+    # -- Optuna ------------------------------------------------------------------------------------
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self.packing.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        history, open_trials = self._history(study, trial)
+        rng = np.random.default_rng([self._seed, 2, len(history), open_trials])
+        return dict(self.packing.pack(self.next(history, rng)))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        raise RuntimeError(f"{param_name!r} is no parameter of the space that this sampler proposes from")
+
+    def reseed_rng(self) -> None:
+        """Nothing to do: workers differ by the trials they see, and stay reproducible."""
+
+    def _history(self, study: Study, trial: FrozenTrial) -> tuple[History, int]:
+        open_keys: list[bytes] = []
+        judged: list[tuple[CodeArray, float]] = []
+        for other in study.get_trials(deepcopy=False):
+            if other.number == trial.number:
+                continue
+            if other.state is TrialState.COMPLETE:
+                if other.number not in self._judged:
+                    self._judged[other.number] = self.packing.unpack(other.params), float(other.values[0])
+                judged.append(self._judged[other.number])
+            elif other.state in (TrialState.RUNNING, TrialState.WAITING):
+                params = other.params or other.system_attrs.get("fixed_params", {})
+                if params.keys() >= self.packing.distributions.keys():
+                    open_keys += keys(self.packing.unpack(params)[None])
+        genes = len(self.problem.space.cardinalities)
+        codes = np.array([row for row, _ in judged], dtype=np.uint8).reshape(len(judged), genes)
+        scores = np.array([score for _, score in judged], dtype=np.float64)
+        seen = frozenset(keys(codes)) | frozenset(open_keys)
+        return History(codes, scores, np.ones(len(codes), dtype=bool), seen), len(open_keys)
+
+    def _under_a_cap(self, history: History, rng: np.random.Generator) -> tuple[Problem, History]:
+        cost = self.problem.costs[self._front or ""]
+        among = cost.of(self._start) * cost.margin
+        low, high = float(among.min()), float(among.max())
+        cap = low + (high - low) * rng.random()
+        narrow = self.problem.narrowed(cost.name, cap)
+        return narrow, History(history.codes, history.scores, narrow.costs.feasible(history.codes), history.seen)

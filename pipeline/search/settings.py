@@ -1,0 +1,31 @@
+"""What a search is told, as plain data: read from a run's config without loading Optuna."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from pipeline.errors import PipelineError
+
+Method = Literal["guided", "tpe", "random"]
+Objective = Literal["accuracy", "front"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
+OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Which method spends how many evaluations. `front` looks for the best accuracy at every latency."""
+
+    method: Method = "guided"
+    evaluations: int = 100
+    seed: int = 0
+    workers: int = 1
+    objective: Objective = "accuracy"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise PipelineError(f"search method {self.method!r} is unknown; known are {', '.join(METHODS)}")
+        if self.objective not in OBJECTIVES:
+            raise PipelineError(f"objective {self.objective!r} is unknown; known are {', '.join(OBJECTIVES)}")
+        for name in ("evaluations", "workers"):
+            if getattr(self, name) < 1:
+                raise PipelineError(f"search {name} = {getattr(self, name)} must be at least 1")

@@ -1,0 +1,251 @@
+"""One search = one Optuna study: proposals under the limits, each judged once, resumable, shared by workers."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from pipeline.errors import InfeasibleBudget, PipelineError
+from pipeline.search.candidates import CandidateSpace, CodeArray, keys
+from pipeline.search.costs import Costs
+from pipeline.search.evaluators import Evaluator
+from pipeline.search.packing import Packing
+from pipeline.search.pool import Problem, SpaceExhaustedError
+from pipeline.search.samplers import SAMPLERS
+from pipeline.search.settings import SearchSettings
+from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, fail, is_url, open_storage
+
+Progress = Callable[[int, int, str], None]
+
+STUDY_NAME: Final = "search"
+_POLL_S: Final = 0.02
+_UNANNOUNCED_S: Final = 60.0  # a proposal takes a fraction of a second; who is silent for longer is dead
+_SHARE_DRAWS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A judged network. `arch` is its spelling, `costs` are by name (latency_ms, macs, …) without margins."""
+
+    arch: str
+    score: float
+    costs: Mapping[str, float]
+    trial: int
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found, best first (`front`: the undominated ones in score and the front's cost)."""
+
+    candidates: tuple[Candidate, ...]
+    front: tuple[Candidate, ...]
+    evaluations: int
+    withdrawn: int
+    failed: int
+    feasible_share: float
+    exhausted: bool
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate of the highest score; the earliest one among equals."""
+        return self.candidates[0]
+
+
+def search(
+    space: CandidateSpace,
+    costs: Costs,
+    evaluator: Evaluator,
+    settings: SearchSettings,
+    storage: str | Path,
+    progress: Progress | None = None,
+    heartbeat_s: int = 10,
+) -> SearchResult:
+    """Judge up to `settings.evaluations` feasible networks in the study at `storage`, and return what is best.
+
+    Calling it again with the same arguments continues where it was; processes that call it at the same time
+    with the same storage share the work, no network being judged twice. `settings.workers` is for whoever
+    starts those processes; this function is one of them.
+
+    Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
+    begun for another space, budget, evaluator, method or seed.
+    """
+    problem = Problem(space, costs)
+    problem.start = costs.ensure_reachable()
+    if not len(problem.random(1, np.random.default_rng(settings.seed))):
+        raise InfeasibleBudget("no network inside all limits was found; the least over its limits was not enough")
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        worker = _Worker(problem, evaluator, settings, storage, progress, heartbeat_s)
+        worker.run()
+        return worker.result()
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+class _Worker:
+    def __init__(
+        self,
+        problem: Problem,
+        evaluator: Evaluator,
+        settings: SearchSettings,
+        storage: str | Path,
+        progress: Progress | None,
+        heartbeat_s: int,
+    ) -> None:
+        self._problem, self._evaluator, self._settings = problem, evaluator, settings
+        self._progress = progress
+        self._packing = Packing(problem.space)
+        self._front = front_cost(problem.costs) if settings.objective == "front" else None
+        self._study = optuna.create_study(
+            study_name=STUDY_NAME,
+            storage=open_storage(storage, heartbeat_s),
+            sampler=SAMPLERS[settings.method](problem, settings.seed, self._front),
+            directions=["maximize"] if self._front is None else ["maximize", "minimize"],
+            load_if_exists=True,
+        )
+        self._roll_call = None if is_url(storage) else RollCall(Path(storage))
+        self._exhausted = False
+        self._agree(storage)
+
+    def run(self) -> None:
+        """Evaluate until the study has all its evaluations, or no network is left."""
+        with ExitStack() as stack:
+            if self._roll_call is not None:
+                stack.enter_context(self._roll_call.present())
+            while not self._exhausted:
+                if self._roll_call is not None:
+                    self._roll_call.reclaim(self._study)
+                done, running = self._count(TrialState.COMPLETE), self._count(TrialState.RUNNING)
+                if self._progress is not None:
+                    self._progress(done, self._settings.evaluations, "evaluations")
+                if done >= self._settings.evaluations:
+                    break
+                if done + running >= self._settings.evaluations:
+                    # Others hold the last ones; stay, in case one of them dies.
+                    optuna.storages.fail_stale_trials(self._study)
+                    time.sleep(_POLL_S * 10)
+                    continue
+                self._study.optimize(self._objective, n_trials=1)
+
+    def result(self) -> SearchResult:
+        """The study as it stands."""
+        trials = self._study.get_trials(deepcopy=False)
+        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        if not complete:
+            raise PipelineError("the study has no finished evaluation")
+        codes = np.stack([self._packing.unpack(trial.params) for trial in complete])
+        found = [self._candidate(trial, row) for trial, row in zip(complete, codes.tolist(), strict=True)]
+        found.sort(key=lambda candidate: (-candidate.score, candidate.trial))
+        drawn = self._problem.space.sample(_SHARE_DRAWS, np.random.default_rng(self._settings.seed))
+        return SearchResult(
+            candidates=tuple(found),
+            front=undominated(found, front_cost(self._problem.costs)),
+            evaluations=len(complete),
+            withdrawn=sum(trial.state is TrialState.PRUNED for trial in trials),
+            failed=sum(trial.state is TrialState.FAIL for trial in trials),
+            feasible_share=float(self._problem.costs.feasible(drawn).mean()),
+            exhausted=self._exhausted,
+        )
+
+    def _objective(self, trial: Trial) -> float | tuple[float, float]:
+        if self._roll_call is not None:
+            trial.set_user_attr(WORKER_ATTRIBUTE, self._roll_call.name)
+        try:
+            row = self._packing.suggest(trial)
+        except SpaceExhaustedError:
+            self._exhausted = True
+            raise optuna.TrialPruned("no feasible network is left") from None
+        if not self._claim(trial, row):
+            raise optuna.TrialPruned("another worker has this network, or the last evaluation")
+        codes = row[None]
+        (arch,) = self._problem.space.decode(codes)
+        (score,) = self._evaluator.evaluate([arch])
+        values = {name: float(value[0]) for name, value in self._problem.costs.values(codes).items()}
+        for name, exceeded in self._problem.costs.violations(codes).items():
+            trial.set_constraint(name, float(exceeded[0]))
+        trial.set_user_attr("network", {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity})
+        return score if self._front is None else (score, values[self._front])
+
+    def _claim(self, trial: Trial, row: CodeArray) -> bool:
+        """Whether this trial may be evaluated: no earlier one has its network or the study's last evaluation.
+
+        As in a bakery, a number yields to smaller ones, and waits until these have said what they want; so two
+        workers that choose the same network at the same moment never both keep it.
+        """
+        (wanted,) = keys(row[None])
+        began = time.monotonic()
+        while True:
+            trials = self._study.get_trials(deepcopy=False)
+            ahead = [t for t in trials if t.state is TrialState.RUNNING and t.number < trial.number]
+            silent = [t for t in ahead if self._wanted(t) is None]
+            if not silent:
+                break
+            if time.monotonic() - began > _UNANNOUNCED_S:
+                for other in silent:
+                    fail(self._study, other.number)
+            time.sleep(_POLL_S)
+        done = [t for t in trials if t.state is TrialState.COMPLETE]
+        if len(done) + len(ahead) >= self._settings.evaluations:
+            return False
+        return all(self._wanted(other) != wanted for other in (*done, *ahead))
+
+    def _wanted(self, trial: FrozenTrial) -> bytes | None:
+        """The network of another trial; None where it has not said yet."""
+        params = trial.system_attrs.get("fixed_params") or trial.params
+        if not params.keys() >= self._packing.distributions.keys():
+            return None
+        return keys(self._packing.unpack(params)[None])[0]
+
+    def _candidate(self, trial: FrozenTrial, row: list[int]) -> Candidate:
+        network = trial.user_attrs["network"]
+        return Candidate(network["arch"], float(trial.values[0]), network["costs"], trial.number, tuple(row))
+
+    def _count(self, state: TrialState) -> int:
+        return len(self._study.get_trials(deepcopy=False, states=(state,)))
+
+    def _agree(self, storage: str | Path) -> None:
+        """Refuse to continue a study that was begun for something else."""
+        mine = self._identity()
+        theirs = self._study.user_attrs.get("identity")
+        if theirs is None:
+            self._study.set_user_attr("identity", mine)
+            return
+        for key, value in mine.items():
+            if theirs.get(key) != value:
+                raise PipelineError(
+                    f"the study at {storage} was begun with {key} {theirs.get(key)!r}, not {value!r}; "
+                    "give another study, or remove this one"
+                )
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "genes": json.dumps(dict(zip(self._problem.space.names, self._problem.space.cardinalities, strict=True))),
+            "limits": {limit.name: limit.limit for limit in self._problem.costs.limits},
+            "fidelity": self._evaluator.fidelity,
+            "method": self._settings.method,
+            "seed": self._settings.seed,
+            "objective": self._settings.objective,
+        }
+
+
+def front_cost(costs: Costs) -> str:
+    """The cost that a front trades accuracy for: the first limited one, else the first there is."""
+    return costs.limits[0].name if costs.limits else costs.costs[0].name
+
+
+def undominated(candidates: Sequence[Candidate], cost: str) -> tuple[Candidate, ...]:
+    """The candidates that no other beats in score at no higher `cost`, cheapest first."""
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (c.costs[cost], -c.score, c.trial)):
+        if not front or candidate.score > front[-1].score:
+            front.append(candidate)
+    return tuple(front)
