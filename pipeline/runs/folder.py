@@ -84,12 +84,14 @@ class RunFolder:
         return self.path / "stages" / f"{stage}.json"
 
     def record(self, stage: str) -> dict[str, Any] | None:
-        """The record of `stage`, None where it has not finished; RunError where the record is torn."""
+        """What is known of `stage`, None where it never began; RunError where the record is torn."""
         file = self.record_path(stage)
         return read_json(file) if file.exists() else None
 
-    def write_record(self, stage: str, inputs: str, seconds: float, outputs: Sequence[Path]) -> None:
-        """Say that `stage` has finished; this is the last thing that a stage does."""
+    def write_record(
+        self, stage: str, inputs: str, seconds: float | None = None, outputs: Sequence[Path] = ()
+    ) -> None:
+        """Say that `stage` has begun on `inputs`, or with `seconds` that it has finished: the last thing it does."""
         files = sorted({file for output in outputs for file in _files(output)})
         write_json(
             self.record_path(stage),
@@ -97,7 +99,8 @@ class RunFolder:
                 "schema_version": SCHEMA_VERSION,
                 "name": stage,
                 "inputs": inputs,
-                "seconds": round(seconds, 3),
+                "finished": seconds is not None,
+                "seconds": None if seconds is None else round(seconds, 3),
                 "outputs": {str(file.relative_to(self.path)): file_hash(file) for file in files},
             },
         )

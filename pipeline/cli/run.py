@@ -1,0 +1,78 @@
+"""`pocketnas quickstart`, `pocketnas run` and the commands that run one stage."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import emit, note, progress_bar
+
+Out = Annotated[Path, typer.Option("--out", help="The run's folder: new, empty, or the same run to continue.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides every random choice.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RunDir = Annotated[Path, typer.Argument(help="The run's folder.")]
+Again = Annotated[bool, typer.Option("--again", help="Run the stage even if it has finished.")]
+
+
+def quickstart(
+    out: Out,
+    seed: Seed = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Use this latency table instead of measuring this machine.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run everything on embedded handwritten digits and this machine's CPU, in under 4 minutes on 2 cores."""
+    from pipeline.runs.quickstart import quickstart_config
+
+    _run(quickstart_config(seed or 0, table), out, as_json)
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="A TOML file; every key but [data] path has a default.")],
+    out: Out,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """From your images, a device and a budget to a checked file. Killed or stopped, the same command continues."""
+    from pipeline.runs.config import read_config
+
+    _run(read_config(config, seed), out, as_json)
+
+
+def stage_command(name: str, help_text: str) -> Callable[..., None]:
+    """The command that runs the stage `name` of a run."""
+
+    def command(run_dir: RunDir, again: Again = False, as_json: Json = False) -> None:
+        from pipeline.runs.engine import require_finished, run_stage
+        from pipeline.runs.folder import open_run
+        from pipeline.runs.stages import STAGES
+
+        folder = open_run(run_dir)
+        with folder.lock(), progress_bar() as progress:
+            done = run_stage(folder, require_finished(folder, STAGES, name), progress, again)
+        document = {"stage": name, "seconds": round(done.seconds, 3), "ran_now": done.ran_now}
+        text = f"{name}: {'done' if done.ran_now else 'had finished'}, {done.seconds:.1f} s"
+        emit(document, as_json, lambda console: console.print(text))
+
+    command.__doc__ = help_text
+    return command
+
+
+def _run(config, out: Path, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    from pipeline.runs.engine import run_stage
+    from pipeline.runs.folder import create_or_open
+    from pipeline.runs.stages import STAGES
+    from pipeline.runs.summary import read_summary, render_summary
+
+    folder = create_or_open(out, config)
+    with folder.lock(), progress_bar() as progress:
+        for stage in STAGES:
+            done = run_stage(folder, stage, progress)
+            if not done.ran_now:
+                note(f"[dim]{stage.name}: had finished ({done.seconds:.1f} s)[/dim]")
+    summary = read_summary(folder)
+    emit(summary, as_json, lambda console: render_summary(console, folder, summary))
+    if not summary["check"]["passed"]:
+        raise typer.Exit(1)

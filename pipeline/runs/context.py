@@ -1,0 +1,87 @@
+"""What several stages read from a run: its space, table, budget, images."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from latency_tables.store import load_table
+from latency_tables.table import LatencyTable
+from pipeline.budget import Budget, read_budget
+from pipeline.data.prepare import Dataset, Images, load_dataset
+from pipeline.runs.folder import RunFolder, read_json
+from pipeline.spaces.files import load_space
+from pipeline.spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.search.costs import Costs
+    from pipeline.supernets.data import TrainingData
+
+
+def base_space(run: RunFolder) -> SearchSpace:
+    """The configured space before the number of classes is known."""
+    space = load_space(run.config.space.name)
+    resolutions = run.config.space.resolutions
+    return space if resolutions is None else space.with_resolutions(resolutions)
+
+
+def run_space(run: RunFolder) -> SearchSpace:
+    """The space that is searched: as configured, with one output per class of the images."""
+    return base_space(run).with_classes(len(read_json(run.data / "data.json")["classes"]))
+
+
+def run_table(run: RunFolder) -> LatencyTable:
+    """The latency table that the run measured or was given."""
+    return load_table(run.table)
+
+
+def run_budget(run: RunFolder) -> Budget:
+    """The budget in plain numbers, a quantile of latency already resolved."""
+    return read_budget(read_json(run.budget)["budget"], str(run.budget))
+
+
+def run_costs(run: RunFolder) -> "Costs":
+    """Costs and limits of the run's space: what every stage that asks "does it fit?" uses."""
+    from pipeline.search.costs import space_costs
+
+    table = run_table(run)
+    # The gate judges accuracy; it is no cost that is known before training.
+    return space_costs(run_space(run), replace(run_budget(run), accuracy=None), {table.device.name: table})
+
+
+def run_dataset(run: RunFolder) -> Dataset:
+    """The prepared images."""
+    return load_dataset(run.data)
+
+
+def training_data(run: RunFolder, dataset: Dataset) -> "TrainingData":
+    """The training split with the run's augmentation."""
+    import torch
+
+    from pipeline.supernets.augment import Augmentation
+    from pipeline.supernets.data import TrainingData
+
+    return TrainingData(
+        images=dataset.train.pixels,
+        labels=torch.from_numpy(dataset.train.labels),
+        mean=dataset.mean,
+        std=dataset.std,
+        augment=Augmentation(shift=run.config.data.crop, flip=run.config.data.flip),
+    )
+
+
+def normalised_images(images: Images, dataset: Dataset, limit: int | None, seed: int) -> "tuple[Tensor, Tensor]":
+    """Float images (n, 3, size, size) of one split as networks take them, and labels (n,).
+
+    `limit` takes that many at random, always the same ones for a seed.
+    """
+    import numpy as np
+    import torch
+
+    from pipeline.supernets.augment import Augmentation
+    from pipeline.supernets.data import TrainingData
+
+    data = TrainingData(images.pixels, torch.from_numpy(images.labels), dataset.mean, dataset.std, Augmentation())
+    order = np.random.default_rng(seed).permutation(len(images))[:limit]
+    chosen = torch.from_numpy(np.sort(order))
+    return data.normalised(chosen), data.labels[chosen]
