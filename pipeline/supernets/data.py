@@ -1,0 +1,77 @@
+"""Labelled images in memory or mapped from a file, as a training loop takes them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import PipelineError
+from pipeline.supernets.augment import Augmentation
+
+Pixels = Tensor | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images (n, h, w, 3) uint8 (a tensor, an array or a memory map) and labels (n,) int64.
+
+    `mean` and `std` are those of the three channels, of pixels in 0..1.
+    """
+
+    images: Pixels
+    labels: Tensor
+    mean: Sequence[float]
+    std: Sequence[float]
+    augment: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[-1] != 3:
+            raise PipelineError(f"images have shape {tuple(self.images.shape)}; needed is (n, height, width, 3)")
+        if len(self.images) != len(self.labels) or not len(self.labels):
+            raise PipelineError(f"{len(self.images)} images with {len(self.labels)} labels; one each is needed")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """One more than the largest label."""
+        return int(self.labels.max()) + 1
+
+    def subset(self, indices: Tensor) -> "TrainingData":
+        """The images at `indices` (m,), copied into memory."""
+        return replace(self, images=self._take(indices), labels=self.labels[indices])
+
+    def training_batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augmented normalised images (m, 3, h, w) float32 in channels_last order, and labels (m,)."""
+        pixels = self.augment.geometry(self._take(indices), generator)
+        images = self.augment.colour(_unit(pixels), generator)
+        return self._normalise(images), self.labels[indices]
+
+    def normalised(self, indices: Tensor | None = None) -> Tensor:
+        """Images (m, 3, h, w) float32 in channels_last order without augmentation; all where no `indices`."""
+        taken = torch.arange(len(self)) if indices is None else indices
+        return self._normalise(_unit(self._take(taken)))
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, `size` at a time, normalised, with their labels."""
+        for indices in torch.split(torch.arange(len(self)), size):
+            yield self.normalised(indices), self.labels[indices]
+
+    def _take(self, indices: Tensor) -> Tensor:
+        if isinstance(self.images, Tensor):
+            return self.images[indices]
+        return torch.from_numpy(np.ascontiguousarray(self.images[indices.numpy()]))
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
+        return (images - mean) / std
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    """uint8 (n, h, w, 3) -> float32 (n, 3, h, w) in 0..1; the memory order stays, so it is channels_last."""
+    return pixels.permute(0, 3, 1, 2).to(torch.float32) / 255

@@ -1,0 +1,80 @@
+"""How good a network is on images, and a supernet's network with inherited weights."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+from pipeline.spaces.architecture import Architecture
+from pipeline.supernets.augment import resize
+from pipeline.supernets.batchnorm import reestimate_batchnorm
+from pipeline.supernets.network import Network
+from pipeline.supernets.supernet import Supernet
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Shares of right answers and mean cross-entropy (nats) over `images` images."""
+
+    accuracy: float
+    cross_entropy: float
+    images: int
+
+
+def evaluate(
+    network: nn.Module, images: Tensor, labels: Tensor, *, resolution: int | None = None, batch_size: int = 100
+) -> Score:
+    """Score of `network` in evaluation mode on normalised `images` (n, 3, h, w) and `labels` (n,).
+
+    Images are scaled to `resolution` pixels; by default to the network's own. Raises PipelineError without images.
+    """
+    if not len(images):
+        raise PipelineError("no images to evaluate on; at least one is needed")
+    size = _resolution(network, resolution)
+    training = network.training
+    network.eval()
+    right, loss = 0, 0.0
+    with torch.inference_mode():
+        for batch, answers in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+            logits = network(_prepared(batch, size))
+            right += int((logits.argmax(1) == answers).sum())
+            loss += float(F.cross_entropy(logits, answers, reduction="sum"))
+    network.train(training)
+    return Score(right / len(images), loss / len(images), len(images))
+
+
+def judge(
+    supernet: Supernet,
+    arch: Architecture,
+    bn_images: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int = 100,
+) -> Score:
+    """Score of `arch` with inherited weights: taken from the supernet, statistics from `bn_images`, then tested."""
+    network = supernet.extract(arch)
+    refresh_batchnorm(network, bn_images, batch_size=batch_size)
+    return evaluate(network, images, labels, batch_size=batch_size)
+
+
+def refresh_batchnorm(network: Network, images: Tensor, *, batch_size: int = 100) -> None:
+    """Re-estimate the BatchNorm statistics on normalised `images` (n, 3, h, w), at the network's resolution."""
+    size = network.resolution
+    reestimate_batchnorm(network, (_prepared(batch, size) for batch in torch.split(images, batch_size)))
+
+
+def _prepared(images: Tensor, size: int) -> Tensor:
+    return resize(images, size).contiguous(memory_format=torch.channels_last)
+
+
+def _resolution(network: nn.Module, resolution: int | None) -> int:
+    if resolution is not None:
+        return resolution
+    if isinstance(network, Network):
+        return network.resolution
+    if isinstance(network, Supernet):
+        return network.active.resolution
+    raise PipelineError(f"say the resolution for a {type(network).__name__}; only our own networks know theirs")

@@ -1,0 +1,171 @@
+"""A supernet: every network of a space in one set of shared weights."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from latency_tables.blocks import Block
+from pipeline.errors import PipelineError
+from pipeline.spaces.architecture import SKIP, Architecture, Op
+from pipeline.spaces.space import SearchSpace
+from pipeline.supernets.bank import Bank
+from pipeline.supernets.modules import BlockModule, initialise
+from pipeline.supernets.network import Network
+
+Sharing = Literal["nested", "separate"]
+Placed = list[tuple[str, Block]]  # the blocks of a network, each with the key of the bank that holds its weights
+
+
+class SupernetError(PipelineError):
+    """A supernet asked for what its space or its weights do not offer."""
+
+
+class Supernet(nn.Module):
+    """Shared weights of `space`; a network of it is `activate`d and run, or `extract`ed.
+
+    `sharing="nested"`: all ops of a layer slice one bank (Once-for-All). `"separate"`: each op has weights of
+    its own (single-path one-shot). Banks are keyed by meaning (stage, layer, op), never by option index, so
+    a region of the space finds its weights in its parent.
+    """
+
+    def __init__(self, space: SearchSpace, sharing: Sharing = "nested", seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        self.sharing: Sharing = sharing
+        self.banks = nn.ModuleDict({key: Bank(*shape) for key, shape in _bank_shapes(space, sharing).items()})
+        initialise(self, seed)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._templates: dict[Block, BlockModule] = {}
+        self.activate(space.max())
+
+    def sample(self, rng: random.Random) -> Architecture:
+        """A network of the space, uniform over genes, as supernets are trained."""
+        return self.space.sample_genes(rng)
+
+    def activate(self, arch: Architecture) -> None:
+        """Let `forward` compute `arch`; ArchitectureError where the space does not contain it."""
+        self._active = self.place(arch)
+        self.active = arch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of the active network for images (n, 3, s, s)."""
+        for key, block in self._active:
+            template = self._template(block).train(self.training)
+            x = functional_call(template, self.slices(key, block), (x,))
+        return x
+
+    def extract(self, arch: Architecture) -> Network:
+        """A network of its own with copies of the weights of `arch`, in the mode this supernet is in."""
+        placed = self.place(arch)
+        with torch.device("meta"):
+            network = Network((block for _, block in placed), seed=None)
+        state = {
+            f"{index}.{name}": tensor.detach().clone(memory_format=_layout(tensor))
+            for index, (key, block) in enumerate(placed)
+            for name, tensor in self.slices(key, block).items()
+        }
+        for name, _ in network.named_buffers():
+            if name.endswith("num_batches_tracked"):
+                state[name] = torch.tensor(0)
+        network.load_state_dict(state, assign=True)
+        return network.train(self.training)
+
+    def slices(self, key: str, block: Block) -> dict[str, Tensor]:
+        """The shared tensors that `block` at the position `key` computes with, by their names in its module."""
+        bank = self.banks[key]
+        if not isinstance(bank, Bank):
+            raise TypeError(f"bank {key!r} is a {type(bank).__name__}")
+        return bank.slices(block)
+
+    def sort_channels(self) -> None:
+        """Move the most important middle channels of every layer to the front; the largest network is unchanged."""
+        for bank in self.banks.values():
+            if isinstance(bank, Bank):
+                bank.sort_channels()
+
+    def place(self, arch: Architecture) -> Placed:
+        """The blocks of `arch` in order, each with the key of its bank."""
+        keys = ["stem"]
+        for number, choice in enumerate(arch.stages, 1):
+            keys += [_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
+        blocks = self.space.blocks(arch)
+        keys += [f"head_{block.kind}" for block in blocks[len(keys) :]]
+        return list(zip(keys, blocks, strict=True))
+
+    def _template(self, block: Block) -> BlockModule:
+        """A module without memory of its own, through which the shared weights of `block` run."""
+        shape = replace(block, in_size=1)
+        if shape not in self._templates:
+            with torch.device("meta"):
+                self._templates[shape] = BlockModule(shape)
+        return self._templates[shape]
+
+
+def inherit(parent: Supernet, region: SearchSpace) -> Supernet:
+    """A supernet of `region` that computes what `parent` does on it, with only the weights `region` can use.
+
+    Raises SupernetError where `region` is not a part of the parent's space.
+    """
+    child = Supernet(region, parent.sharing)
+    for key, bank in child.banks.items():
+        source = dict(parent.banks).get(key)
+        if not isinstance(source, Bank) or not isinstance(bank, Bank):
+            raise SupernetError(
+                f"region {region.name!r} has {key}, which space {parent.space.name!r} lacks; "
+                "a supernet hands its weights to parts of its own space only"
+            )
+        bank.load(source)
+    return child.train(parent.training)
+
+
+def _layout(tensor: Tensor) -> torch.memory_format:
+    return torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+
+
+def _key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
+    key = f"stage{stage}_layer{layer}"
+    return f"{key}_{op}" if sharing == "separate" or op == SKIP else key
+
+
+def _bank_shapes(space: SearchSpace, sharing: Sharing) -> dict[str, tuple[Block, int, bool]]:
+    """For each bank the block that bounds all it serves, their smallest kernel, and whether all of them expand."""
+    shapes: dict[str, tuple[Block, int, bool]] = {}
+    for key, block in _all_blocks(space, sharing):
+        bare = replace(block, in_size=1, residual=False)
+        bound, smallest, expands = shapes.get(key, (bare, bare.kernel, bare.expands))
+        shapes[key] = _bound(bound, bare), min(smallest, bare.kernel), expands and bare.expands
+    return shapes
+
+
+def _all_blocks(space: SearchSpace, sharing: Sharing) -> Iterator[tuple[str, Block]]:
+    """Every block of the space with the key of its bank, at one resolution (weights do not depend on it)."""
+    yield "stem", space.stem_block(space.resolutions[-1])
+    channels: tuple[int, ...] = (space.stem.channels,)
+    for number, stage in enumerate(space.stages, 1):
+        for layer, ops in enumerate(stage.slots, 1):
+            for op, width in product(ops, stage.widths):
+                key = _key(number, layer, op, sharing)
+                if layer > 1:
+                    yield key, stage.later_block(1, width, op)
+                else:
+                    yield from ((key, stage.first_block(1, c, width, op)) for c in channels)
+        channels = stage.widths
+    for c in channels:
+        yield from ((f"head_{block.kind}", block) for block in space.head_blocks(1, c))
+
+
+def _bound(one: Block, other: Block) -> Block:
+    return replace(
+        one,
+        in_channels=max(one.in_channels, other.in_channels),
+        out_channels=max(one.out_channels, other.out_channels),
+        mid_channels=max(one.mid_channels, other.mid_channels),
+        se_channels=max(one.se_channels, other.se_channels),
+        kernel=max(one.kernel, other.kernel),
+    )

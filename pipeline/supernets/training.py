@@ -1,0 +1,290 @@
+"""Training of a supernet or a single network: one loop, exactly resumable.
+
+Everything random (order of the images, augmentation, networks of a step) derives from the seed and the number
+of the step, so weights, momentum and the number of the step are the whole state.
+"""
+
+import hashlib
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+from pipeline.supernets.augment import resize
+from pipeline.supernets.data import TrainingData
+from pipeline.supernets.distributed import average_gradients, average_value, shard
+from pipeline.supernets.files import load_weights, read_tensors, write_tensors
+from pipeline.supernets.network import Network
+from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase
+from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.supernet import Supernet
+
+Progress = Callable[[int, int, str], None]
+OnEpoch = Callable[[int, "Supernet | Network"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training did: its number of updates and the loss of each."""
+
+    steps: int
+    losses: tuple[float, ...]
+
+
+def train(
+    model: Supernet | Network,
+    data: TrainingData,
+    settings: TrainSettings,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> TrainResult:
+    """Train `model` in place and leave it in evaluation mode.
+
+    Where `checkpoint` exists the training goes on from it; it is rewritten every `checkpoint_seconds` and at
+    the end. Under `torchrun` each process takes its share of every batch. `on_epoch(epoch, model)` is called
+    after each whole epoch. Raises PipelineError for settings that do not fit the model or the data, or a
+    checkpoint of another training.
+    """
+    training = _Training(model, data, settings)
+    if checkpoint is not None and checkpoint.is_file():
+        training.restore(checkpoint)
+    model.train()
+    saved = time.monotonic()
+    while training.step < training.steps:
+        training.advance()
+        if progress is not None:
+            progress(training.step, training.steps, f"loss {training.losses[-1]:.3f}")
+        if on_epoch is not None and training.step % training.steps_per_epoch == 0:
+            on_epoch(training.step // training.steps_per_epoch, model)
+            model.train()
+        done = training.step == training.steps
+        if checkpoint is not None and (done or time.monotonic() - saved >= settings.checkpoint_seconds):
+            training.save(checkpoint)
+            saved = time.monotonic()
+    training.finish()
+    model.eval()
+    return TrainResult(training.steps, tuple(training.losses))
+
+
+class _Training:
+    """The state of one training between two steps."""
+
+    def __init__(self, model: Supernet | Network, data: TrainingData, settings: TrainSettings) -> None:
+        self.model, self.data, self.settings = model, data, settings
+        self.batch_size = min(settings.batch_size, len(data))
+        self.steps_per_epoch = len(data) // self.batch_size
+        self.steps = max(1, round(settings.epochs * self.steps_per_epoch))
+        self.phases = _schedule(_phases(model, settings), self.steps)
+        self.step = 0
+        self.losses: list[float] = []
+        self.teacher: Network | None = None
+        self.optimizer = _optimizer(model, settings)
+        self.average = _Average(model, settings.ema_decay)
+
+    def advance(self) -> None:
+        """One update."""
+        phase, start, end = next(entry for entry in self.phases if entry[1] <= self.step < entry[2])
+        if self.step == start:
+            self._enter(phase)
+        self._set_lr(phase, start, end)
+        images, labels = self.data.training_batch(self._indices(), self._generator("augment"))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._passes(phase, images, labels)
+        average_gradients(self.model.parameters())
+        if self.settings.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
+        self.optimizer.step()
+        self.average.update(self.model, self.step)
+        self.losses.append(average_value(loss))
+        self.step += 1
+
+    def finish(self) -> None:
+        """Leave the averaged weights in the model where they were asked for."""
+        self.average.apply(self.model)
+
+    def _passes(self, phase: Phase, images: Tensor, labels: Tensor) -> float:
+        """Add the gradients of every pass of the step; returns the summed loss."""
+        total = 0.0
+        soft: Tensor | None = None
+        for part in phase.plan(random.Random(f"{self.settings.seed}/{self.step}")):
+            size = self._activate(part)
+            inputs = resize(images, size)
+            if phase.teacher == "frozen" and self.teacher is not None:
+                with torch.no_grad():
+                    soft = self.teacher(inputs).softmax(1)
+            logits = self.model(inputs)
+            loss = self._loss(part, logits, labels, soft)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+            if phase.teacher == "largest" and soft is None:
+                soft = logits.detach().softmax(1)
+        return total
+
+    def _loss(self, part: Pass, logits: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
+        loss = logits.new_zeros(())
+        if part.labels:
+            smoothing = self.settings.label_smoothing
+            loss = loss + part.labels * F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if part.teacher and soft is not None:
+            loss = loss + part.teacher * F.cross_entropy(logits, soft)
+        return loss
+
+    def _activate(self, part: Pass) -> int:
+        """Make the model compute what the pass trains; returns its resolution in pixels."""
+        if isinstance(self.model, Network):
+            return self.model.resolution
+        if part.arch is None:
+            raise TypeError("a pass over a supernet needs an architecture")
+        self.model.activate(part.arch)
+        return part.arch.resolution
+
+    def _enter(self, phase: Phase) -> None:
+        """What a phase changes once, before its first step."""
+        if self.step:
+            self.optimizer.state.clear()
+        if isinstance(self.model, Supernet):
+            if phase.teacher == "frozen" and self.teacher is None:
+                self.teacher = self.model.extract(self.model.space.max()).train()
+            if phase.sort_channels:
+                self.model.sort_channels()
+
+    def _set_lr(self, phase: Phase, start: int, end: int) -> None:
+        done = (self.step - start) / (end - start)
+        lr = self.settings.lr * phase.lr_scale * 0.5 * (1 + math.cos(math.pi * done))
+        warmup = self.settings.warmup * self.steps
+        if self.step < warmup:
+            lr *= (self.step + 1) / (warmup + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def _indices(self) -> Tensor:
+        """The images of this step that this process takes; an epoch is a permutation of its own."""
+        epoch, batch = divmod(self.step, self.steps_per_epoch)
+        generator = _generator(f"{self.settings.seed}/epoch {epoch}")
+        order = torch.randperm(len(self.data), generator=generator)
+        return shard(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        return _generator(f"{self.settings.seed}/{self.step}/{purpose}")
+
+    # -- state in a file --------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        momenta = {
+            f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
+            for name, parameter in self.model.named_parameters()
+            if self.optimizer.state[parameter].get("momentum_buffer") is not None
+        }
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()} | momenta
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.tensors.items()}
+        if self.teacher is not None:
+            tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
+        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        write_tensors(path, tensors, {"kind": "checkpoint", "step": self.step, "training": self._identity()})
+
+    def restore(self, path: Path) -> None:
+        """Go on from a file of `save`; PipelineError where it is of another training."""
+        tensors, about = read_tensors(path, "checkpoint")
+        if about["training"] != self._identity():
+            changed = sorted(k for k, v in self._identity().items() if about["training"].get(k) != v)
+            raise PipelineError(
+                f"{path} is the checkpoint of another training ({', '.join(changed)} differ); "
+                "delete it to start anew, or restore the settings to go on"
+            )
+        self.step = about["step"]
+        self.losses = tensors["losses"].tolist()
+        load_weights(self.model, _below(tensors, "model"), path)
+        momenta = _below(tensors, "momentum")
+        for name, parameter in self.model.named_parameters():
+            if name in momenta:
+                buffer = torch.empty_like(parameter).copy_(momenta[name])
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        self.average.tensors = _below(tensors, "average")
+        teacher = _below(tensors, "teacher")
+        if teacher and isinstance(self.model, Supernet):
+            self.teacher = self.model.extract(self.model.space.max()).train()
+            load_weights(self.teacher, teacher, path)
+
+    def _identity(self) -> dict[str, object]:
+        """What two runs must share to be the same training."""
+        settings = asdict(self.settings)
+        del settings["checkpoint_seconds"]
+        sizes = hashlib.sha256(
+            "".join(f"{name} {tuple(p.shape)}\n" for name, p in self.model.named_parameters()).encode()
+        )
+        return {**settings, "images": len(self.data), "model": sizes.hexdigest()[:16]}
+
+
+class _Average:
+    """An exponential moving average of weights and statistics; none without a decay."""
+
+    def __init__(self, model: nn.Module, decay: float | None) -> None:
+        self.decay = decay
+        self.tensors = {n: t.clone() for n, t in model.state_dict().items()} if decay is not None else {}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        if self.decay is None:
+            return
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))  # an average of few steps forgets faster
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                self.tensors[name].lerp_(tensor, weight)
+            else:
+                self.tensors[name].copy_(tensor)
+
+    def apply(self, model: nn.Module) -> None:
+        if self.decay is not None:
+            model.load_state_dict(self.tensors)
+
+
+def _phases(model: Supernet | Network, settings: TrainSettings) -> Sequence[Phase]:
+    known = ["alone"] if isinstance(model, Network) else list(RECIPES)
+    if settings.recipe not in known:
+        kind = "a network without choices" if isinstance(model, Network) else "a supernet"
+        raise PipelineError(f"recipe {settings.recipe!r} does not train {kind}; known are {', '.join(known)}")
+    return [ALONE] if isinstance(model, Network) else RECIPES[settings.recipe](model.space)
+
+
+def _schedule(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int, int]]:
+    """Each phase with its first step and the one after its last; empty phases are left out."""
+    schedule, share, start = [], 0.0, 0
+    for index, phase in enumerate(phases):
+        share += phase.share
+        end = steps if index == len(phases) - 1 else round(share * steps)
+        if end > start:
+            schedule.append((phase, start, end))
+        start = max(start, end)
+    return schedule
+
+
+def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (plain if parameter.dim() < 2 or ".transforms." in name else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    nesterov = settings.momentum > 0
+    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov, foreach=True)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
+def _generator(spelling: str) -> torch.Generator:
+    digest = hashlib.blake2b(spelling.encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
