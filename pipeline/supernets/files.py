@@ -48,7 +48,7 @@ def load_network(path: Path) -> Network:
     """The network in a file of `save_network`, in evaluation mode."""
     tensors, about = read_tensors(path, "network")
     try:
-        network = Network(map(Block.parse, about["blocks"]), seed=None)
+        network = Network(map(Block.parse, about["blocks"]))
     except TableError as error:
         raise WeightsError(f"{path}: {error}") from None
     load_weights(network, tensors, path)

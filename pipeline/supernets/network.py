@@ -12,17 +12,26 @@ from pipeline.supernets.modules import BlockModule, initialise
 class Network(nn.Sequential):
     """The network that a list of blocks spells; (n, 3, s, s) float32 -> logits (n, classes).
 
-    `s` is `resolution`, though other sizes run too. Weights come from `seed`; with `seed=None` they are left
-    unset, for a caller that fills them. Weights are kept in channels_last order, which CPUs prefer.
+    `s` is `resolution`, though other sizes run too. Weights come from `seed` and are kept in channels_last
+    order, which CPUs prefer.
     """
 
-    def __init__(self, blocks: Iterable[Block], seed: int | None = 0) -> None:
-        self_blocks = tuple(blocks)
-        super().__init__(*map(BlockModule, self_blocks))
-        self.blocks = self_blocks
-        if seed is not None:
-            initialise(self, seed)
+    def __init__(self, blocks: Iterable[Block], seed: int = 0) -> None:
+        super().__init__(*map(BlockModule, blocks))
+        initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def of(cls, modules: Iterable[BlockModule]) -> "Network":
+        """The network that runs `modules` one after the other, with the weights they have."""
+        network = cls(())
+        network.extend(modules)
+        return network
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What a device executes, in order."""
+        return tuple(module.block for module in self if isinstance(module, BlockModule))
 
     @property
     def resolution(self) -> int:

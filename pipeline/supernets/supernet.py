@@ -8,15 +8,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from latency_tables.blocks import Block
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import SKIP, Architecture, Op
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.bank import Bank
-from pipeline.supernets.modules import BlockModule, initialise
+from pipeline.supernets.modules import initialise
 from pipeline.supernets.network import Network
+from pipeline.supernets.template import Template
 
 Sharing = Literal["nested", "separate"]
 Placed = list[tuple[str, Block]]  # the blocks of a network, each with the key of the bank that holds its weights
@@ -41,7 +41,7 @@ class Supernet(nn.Module):
         self.banks = nn.ModuleDict({key: Bank(*shape) for key, shape in _bank_shapes(space, sharing).items()})
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._templates: dict[Block, BlockModule] = {}
+        self._templates: dict[Block, Template] = {}
         self.activate(space.max())
 
     def sample(self, rng: random.Random) -> Architecture:
@@ -56,25 +56,19 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of the active network for images (n, 3, s, s)."""
         for key, block in self._active:
-            template = self._template(block).train(self.training)
-            x = functional_call(template, self.slices(key, block), (x,))
+            x = self._template(block).run(self.slices(key, block), x, self.training)
         return x
 
     def extract(self, arch: Architecture) -> Network:
         """A network of its own with copies of the weights of `arch`, in the mode this supernet is in."""
-        placed = self.place(arch)
-        with torch.device("meta"):
-            network = Network((block for _, block in placed), seed=None)
-        state = {
-            f"{index}.{name}": tensor.detach().clone(memory_format=_layout(tensor))
-            for index, (key, block) in enumerate(placed)
-            for name, tensor in self.slices(key, block).items()
-        }
-        for name, _ in network.named_buffers():
-            if name.endswith("num_batches_tracked"):
-                state[name] = torch.tensor(0)
-        network.load_state_dict(state, assign=True)
-        return network.train(self.training)
+        modules = []
+        for key, block in self.place(arch):
+            copies = {
+                name: tensor.detach().clone(memory_format=_layout(tensor))
+                for name, tensor in self.slices(key, block).items()
+            }
+            modules.append(self._template(block).build(copies, block))
+        return Network.of(modules).train(self.training)
 
     def slices(self, key: str, block: Block) -> dict[str, Tensor]:
         """The shared tensors that `block` at the position `key` computes with, by their names in its module."""
@@ -98,12 +92,10 @@ class Supernet(nn.Module):
         keys += [f"head_{block.kind}" for block in blocks[len(keys) :]]
         return list(zip(keys, blocks, strict=True))
 
-    def _template(self, block: Block) -> BlockModule:
-        """A module without memory of its own, through which the shared weights of `block` run."""
-        shape = replace(block, in_size=1)
+    def _template(self, block: Block) -> Template:
+        shape = replace(block, in_size=1)  # weights do not depend on the size of what flows through them
         if shape not in self._templates:
-            with torch.device("meta"):
-                self._templates[shape] = BlockModule(shape)
+            self._templates[shape] = Template(shape)
         return self._templates[shape]
 
 
