@@ -1,0 +1,195 @@
+"""A latency table: what each block costs on one device, how far sums of it can be trusted, and where it is from."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from latency_tables.blocks import Block
+from latency_tables.errors import TableError
+
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class MissingRows(TableError):  # noqa: N818  # it says what it carries
+    """A network has blocks that the table does not know; `missing` lists every one of them."""
+
+    def __init__(self, device: str, missing: Sequence[Block]) -> None:
+        self.missing = tuple(missing)
+        keys = "\n  ".join(block.key for block in self.missing)
+        super().__init__(
+            f"the table of {device!r} lacks {len(self.missing)} row(s) of this network; measure them with "
+            f"`pocketnas profile` on a space that has them:\n  {keys}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The latency of one network in milliseconds, and the interval that held 95 % of the held-out networks.
+
+    `low_ms` and `high_ms` are None where the table's error was never measured (an imported table).
+    """
+
+    latency_ms: float
+    low_ms: float | None
+    high_ms: float | None
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DeviceInfo(_Model):
+    """The device and everything else that the same network's latency depends on."""
+
+    name: str
+    soc: str = "unknown"
+    cores: Count = 0
+    architecture: str = "unknown"
+    system: str = "unknown"
+    runtime: str
+    runtime_version: str = "unknown"
+    delegate: str = "unknown"
+    threads: Annotated[int, Field(ge=1)] = 1
+    precision: str = "fp32"
+    batch: Annotated[int, Field(ge=1)] = 1
+
+    def differences(self, other: "DeviceInfo") -> str:
+        """What makes latencies on `other` another matter than on this one, in words; empty if nothing does."""
+        fields = ("soc", "runtime", "runtime_version", "delegate", "threads", "precision", "batch")
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
+        return ", ".join(f"{name} {mine} instead of {theirs}" for name, theirs, mine in pairs if mine != theirs)
+
+
+class Row(_Model):
+    """One block: measured alone, and what it adds to a network (the same, until a calibration says otherwise).
+
+    `spread_percent` is the range that the middle half of the fresh sessions spans, in percent of their median;
+    `unstable` rows kept a large one after they had been measured again.
+    """
+
+    median_ms: Milliseconds
+    network_ms: Milliseconds
+    spread_percent: Percent = 0.0
+    samples: Count = 0
+    sessions: Count = 0
+    unstable: bool = False
+
+
+class Calibration(_Model):
+    """How `network_ms` follows from `median_ms`: the method, what it was fitted on, and its readable terms."""
+
+    method: str
+    networks: Count = 0
+    fixed_ms: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    terms: dict[str, float] = {}
+
+
+class ErrorReport(_Model):
+    """Predictions against measurements of whole random networks that the calibration has not seen.
+
+    `residual_low` and `residual_high` are quantiles of (measured - predicted) / predicted that hold 95 % of
+    the networks; `worst_under_percent` is the largest amount by which a network took longer than predicted.
+    """
+
+    networks: Count
+    mape_percent: Percent
+    rmse_ms: Milliseconds
+    spearman: Annotated[float, Field(ge=-1, le=1)]
+    within_5_percent: Share
+    within_10_percent: Share
+    worst_under_percent: Percent
+    residual_low: float
+    residual_high: float
+
+
+class Provenance(_Model):
+    """When, with what and how steadily the table was measured; or what it was imported from."""
+
+    created: str
+    tool: str
+    source: str
+    space: str = ""
+    space_sha256: str = ""
+    protocol: dict[str, float] = {}
+    drift_percent: Percent = 0.0
+    batches_repeated: Count = 0
+    notes: list[str] = []
+
+
+class LatencyTable(_Model):
+    """Measured milliseconds per block of one device. Read one with `latency_tables.store.load_table`."""
+
+    schema_version: Literal[1] = 1
+    device: DeviceInfo
+    calibration: Calibration
+    error: ErrorReport | None = None
+    provenance: Provenance
+    rows: dict[str, Row]
+
+    @field_validator("rows")
+    @classmethod
+    def _rows_are_blocks(cls, rows: dict[str, Row]) -> dict[str, Row]:
+        for key in rows:
+            Block.parse(key)
+        return rows
+
+    @property
+    def fixed_ms(self) -> float:
+        """Milliseconds that every network takes beside its blocks."""
+        return self.calibration.fixed_ms
+
+    @property
+    def upper_factor(self) -> float:
+        """Predicted latency times this is the upper end of the 95 % interval; 1 where the error is not known.
+
+        A search keeps its promise with `predicted * upper_factor <= limit`.
+        """
+        return 1.0 if self.error is None else 1.0 + max(0.0, self.error.residual_high)
+
+    def block_ms(self, block: Block) -> float:
+        """Milliseconds that `block` adds to a network. Raises MissingRows; nothing is ever guessed."""
+        try:
+            return self._network_ms[block]
+        except KeyError:
+            raise MissingRows(self.device.name, [block]) from None
+
+    def missing(self, blocks: Iterable[Block]) -> tuple[Block, ...]:
+        """The distinct blocks among `blocks` that have no row, in order."""
+        return tuple(dict.fromkeys(block for block in blocks if block not in self._network_ms))
+
+    def network_ms(self, blocks: Iterable[Block]) -> float:
+        """Predicted milliseconds of the network made of `blocks`. MissingRows lists all rows that lack."""
+        blocks, costs = tuple(blocks), self._network_ms
+        try:
+            return self.calibration.fixed_ms + sum([costs[block] for block in blocks])
+        except KeyError:
+            raise MissingRows(self.device.name, self.missing(blocks)) from None
+
+    def predict(self, blocks: Iterable[Block]) -> Prediction:
+        """The latency of a network with its 95 % interval, in milliseconds. Raises MissingRows."""
+        latency_ms = self.network_ms(blocks)
+        if self.error is None:
+            return Prediction(latency_ms, None, None)
+        low, high = 1 + self.error.residual_low, 1 + self.error.residual_high
+        return Prediction(latency_ms, latency_ms * max(0.0, low), latency_ms * high)
+
+    @cached_property
+    def _network_ms(self) -> dict[Block, float]:
+        return {Block.parse(key): row.network_ms for key, row in self.rows.items()}
+
+
+def parse_table(text: str, where: str) -> LatencyTable:
+    """The table that a JSON text holds; TableError names the file (`where`), the entry and the bad value."""
+    try:
+        return LatencyTable.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = " / ".join(str(part) for part in first["loc"]) or "the file"
+        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise TableError(f"{where} is not a latency table: {entry}: {first['msg']}{more}") from None

@@ -1,0 +1,114 @@
+"""`pocketnas profile`: a latency table of a space, measured on a device."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.output import emit, note, progress_bar
+
+if TYPE_CHECKING:
+    from latency_tables.table import LatencyTable
+
+
+def profile(
+    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
+    device: Annotated[
+        str, typer.Option(help="host, ssh://user@board, adb://serial or tensorrt; with --from-kit its name.")
+    ] = "host",
+    out: Annotated[Path | None, typer.Option(help="The table to write, a JSON file.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that a network may use on the device.")] = 1,
+    networks: Annotated[
+        int, typer.Option(min=0, help="Whole random networks that the calibration is fitted on.")
+    ] = 200,
+    held_out: Annotated[int, typer.Option(min=0, help="Other ones that the error is reported on.")] = 100,
+    visits: Annotated[int, typer.Option(min=1, help="How often each model is measured, at different times.")] = 3,
+    classes: Annotated[int | None, typer.Option(min=2, help="Classes, where not the space's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random networks and of the order.")] = 0,
+    kit: Annotated[
+        Path | None, typer.Option(help="Write a zip to carry to a device that nothing here can reach.")
+    ] = None,
+    from_kit: Annotated[
+        Path | None, typer.Option(help="Make the table from the results.json that a kit wrote.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure the blocks of SPACE on a device, and whole networks that calibrate and judge their sums.
+
+    A stopped measurement continues when the same command is run again.
+    """
+    from latency_tables.measure import MeasureOptions
+    from latency_tables.runners import open_runner
+    from pipeline.profiling import ProfileOptions, profile_plan, profile_space
+    from pipeline.spaces.files import load_space
+
+    found = load_space(space)
+    if classes is not None:
+        found = found.with_classes(classes)
+    options = ProfileOptions(networks, held_out, seed, MeasureOptions(visits=visits, seed=seed))
+    if kit is not None:
+        from latency_tables.kit import write_kit
+
+        models = write_kit(kit, profile_plan(found, options), options.measure, threads)
+        emit({"kit": str(kit), "models": models}, as_json, lambda console: _render_kit(console, kit, models))
+        return
+    if out is None:
+        raise typer.BadParameter("--out TABLE is needed: where to write the table", param_hint="--out")
+    started = time.monotonic()
+    if from_kit is not None:
+        from latency_tables.kit import table_from_kit
+
+        table = table_from_kit(from_kit, profile_plan(found, options), options.measure, out)
+    else:
+        runner = open_runner(device, threads)
+        with progress_bar() as progress:
+            table = profile_space(found, runner, out, options, progress)
+    seconds = time.monotonic() - started
+    emit(table_summary(table) | {"seconds": round(seconds, 1)}, as_json, lambda console: _render(console, table, out))
+    unstable = sum(row.unstable for row in table.rows.values())
+    if unstable:
+        note(f"{unstable} row(s) stayed unstable; a quieter or cooler device would give a better table")
+
+
+def table_summary(table: "LatencyTable") -> dict[str, Any]:
+    """What the commands tell of a table, as JSON."""
+    return {
+        "device": table.device.model_dump(),
+        "rows": len(table.rows),
+        "unstable_rows": sum(row.unstable for row in table.rows.values()),
+        "calibration": table.calibration.model_dump(),
+        "error": None if table.error is None else table.error.model_dump(),
+        "provenance": table.provenance.model_dump(),
+    }
+
+
+def render_summary(console: Console, table: "LatencyTable") -> None:
+    """The same for a person."""
+    device, error = table.device, table.error
+    console.print(f"{device.name}: {device.soc}, {device.threads} of {device.cores} core(s), {device.precision}")
+    console.print(f"  {device.runtime} {device.runtime_version}, {device.delegate}")
+    console.print(f"  {len(table.rows)} rows, {table.provenance.source} {table.provenance.created}")
+    console.print(f"  calibration {table.calibration.method!r} from {table.calibration.networks} networks")
+    if error is None:
+        console.print("  its error on whole networks was not measured")
+        return
+    console.print(
+        f"  error on {error.networks} other networks: MAPE {error.mape_percent:.2f} %, Spearman {error.spearman:.4f}, "
+        f"{error.within_5_percent:.1%} within 5 %, {error.within_10_percent:.1%} within 10 %"
+    )
+    console.print(
+        f"  95 % of them took between {error.residual_low:+.1%} and {error.residual_high:+.1%} of the prediction; "
+        f"worst under-prediction {error.worst_under_percent:.1f} %"
+    )
+
+
+def _render(console: Console, table: "LatencyTable", out: Path) -> None:
+    render_summary(console, table)
+    console.print(f"written to {out}")
+
+
+def _render_kit(console: Console, kit: Path, models: int) -> None:
+    console.print(f"{kit}: {models} models. Unpack it on the device and run: python3 run_kit.py")
+    console.print("then, here: pocketnas profile … --from-kit results.json --out TABLE with the same options")

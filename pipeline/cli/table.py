@@ -1,0 +1,120 @@
+"""`pocketnas table`: look at latency tables, compare them, import them, and ask them."""
+
+import random
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.profile import render_summary, table_summary
+
+table_app = typer.Typer(help="Look at latency tables, compare them, import them, and ask them.", no_args_is_help=True)
+
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="A table file, or the name of a shipped one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@table_app.command("show")
+def show(
+    table: TableName, rows: Annotated[bool, typer.Option(help="List every row.")] = False, as_json: AsJson = False
+) -> None:
+    """What device a table is of, how it was measured, and how far it can be trusted."""
+    from latency_tables.store import load_table
+
+    found = load_table(table)
+    listed = {key: row.model_dump() for key, row in sorted(found.rows.items())}
+
+    def render(console: Console) -> None:
+        render_summary(console, found)
+        for text in found.provenance.notes:
+            console.print(f"  {text}")
+        if rows:
+            drawn = Table("block", "alone ms", "in a network ms", "spread %", "")
+            for key, row in sorted(found.rows.items()):
+                flag = "unstable" if row.unstable else ""
+                drawn.add_row(key, f"{row.median_ms:.4f}", f"{row.network_ms:.4f}", f"{row.spread_percent:.1f}", flag)
+            console.print(drawn)
+
+    emit(table_summary(found) | ({"blocks": listed} if rows else {}), as_json, render)
+
+
+@table_app.command("predict")
+def predict(
+    table: TableName,
+    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
+    arch: Annotated[str, typer.Argument(help="max, min, base, random:SEED, an architecture, or OFA-style JSON.")],
+    as_json: AsJson = False,
+) -> None:
+    """The latency of one network in milliseconds, with the interval that held 95 % of measured networks."""
+    from latency_tables.blocks import total_macs, total_params
+    from latency_tables.store import load_table
+    from pipeline.spaces.files import load_space
+    from pipeline.spaces.named import resolve_architecture
+
+    found, loaded = load_space(space), load_table(table)
+    chosen = resolve_architecture(found, arch)
+    blocks = found.blocks(chosen)
+    predicted = loaded.predict(blocks)
+    known = predicted.low_ms is not None and predicted.high_ms is not None
+    document = {
+        "arch": str(chosen),
+        "latency_ms": predicted.latency_ms,
+        "interval_ms": [predicted.low_ms, predicted.high_ms] if known else None,
+        "macs": total_macs(blocks),
+        "params": total_params(blocks),
+    }
+
+    def render(console: Console) -> None:
+        interval = f"{predicted.low_ms:.3f} to {predicted.high_ms:.3f} ms" if known else "interval not known"
+        console.print(f"{predicted.latency_ms:.3f} ms ({interval}) on {loaded.device.name}")
+        console.print(f"{document['macs']:,} MACs, {document['params']:,} parameters: {chosen}")
+
+    emit(document, as_json, render)
+
+
+@table_app.command("validate")
+def validate(
+    table: TableName,
+    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
+    models: Annotated[int, typer.Option(min=2, help="How many random networks to measure now.")] = 30,
+    device: Annotated[str, typer.Option(help="Where to measure: host, ssh://user@board, …")] = "host",
+    seed: Annotated[int, typer.Option(help="Seed of the networks; another one than the table was made with.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure whole random networks now and compare them with what the table predicts."""
+    from latency_tables.runners import open_runner
+    from latency_tables.store import load_table
+    from pipeline.profiling import random_networks, validate_table
+    from pipeline.spaces.files import load_space
+
+    found, loaded = load_space(space), load_table(table)
+    runner = open_runner(device, loaded.device.threads)
+    archs = random_networks(found, models, random.Random(seed))
+    with progress_bar() as progress:
+        result = validate_table(loaded, found, archs, runner, progress)
+    if result.device_differs:
+        note(f"careful: the table is of another device or runtime: {result.device_differs}")
+    error = result.error
+    worst = result.worst
+    document = {
+        "n": error.networks,
+        "mape": error.mape_percent,
+        "spearman": error.spearman,
+        "within_5_percent": error.within_5_percent,
+        "within_10_percent": error.within_10_percent,
+        "rmse_ms": error.rmse_ms,
+        "worst_under_percent": error.worst_under_percent,
+        "in_interval": result.in_interval,
+        "worst": {"arch": str(worst[0]), "predicted_ms": worst[1], "measured_ms": worst[2]},
+    }
+
+    def render(console: Console) -> None:
+        console.print(
+            f"{error.networks} networks: MAPE {error.mape_percent:.2f} %, Spearman {error.spearman:.4f}, "
+            f"{error.within_5_percent:.1%} within 5 %, {error.within_10_percent:.1%} within 10 %"
+        )
+        console.print(f"worst: predicted {worst[1]:.3f} ms, measured {worst[2]:.3f} ms: {worst[0]}")
+
+    emit(document, as_json, render)

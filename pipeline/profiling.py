@@ -1,0 +1,130 @@
+"""From a search space to its latency table on a device, and from a table to the latencies of its networks."""
+
+import hashlib
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_tables.accuracy import error_report
+from latency_tables.build import Plan, measure_table
+from latency_tables.measure import MeasureOptions, Progress, measure_models
+from latency_tables.onnx_models import NamedModel
+from latency_tables.runners import Runner
+from latency_tables.table import ErrorReport, LatencyTable
+from pipeline.spaces.architecture import Architecture
+from pipeline.spaces.cost import AdditiveCost
+from pipeline.spaces.files import space_to_dict
+from pipeline.spaces.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileOptions:
+    """How many whole networks are measured beside the blocks, and how everything is measured."""
+
+    calibration: int = 200
+    held_out: int = 100
+    seed: int = 0
+    measure: MeasureOptions = field(default_factory=MeasureOptions)
+
+
+def profile_space(
+    space: SearchSpace,
+    runner: Runner,
+    out: Path,
+    options: ProfileOptions = ProfileOptions(),
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """Measure the distinct blocks of `space` and random networks of it, and write the calibrated table to `out`."""
+    return measure_table(profile_plan(space, options), runner, out, options.measure, progress)
+
+
+def profile_plan(space: SearchSpace, options: ProfileOptions = ProfileOptions()) -> Plan:
+    """The blocks and the random networks that a table of `space` is made from; the same for the same seed."""
+    networks = random_networks(space, options.calibration + options.held_out, random.Random(options.seed))
+    # A space with fewer networks than asked for is shared out in the same proportion.
+    fitted = round(len(networks) * options.calibration / max(1, options.calibration + options.held_out))
+    return Plan(
+        blocks=space.distinct_blocks(),
+        calibration=tuple(_model(space, arch) for arch in networks[:fitted]),
+        held_out=tuple(_model(space, arch) for arch in networks[fitted:]),
+        space=space.name,
+        space_sha256=hashlib.sha256(json.dumps(space_to_dict(space), sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def random_networks(space: SearchSpace, n: int, rng: random.Random) -> list[Architecture]:
+    """Up to `n` different networks: in turn one uniform over networks (most are deep) and one over genes (of all
+    depths), as searches draw them."""
+    found: dict[Architecture, None] = {}
+    for _ in range(20 * n):
+        if len(found) >= min(n, space.size):
+            break
+        draw = space.sample_genes if len(found) % 2 else space.sample
+        found.setdefault(draw(rng))
+    return list(found)
+
+
+def predict_architectures(
+    table: LatencyTable, space: SearchSpace, archs: Sequence[Architecture]
+) -> NDArray[np.float64]:
+    """Predicted milliseconds of each network, shape (n,). MissingRows lists every row of `space` that lacks."""
+    cost = latency_cost(table, space)
+    return cost(cost.codes.encode(archs))
+
+
+def latency_cost(table: LatencyTable, space: SearchSpace) -> AdditiveCost:
+    """The table as a cost over encoded networks of `space`: a million and more of them a second."""
+    return AdditiveCost(space, table.block_ms, table.fixed_ms)
+
+
+def _model(space: SearchSpace, arch: Architecture) -> NamedModel:
+    return NamedModel(str(arch), space.blocks(arch))
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Networks measured now against a table: their error, the worst of them (network, predicted and measured ms),
+    the share inside the predicted interval, and in what the device differs from the table's."""
+
+    error: ErrorReport
+    worst: tuple[Architecture, float, float]
+    in_interval: float | None
+    device_differs: str
+
+
+def validate_table(
+    table: LatencyTable,
+    space: SearchSpace,
+    archs: Sequence[Architecture],
+    runner: Runner,
+    progress: Progress | None = None,
+    options: MeasureOptions | None = None,
+) -> Validation:
+    """Measure `archs` on `runner`'s device and compare them with `table`. Raises MissingRows, MeasurementError."""
+    predictions = [table.predict(space.blocks(arch)) for arch in archs]
+    with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder:
+        models = [_model(space, arch) for arch in archs]
+        device, samples = measure_models(
+            models, runner, Path(folder) / "journal", options or MeasureOptions(), progress
+        )
+    measured = [samples.median_ms(str(arch)) for arch in archs]
+    predicted = [prediction.latency_ms for prediction in predictions]
+    off = [abs(p - m) / m for p, m in zip(predicted, measured, strict=True)]
+    worst = off.index(max(off))
+    inside = [
+        prediction.low_ms <= milliseconds <= prediction.high_ms
+        for prediction, milliseconds in zip(predictions, measured, strict=True)
+        if prediction.low_ms is not None and prediction.high_ms is not None
+    ]
+    return Validation(
+        error_report(predicted, measured),
+        (archs[worst], predicted[worst], measured[worst]),
+        sum(inside) / len(inside) if inside else None,
+        table.device.differences(device),
+    )
