@@ -1,0 +1,87 @@
+"""From what is known about a model to answers: inside its limits, not worse than its baseline."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.budget import Budget, Limit
+from pipeline.gate.budget_file import HIGHER_IS_BETTER, BudgetFile
+from pipeline.gate.results import CheckResult, Operator, Status
+from pipeline.gate.units import amount, change
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a model, or why it is not known. `lower_bound` says that the truth may be above it."""
+
+    value: float | None
+    reason: str = ""
+    lower_bound: bool = False
+    source: str = "file"
+
+
+def limit_checks(
+    model: str, budget: Budget, file: BudgetFile, metrics: Mapping[str, Metric]
+) -> Iterator[CheckResult]:
+    """One result per limit that is no latency. A metric that is not known fails."""
+    for limit in budget.limits():
+        if limit.name in metrics:
+            yield _judge(model, limit, file, metrics[limit.name])
+
+
+def _judge(model: str, limit: Limit, file: BudgetFile, metric: Metric) -> CheckResult:
+    operator: Operator = ">=" if limit.at_least else "<="
+    status: Status = "failed"
+    if metric.value is None:
+        message = f"{limit.name} is limited but not known: {metric.reason}"
+    else:
+        excess = limit.violation(metric.value)
+        if excess > 0:
+            side = "below" if limit.at_least else "above"
+            text = amount(limit.name, metric.value, limit.limit)
+            message = f"{text}, {change(excess)} {side} the limit"
+        elif metric.lower_bound:
+            status = "undecided"
+            message = f"at least {amount(limit.name, metric.value)}, but {metric.reason}"
+        else:
+            status = "passed"
+            message = f"{amount(limit.name, metric.value, limit.limit)}, {change(-excess)} to spare"
+    return CheckResult(
+        limit.name, limit.limit, operator, metric.value, file.levels[limit.name], status, message, model,
+        source=metric.source,
+    )  # fmt: skip
+
+
+def baseline_checks(
+    model: str, file: BudgetFile, metrics: Mapping[str, Metric], baseline: Mapping[str, float]
+) -> Iterator[CheckResult]:
+    """One result per compared metric that is no latency: by how much it grew (or fell, for accuracy)."""
+    for name in sorted(file.compared & metrics.keys()):
+        higher = name in HIGHER_IS_BETTER
+        allowed = file.tolerance[name] * (-1 if higher else 1)
+        operator: Operator = ">=" if higher else "<="
+        metric, before = metrics[name], baseline.get(name)
+        actual: float | None = None
+        status: Status = "failed"
+        if metric.value is None:
+            message = f"{name} is compared but not known: {metric.reason}"
+        elif before is None:
+            message = f"the baseline has no {name} of this model; write one on purpose with --update-baseline"
+        else:
+            actual = relative_change(metric.value, before)
+            worse = actual < allowed if higher else actual > allowed
+            status = "failed" if worse else "undecided" if metric.lower_bound else "passed"
+            told = f"{amount(name, before)} became {amount(name, metric.value, before)} ({change(actual, True)})"
+            message = f"{told}; allowed is {change(allowed, True)}"
+            if status == "undecided":
+                message += f"; but {metric.reason}"
+        yield CheckResult(
+            f"{name} vs baseline", allowed, operator, actual, file.levels[name], status, message, model,
+            source=metric.source,
+        )  # fmt: skip
+
+
+def relative_change(now: float, before: float) -> float:
+    """0.05 where `now` is 5 % more than `before`; against 0 everything but 0 is infinitely more."""
+    if before == 0:
+        return 0.0 if now == 0 else float("inf")
+    return (now - before) / before

@@ -1,0 +1,51 @@
+"""Rounds on another device, by the runners that measure its latency table."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from latency_tables.onnx_models import NamedModel
+from latency_tables.runners import Runner, TimingProtocol
+from pipeline.gate.host_rounds import Candidate
+from pipeline.gate.measure import Taken
+
+_PROTOCOL: Final = TimingProtocol(sessions=1)
+
+
+@dataclass(frozen=True)
+class FileModel(NamedModel):
+    """A model file as a runner takes it, its batch and open dimensions fixed."""
+
+    path: Path
+    input_shapes: Mapping[str, tuple[int, ...]]
+
+    @cached_property
+    def onnx_bytes(self) -> bytes:
+        """The serialised model."""
+        import onnx
+
+        model = onnx.load(str(self.path))
+        for value in model.graph.input:
+            sizes = value.type.tensor_type.shape.dim
+            for size, dimension in zip(self.input_shapes.get(value.name, ()), sizes, strict=False):
+                dimension.dim_value = size
+            if sizes and not sizes[0].HasField("dim_value"):
+                sizes[0].dim_value = 1
+        return bytes(model.SerializeToString())
+
+
+def device_round(models: Sequence[NamedModel], runner: Runner) -> list[Taken]:
+    """The median time of one run of each model, one fresh session each. Raises MeasurementError."""
+    timings = runner.measure(models, _PROTOCOL)
+    values = [statistics.median(timing.session_ms) for timing in timings]
+    return [Taken(ms, ms) for ms in values]
+
+
+def as_models(candidates: Sequence[Candidate]) -> list[NamedModel]:
+    """Candidates as a runner takes them, each with a name of its own."""
+    return [
+        FileModel(f"{number}: {one.path.name}", (), one.path, one.input_shapes) for number, one in enumerate(candidates)
+    ]

@@ -1,0 +1,187 @@
+"""One run of the gate: every model against every limit and its baseline."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.gate.baseline import Baseline, BaselineEntry, PredictedLatency, read_baseline
+from pipeline.gate.budget_file import BudgetFile, Device, ModelRule
+from pipeline.gate.checks import Metric, baseline_checks, limit_checks
+from pipeline.gate.errors import CannotMeasure, GateError
+from pipeline.gate.host_rounds import Candidate
+from pipeline.gate.latency import LatencyJudge, Subject, device_questions
+from pipeline.gate.measure import Plan, Progress
+from pipeline.gate.models import READERS, ReadOptions, read_metrics, read_model, sha256_of
+from pipeline.gate.predict import predict
+from pipeline.gate.results import CheckResult, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to check: models as the command line names them (none: all of the budget file's), devices, a baseline."""
+
+    models: tuple[Path, ...]
+    plan: Plan
+    devices: tuple[Device, ...] = ()
+    baseline: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    subject: Subject
+    rule: ModelRule | None
+
+
+def run_gate(request: Request, file: BudgetFile, progress: Progress | None = None) -> Report:
+    """Check every model. Raises GateError for what cannot be read; what cannot be measured is a result."""
+    tasks = _tasks(request, file)
+    judge = LatencyJudge(file, request.plan, request.seed, progress)
+    baseline, old_model = _baseline(request, tasks)
+    results: list[CheckResult] = []
+    notes: list[str] = []
+    for task in tasks:
+        results += _against_limits(task, request, file, judge)
+        if request.baseline is not None:
+            results += _against_baseline(task, request, file, judge, baseline, old_model)
+        notes += [f"{task.subject.name}: {note}" for note in task.subject.facts.notes]
+    if not results:
+        raise GateError(f"{file.where} asks nothing of these models: it has no limits, and there is no --baseline")
+    return Report(tuple(results), tuple(notes))
+
+
+def baseline_entries(request: Request, file: BudgetFile, folder: Path) -> dict[str, BaselineEntry]:
+    """What a baseline file in `folder` says about the models as they are now."""
+    judge = LatencyJudge(file, request.plan)
+    entries = {}
+    for task in _tasks(request, file):
+        facts, predicted = task.subject.facts, {}
+        for device, _ in _questions(task, request, file, judge):
+            if device.table is not None:
+                table = judge.table(device.table)
+                try:
+                    ms = predict(facts, table, device.min_recognised).ms
+                except CannotMeasure:
+                    continue  # the check itself tells why; a baseline holds only what is known
+                predicted[device.name] = PredictedLatency(ms=ms, table_sha256=table.sha256)
+        known = {name: metric.value for name, metric in _metrics(task).items() if not metric.lower_bound}
+        relative = os.path.relpath(facts.path.resolve(), folder.resolve())
+        entries[task.subject.name] = BaselineEntry(
+            path=Path(relative).as_posix(), sha256=sha256_of(facts.path), predicted=predicted, **known
+        )
+    return entries
+
+
+def _tasks(request: Request, file: BudgetFile) -> list[_Task]:
+    if not request.models and not file.models:
+        raise GateError(f"no model to check: name one, or list [[models]] in {file.where}")
+    if request.models:
+        pairs = [(path, _rule_for(path, file)) for path in request.models]
+    else:
+        pairs = [(path, rule) for rule in file.models for path in _matches(rule, file)]
+    several = len({path.name for path, _ in pairs}) < len(pairs)
+    tasks = [_task(path, rule, several) for path, rule in pairs]
+    names = [task.subject.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise GateError(f"two models are called {name!r}; give them names of their own in {file.where}")
+    return tasks
+
+
+def _task(path: Path, rule: ModelRule | None, whole_paths: bool) -> _Task:
+    shapes = {} if rule is None else rule.input_shapes
+    ignored = () if rule is None else rule.ignore_operators
+    facts = read_model(path, ReadOptions(shapes, ignored))
+    if rule is not None and rule.metrics is not None:
+        facts = replace(facts, accuracy=read_metrics(rule.metrics).get("accuracy"))
+    name = str(path) if whole_paths else path.name
+    if rule is not None and rule.name is not None:
+        name = rule.name
+    return _Task(Subject(name, facts, Candidate(path, shapes)), rule)
+
+
+def _rule_for(path: Path, file: BudgetFile) -> ModelRule | None:
+    for rule in file.models:
+        if path.resolve() in {match.resolve() for match in _glob(rule.pattern)}:
+            return rule
+    return None
+
+
+def _matches(rule: ModelRule, file: BudgetFile) -> list[Path]:
+    found = _glob(rule.pattern)
+    readable = [path for path in found if path.is_dir() or path.suffix in READERS]
+    if not readable:
+        raise GateError(f"{file.where}: no model matches {rule.pattern!r}")
+    return readable
+
+
+def _glob(pattern: str) -> list[Path]:
+    root = Path(pattern).anchor
+    return sorted(Path(root).glob(str(Path(pattern).relative_to(root))))
+
+
+def _metrics(task: _Task) -> Mapping[str, Metric]:
+    facts = task.subject.facts
+    kind = f"a {facts.format} file does not tell it"
+    counted = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
+    reason = f"the MACs of {counted} cannot be counted (ignore_operators takes them as free)" if counted else kind
+    accuracy = f"{kind}; give metrics = \"metrics.json\" in [[models]], or check the run folder"
+    return {
+        "macs": Metric(facts.macs, reason, lower_bound=bool(facts.uncounted)),
+        "params": Metric(facts.params, kind),
+        "size_mb": Metric(facts.size_mb),
+        "accuracy": Metric(facts.accuracy, accuracy),
+    }
+
+
+def _questions(
+    task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge
+) -> Iterator[tuple[Device, float]]:
+    latency = file.budget(task.rule).latency_ms
+    limits = dict(latency) if isinstance(latency, Mapping) else latency
+    return device_questions(limits, request.devices, file, judge.table)
+
+
+def _against_limits(
+    task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge
+) -> Iterator[CheckResult]:
+    for device, limit_ms in _questions(task, request, file, judge):
+        yield judge.limit(task.subject, device, limit_ms)
+    yield from limit_checks(task.subject.name, file.budget(task.rule), file, _metrics(task))
+
+
+def _against_baseline(
+    task: _Task,
+    request: Request,
+    file: BudgetFile,
+    judge: LatencyJudge,
+    baseline: Baseline,
+    old_model: Subject | None,
+) -> Iterator[CheckResult]:
+    name = task.subject.name
+    entry = baseline.entries.get(name)
+    if old_model is not None:
+        before = {k: m.value for k, m in _metrics(_Task(old_model, task.rule)).items() if m.value is not None}
+    else:
+        before = {} if entry is None else entry.figures()
+        kept = baseline.model_file(name)
+        old_model = None if kept is None else _task(kept, task.rule, False).subject
+    if "latency_ms" in file.compared:
+        devices = [device for device, _ in _questions(task, request, file, judge)]
+        for device in devices or request.devices or (Device("host", url="host"),):
+            yield judge.change(task.subject, device, entry, old_model)
+    yield from baseline_checks(name, file, _metrics(task), before)
+
+
+def _baseline(request: Request, tasks: Sequence[_Task]) -> tuple[Baseline, Subject | None]:
+    """The baseline file's entries, or the baseline model."""
+    path = request.baseline
+    if path is None:
+        return Baseline(Path()), None
+    if path.suffix.lower() not in READERS:
+        return read_baseline(path), None
+    if len(tasks) != 1:
+        raise GateError(f"--baseline {path} is one model, but {len(tasks)} are checked; give a baseline file instead")
+    return Baseline(Path()), _task(path, tasks[0].rule, False).subject
+

@@ -1,0 +1,108 @@
+"""Rounds on this machine with ONNX Runtime.
+
+Every round opens fresh sessions: two sessions of one model differ by 2 to 5 % through nothing but where their
+memory lies, so more runs in the same session would only be sure of the wrong number. With one thread the clock
+is that thread's CPU time: what other programs do to the machine is not the model's fault.
+"""
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.gate.errors import CannotMeasure
+from pipeline.gate.measure import Taken
+
+_WARMUPS: Final = 3
+_TURN_MS: Final = 25.0  # per model and round
+_TIMING_MS: Final = 0.5  # below this a timing repeats the run
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model to time: its file, and whole shapes of inputs that the file leaves open."""
+
+    path: Path
+    input_shapes: Mapping[str, tuple[int, ...]]
+
+
+def host_round(models: Sequence[Candidate], threads: int, rng: random.Random) -> list[Taken]:
+    """The median time of one run of each model, over one fresh session each, run in turn."""
+    order = list(range(len(models)))
+    rng.shuffle(order)
+    runs: list[Callable[[], Any]] = [lambda: None] * len(models)
+    for index in order:
+        runs[index] = _session(models[index], threads)
+    slowest_ms = max(_warm(runs[index]) for index in order)
+    repeats = math.ceil(_TIMING_MS / slowest_ms)
+    turns = max(5, min(25, round(_TURN_MS / (slowest_ms * repeats))))
+    taken: list[list[Taken]] = [[] for _ in models]
+    for turn in range(turns):
+        for index in order if turn % 2 == 0 else reversed(order):
+            taken[index].append(_time(runs[index], repeats, threads))
+    return [
+        Taken(statistics.median(t.ms for t in one), statistics.median(t.wall_ms for t in one)) for one in taken
+    ]
+
+
+def _warm(run: Callable[[], Any]) -> float:
+    """Milliseconds of the last of some runs, at least a microsecond."""
+    for _ in range(_WARMUPS):
+        start = time.perf_counter()
+        run()
+        last_ms = (time.perf_counter() - start) * 1000
+    return max(last_ms, 1e-3)
+
+
+def _time(run: Callable[[], Any], repeats: int, threads: int) -> Taken:
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    wall, start = time.perf_counter(), clock()
+    for _ in range(repeats):
+        run()
+    end, wall_end = clock(), time.perf_counter()
+    return Taken((end - start) / repeats * 1000, (wall_end - wall) / repeats * 1000)
+
+
+def _session(model: Candidate, threads: int) -> Callable[[], Any]:
+    """A call that runs `model` once in a session of its own."""
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+        rng = np.random.default_rng(0)
+        feed = {entry.name: _filled(entry, model, rng) for entry in session.get_inputs()}
+        session.run(None, feed)
+    except CannotMeasure:
+        raise
+    except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
+        raise CannotMeasure(f"ONNX Runtime cannot run {model.path}: {str(error).splitlines()[0]}") from error
+    return lambda: session.run(None, feed)
+
+
+def _filled(entry: Any, model: Candidate, rng: Any) -> Any:
+    """Numbers between 0 and 1 (zeros where whole numbers are asked) in the shape of a session's input."""
+    import numpy as np
+
+    kinds = {"tensor(float)": "f4", "tensor(float16)": "f2", "tensor(double)": "f8", "tensor(uint8)": "u1"}
+    kinds |= {"tensor(int8)": "i1", "tensor(int32)": "i4", "tensor(int64)": "i8", "tensor(bool)": "?"}
+    if entry.type not in kinds:
+        raise CannotMeasure(f"{model.path}: input {entry.name!r} is a {entry.type}, not a tensor of numbers")
+    shape = list(model.input_shapes.get(entry.name, entry.shape))
+    if shape and not isinstance(shape[0], int):
+        shape[0] = 1
+    if any(not isinstance(size, int) or size < 1 for size in shape):
+        raise CannotMeasure(
+            f"{model.path}: input {entry.name!r} has the open shape {shape}; tell it in the budget's [[models]]: "
+            f"input_shapes = {{{entry.name} = [1, 3, 224, 224]}}"
+        )
+    dtype = np.dtype(kinds[entry.type])
+    return rng.random(shape).astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)

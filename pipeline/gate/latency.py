@@ -1,0 +1,257 @@
+"""The latency of a model on a device, and whether it is inside its limit and its allowed change.
+
+A device's latency is predicted (from a table), or measured on this machine or on a device behind a URL; each
+result says which. What cannot be known is undecided and says what would settle it.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from latency_tables.errors import TableError
+from latency_tables.runners import Runner, open_runner
+from pipeline.budget import Limit
+from pipeline.gate.baseline import BaselineEntry
+from pipeline.gate.budget_file import BudgetFile, Device
+from pipeline.gate.checks import relative_change
+from pipeline.gate.device_rounds import as_models, device_round
+from pipeline.gate.errors import CannotMeasure
+from pipeline.gate.host_rounds import Candidate, host_round
+from pipeline.gate.measure import Outcome, Plan, Progress, Round, judge_change, judge_latency, rounds_needed
+from pipeline.gate.models import ModelFacts
+from pipeline.gate.predict import PredictedMs, Table, open_table, predict
+from pipeline.gate.results import CheckResult, Status
+from pipeline.gate.units import amount, change
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model under the gate's eyes: its name, facts, and how its open inputs are shaped."""
+
+    name: str
+    facts: ModelFacts
+    candidate: Candidate
+
+
+@dataclass
+class LatencyJudge:
+    """Answers every latency question of one run of the gate; tables and connections are opened once."""
+
+    file: BudgetFile
+    plan: Plan
+    seed: int = 0
+    progress: Progress | None = None
+    _tables: dict[str, Table] = field(default_factory=dict)
+    _runners: dict[tuple[str, int], Runner] = field(default_factory=dict)
+
+    def table(self, name: str) -> Table:
+        """The table of that name, read once. Raises TableError."""
+        if name not in self._tables:
+            self._tables[name] = open_table(name)
+        return self._tables[name]
+
+    def limit(self, subject: Subject, device: Device, limit_ms: float) -> CheckResult:
+        """Whether `subject` stays within `limit_ms` on `device`."""
+        answer = _Answer("latency_ms", limit_ms, subject.name, device, self.file)
+        try:
+            if device.table is not None:
+                return self._predicted_limit(answer, subject, self.table(device.table))
+            outcome = judge_latency(self._rounds(device, subject), limit_ms, self.plan, self.progress)
+        except CannotMeasure as error:
+            return answer.unknown(str(error))
+        return answer.measured_limit(outcome)
+
+    def change(
+        self, subject: Subject, device: Device, old: BaselineEntry | None, old_model: Subject | None
+    ) -> CheckResult:
+        """Whether `subject` is slower on `device` than its baseline by more than is allowed."""
+        answer = _Answer("latency_ms vs baseline", self.file.tolerance["latency_ms"], subject.name, device, self.file)
+        try:
+            if device.table is not None:
+                return self._predicted_change(answer, subject, self.table(device.table), old, old_model)
+            if old_model is None:
+                return answer.unknown(
+                    "milliseconds of different runs are not compared; keep the old model where the baseline file "
+                    "says, or give it as --baseline, and both are measured in turn"
+                )
+            rounds = self._rounds(device, subject, old_model)
+            outcome = judge_change(rounds, answer.expected, self.plan, self.progress)
+        except CannotMeasure as error:
+            return answer.unknown(str(error))
+        return answer.measured_change(outcome)
+
+    # -- one way each -------------------------------------------------------------------------------
+
+    def _predicted_limit(self, answer: "_Answer", subject: Subject, table: Table) -> CheckResult:
+        found = predict(subject.facts, table, answer.device.min_recognised)
+        excess = Limit("latency_ms", answer.expected).violation(found.ms)
+        side = f"{change(abs(excess))} {'above the limit' if excess > 0 else 'to spare'}"
+        text = f"{amount('latency_ms', found.ms, answer.expected)}, {side}"
+        if found.interval is not None:
+            low, high = found.interval
+            text += f"; 95 % of such networks take {low:.4g} to {high:.4g} ms"
+            if low <= answer.expected < high:
+                text += ", so the limit is within the table's error"
+        text = "; ".join((text, *found.remarks))
+        status: Status = "failed" if excess > 0 else "passed"
+        return answer.result(status, found.ms, text, f"predicted by {table.label}", found.interval)
+
+    def _predicted_change(
+        self, answer: "_Answer", subject: Subject, table: Table, old: BaselineEntry | None, old_model: Subject | None
+    ) -> CheckResult:
+        source = f"predicted by {table.label}"
+        now = predict(subject.facts, table, answer.device.min_recognised)
+        before_ms = self._before_ms(answer, table, old, old_model)
+        if isinstance(before_ms, str):
+            return answer.result("failed", None, before_ms, source)
+        grown = relative_change(now.ms, before_ms)
+        status: Status = "failed" if grown > answer.expected else "passed"
+        told = f"{amount('latency_ms', before_ms, now.ms)} became {amount('latency_ms', now.ms, before_ms)}"
+        return answer.result(status, grown, f"{told} ({change(grown, True)}); {answer.allowed}", source)
+
+    def _before_ms(
+        self, answer: "_Answer", table: Table, old: BaselineEntry | None, old_model: Subject | None
+    ) -> float | str:
+        """The baseline's prediction, or why there is none."""
+        if old_model is not None:
+            predicted: PredictedMs = predict(old_model.facts, table, answer.device.min_recognised)
+            return predicted.ms
+        stored = None if old is None else old.predicted.get(answer.device.name)
+        if stored is None:
+            return "the baseline has no prediction for this device; write one on purpose with --update-baseline"
+        if stored.table_sha256 != table.sha256:
+            return (
+                f"the baseline was predicted by another version of table {table.name}; keep the old model where the "
+                "baseline file says, or write a new baseline on purpose with --update-baseline"
+            )
+        return stored.ms
+
+    def _rounds(self, device: Device, *subjects: Subject) -> Round:
+        for subject in subjects:
+            if not subject.facts.runnable:
+                raise CannotMeasure(
+                    f"latency of a {subject.facts.format} file is not measurable here; check its ONNX export, or "
+                    "give a table and the run that it is from"
+                )
+        candidates = [subject.candidate for subject in subjects]
+        if device.url == "host":
+            rng = random.Random(self.seed)
+            return lambda: host_round(candidates, device.threads, rng)
+        runner, models = self._runner(device), as_models(candidates)
+        return _guarded(lambda: device_round(models, runner))
+
+    def _runner(self, device: Device) -> Runner:
+        key = (device.url or "", device.threads)
+        if key not in self._runners:
+            self._runners[key] = open_runner(*key)
+        return self._runners[key]
+
+
+def _guarded(one_round: Round) -> Round:
+    """A lost device is something that could not be measured, not the end of the gate."""
+
+    def guarded():  # type: ignore[no-untyped-def]
+        try:
+            return one_round()
+        except TableError as error:
+            raise CannotMeasure(str(error)) from error
+
+    return guarded
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The question; its methods are the possible answers."""
+
+    name: str
+    expected: float
+    model: str
+    device: Device
+    file: BudgetFile
+
+    @property
+    def allowed(self) -> str:
+        return f"allowed is {change(self.expected, True)}"
+
+    def result(
+        self,
+        status: Status,
+        actual: float | None,
+        message: str,
+        source: str,
+        interval: tuple[float, float] | None = None,
+    ) -> CheckResult:
+        level = self.file.levels["latency_ms"]
+        model, device = self.model, self.device.name
+        return CheckResult(
+            self.name, self.expected, "<=", actual, level, status, message, model, device, source, interval
+        )
+
+    def unknown(self, reason: str) -> CheckResult:
+        source = "prediction" if self.device.table is not None else "measurement"
+        return self.result("undecided", None, reason, f"no {source}")
+
+    def measured_limit(self, outcome: Outcome) -> CheckResult:
+        text = (
+            f"{amount('latency_ms', outcome.value, self.expected)}, surely between {outcome.low:.4g} and "
+            f"{outcome.high:.4g} ms ({outcome.rounds} rounds)"
+        )
+        if outcome.wall_ms > 1.2 * outcome.value:
+            text += f"; {outcome.wall_ms:.4g} ms by the wall clock, as the machine was busy"
+        return self._measured(outcome, text)
+
+    def measured_change(self, outcome: Outcome) -> CheckResult:
+        text = (
+            f"{change(outcome.value, True)}, surely between {change(outcome.low, True)} and "
+            f"{change(outcome.high, True)} ({outcome.rounds} rounds, both models in turn); {self.allowed}"
+        )
+        return self._measured(outcome, text)
+
+    def _measured(self, outcome: Outcome, text: str) -> CheckResult:
+        statuses: dict[str, Status] = {"below": "passed", "above": "failed", "undecided": "undecided"}
+        status = statuses[outcome.decision]
+        if status == "undecided":
+            needed = rounds_needed(outcome, self.expected)
+            text += f"; cannot decide: about {needed:,} rounds (--rounds) or a quieter machine would settle it"
+        source = "measured on this machine" if self.device.url == "host" else f"measured on {self.device.url}"
+        threads = self.device.threads
+        clock = f", {threads} thread{'s' if threads > 1 else ''}{' (CPU time)' if threads == 1 else ''}"
+        source += clock if self.device.url == "host" else ""
+        interval = (outcome.low, outcome.high)
+        finite = all(abs(bound) < float("inf") for bound in interval)
+        return self.result(status, outcome.value, text, source, interval if finite else None)
+
+
+
+
+def device_questions(
+    limits: dict[str, float] | float | None, given: tuple[Device, ...], file: BudgetFile, table: Callable[[str], Table]
+) -> Iterator[tuple[Device, float]]:
+    """Each device whose latency is limited, with its limit in ms.
+
+    `given` are the devices of the command line. A single limit holds on all of them, or on all of the file's,
+    or else on this machine. A limit by name holds on the device of that name: one of the command line, of the
+    file, a shipped table, or a URL.
+    """
+    if limits is None:
+        return
+    if not isinstance(limits, dict):
+        for device in given or tuple(file.devices.values()) or (Device("host", url="host"),):
+            yield device, limits
+        return
+    for name, limit in limits.items():
+        yield _named_device(name, given, file, table), limit
+
+
+def _named_device(name: str, given: tuple[Device, ...], file: BudgetFile, table: Callable[[str], Table]) -> Device:
+    for device in given:
+        known = {device.name}
+        if device.table is not None:
+            known |= {table(device.table).name, table(device.table).content.device.name}
+        if name in known:
+            return Device(name, device.table, device.url, device.threads, device.min_recognised)
+    if name in file.devices:
+        return file.devices[name]
+    if name == "host" or "://" in name:
+        return Device(name, url=name)
+    return Device(name, table=name)

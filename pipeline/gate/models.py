@@ -1,0 +1,118 @@
+"""What a model file tells about itself, whatever its format."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from latency_tables.blocks import total_params
+from pipeline.gate.errors import GateError
+from pipeline.gate.recognise import Recognised, recognise
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What the budget adds to a file: open input shapes, and operators whose MACs are taken as free."""
+
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore_operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One model. A figure is None where the format, or this file, does not tell it.
+
+    `params` counts BatchNorm's two per channel where the whole network was recognised, as a search does, and
+    otherwise the weights in the file. `uncounted` names operators whose MACs are unknown: `macs` is then a
+    lower bound. `runnable` says whether ONNX Runtime can be asked to run it.
+    """
+
+    path: Path
+    format: str
+    size_bytes: int
+    params: int | None = None
+    macs: int | None = None
+    uncounted: Mapping[str, int] = field(default_factory=dict)
+    accuracy: float | None = None
+    recognised: Recognised | None = None
+    runnable: bool = False
+    runtime_versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size_mb(self) -> float:
+        """Megabytes of 1,000,000 bytes."""
+        return self.size_bytes / 1e6
+
+
+def read_model(path: Path, options: ReadOptions | None = None) -> ModelFacts:
+    """The facts of the model at `path`; GateError where there is none or its format is unknown."""
+    if not path.exists():
+        raise GateError(f"no model {str(path)!r}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise GateError(f"{path} is no model that can be read; accepted are {', '.join(READERS)} and run folders")
+    return reader(path, options or ReadOptions())
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, or of all files of a package in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            if path.is_dir():
+                digest.update(file.relative_to(path).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a package."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """The numbers in a JSON file; GateError where it is none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {key: float(value) for key, value in document.items() if isinstance(value, (int, float))}
+    except FileNotFoundError:
+        raise GateError(f"no metrics file {str(path)!r}") from None
+    except (ValueError, AttributeError):
+        raise GateError(f'{path} is no metrics file; accepted is JSON such as {{"accuracy": 0.91}}') from None
+
+
+def _onnx(path: Path, options: ReadOptions) -> ModelFacts:
+    from pipeline.gate.onnx_cost import graph_cost
+    from pipeline.gate.onnx_graph import external_files, load_model, read_graph
+
+    model = load_model(path)
+    weights = external_files(model, path.parent)
+    graph = read_graph(model, options.input_shapes)
+    cost, found = graph_cost(graph), recognise(graph)
+    uncounted = {name: n for name, n in cost.unsupported.items() if name not in options.ignore_operators}
+    return ModelFacts(
+        path=path,
+        format="onnx",
+        size_bytes=size_of(path) + sum(map(size_of, weights)),
+        params=total_params(found.blocks) if found.exact else cost.params,
+        macs=cost.macs,
+        uncounted=uncounted,
+        recognised=found,
+        runnable=True,
+    )
+
+
+def _ort(path: Path, _: ReadOptions) -> ModelFacts:
+    note = "an .ort file's operators cannot be read; check the .onnx file that it was made from for MACs"
+    return ModelFacts(path, "ort", size_of(path), runnable=True, notes=(note,))
+
+
+READERS: Final[Mapping[str, Callable[[Path, ReadOptions], ModelFacts]]] = {
+    ".onnx": _onnx,
+    ".ort": _ort,
+}

@@ -1,0 +1,230 @@
+"""An ONNX file as plain data: nodes in order, the shape of every tensor, the constants."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.gate.errors import GateError
+
+if TYPE_CHECKING:
+    import onnx
+
+Shape = tuple[int | None, ...]
+_STANDARD_DOMAINS = ("", "ai.onnx")
+_SMALL = 64  # elements up to which a constant may tell shape inference something, such as a Reshape's target
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator. `operator` carries its domain unless it is ONNX's own ("com.microsoft.FusedConv")."""
+
+    operator: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor stored in the file. `values` are read only where there are few (at most 16)."""
+
+    shape: tuple[int, ...]
+    kind: str
+    values: tuple[float, ...] | None
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole model of batch 1; a dimension that the file leaves open is None."""
+
+    nodes: tuple[Node, ...]
+    shapes: Mapping[str, Shape]
+    constants: Mapping[str, Constant]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    producer: str = ""
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of a tensor or constant, None where unknown."""
+        constant = self.constants.get(name)
+        return self.shapes.get(name) if constant is None else constant.shape
+
+
+def load_model(path: Path) -> "onnx.ModelProto":
+    """The file at `path`, its weights stored beside it left where they are; GateError where it is no ONNX."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except DecodeError:
+        raise GateError(f"{path} is not an ONNX file") from None
+    if not model.graph.node:
+        raise GateError(f"{path} is not an ONNX model: it has no operators")
+    return model
+
+
+def external_files(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
+    """Files beside the model that hold weights; GateError names one that is missing."""
+    names = {
+        entry.value
+        for tensor in _tensors(model.graph)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    files = tuple(folder / name for name in sorted(names))
+    for file in files:
+        if not file.is_file():
+            raise GateError(f"weights file {file} is missing; it belongs to the model beside it")
+    return files
+
+
+def read_graph(model: "onnx.ModelProto", input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    """The graph of `model` with functions inlined and shapes inferred for one image.
+
+    An open first dimension of an input is the batch and becomes 1; other open dimensions are taken from
+    `input_shapes` (name to whole shape) where it has them. Raises GateError for an unknown input name or a
+    graph whose shapes contradict each other.
+    """
+    import onnx
+    import onnx.inliner
+
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    _check_inputs(model, input_shapes or {})
+    try:
+        fixed = onnx.shape_inference.infer_shapes(_without_weights(model, input_shapes or {}), data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise GateError(f"the shapes of the graph contradict each other: {_first_line(error)}") from None
+    graph = fixed.graph
+    constants = {name: _constant(tensor) for name, tensor in _named_constants(model.graph)}
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return Graph(
+        nodes=tuple(_node(node) for node in graph.node if node.op_type != "Constant"),
+        shapes={value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")},
+        constants=constants,
+        inputs=tuple(value.name for value in graph.input if value.name not in constants),
+        outputs=tuple(value.name for value in graph.output),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
+    )
+
+
+def _check_inputs(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]]) -> None:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    known = [value.name for value in model.graph.input if value.name not in stored]
+    unknown = sorted(set(shapes) - set(known))
+    if unknown:
+        raise GateError(f"the model has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
+
+
+def _without_weights(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]]) -> "onnx.ModelProto":
+    """The model for shape inference: batch 1, large weights replaced by inputs of their shape, which are quick to copy.
+
+    Shapes that the file states for inner tensors and outputs are left out: they were written for its own batch.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    thin = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    thin.graph.name = model.graph.name
+    thin.graph.node.extend(model.graph.node)
+    for value in model.graph.input:
+        _fix_input(thin.graph.input.add(), value, shapes.get(value.name))
+    for value in model.graph.output:
+        output = thin.graph.output.add()
+        output.CopyFrom(value)
+        output.type.tensor_type.ClearField("shape")
+    listed = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL:
+            thin.graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            thin.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return thin
+
+
+def _fix_input(
+    target: "onnx.ValueInfoProto", value: "onnx.ValueInfoProto", wanted: tuple[int, ...] | None
+) -> None:
+    target.CopyFrom(value)
+    dimensions = target.type.tensor_type.shape.dim
+    if wanted is not None:
+        del dimensions[:]
+        for size in wanted:
+            dimensions.add().dim_value = size
+    elif dimensions and not dimensions[0].HasField("dim_value"):
+        dimensions[0].ClearField("dim_param")
+        dimensions[0].dim_value = 1
+
+
+def _tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+
+
+def _named_constants(graph: "onnx.GraphProto") -> Iterator[tuple[str, "onnx.TensorProto"]]:
+    from onnx import helper, numpy_helper
+
+    for tensor in graph.initializer:
+        yield tensor.name, tensor
+    for node in graph.node:
+        if node.op_type != "Constant" or node.domain not in _STANDARD_DOMAINS:
+            continue
+        value = helper.get_attribute_value(node.attribute[0])
+        if node.attribute[0].HasField("t"):
+            yield node.output[0], value
+        elif node.attribute[0].name in ("value_float", "value_floats", "value_int", "value_ints"):
+            import numpy as np
+
+            kind = np.float32 if "float" in node.attribute[0].name else np.int64
+            yield node.output[0], numpy_helper.from_array(np.asarray(value, dtype=kind))
+
+
+def _constant(tensor: "onnx.TensorProto") -> Constant:
+    from onnx import TensorProto, numpy_helper
+
+    shape = tuple(tensor.dims)
+    stored_here = tensor.data_location != TensorProto.EXTERNAL
+    kind = TensorProto.DataType.Name(tensor.data_type).lower()
+    few = math.prod(shape) <= 16 and stored_here and kind != "string"
+    values = tuple(float(v) for v in numpy_helper.to_array(tensor).reshape(-1)) if few else None
+    return Constant(shape, kind, values)
+
+
+def _node(node: "onnx.NodeProto") -> Node:
+    from onnx import helper
+
+    standard = node.domain in _STANDARD_DOMAINS
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return Node(
+        operator=node.op_type if standard else f"{node.domain}.{node.op_type}",
+        name=node.name or (node.output[0] if node.output else ""),
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        attributes=attributes,
+    )
+
+
+def _shape(value: "onnx.ValueInfoProto") -> Shape:
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,131 @@
+"""A gate's report for people and machines: pure functions from one `Report` to text."""
+
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree
+
+from pipeline.gate.results import CheckResult, Report, Status, count
+from pipeline.gate.units import amount, change
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WORDS: Final[dict[Status, str]] = {"passed": "passed", "failed": "FAILED", "undecided": "cannot decide"}
+_STYLES: Final[dict[Status, str]] = {"passed": "green", "failed": "bold red", "undecided": "bold yellow"}
+_SIGNS: Final[dict[Status, str]] = {"passed": "✅", "failed": "❌", "undecided": "❔"}
+
+
+def verdict(report: Report) -> str:
+    """One sentence."""
+    counts = count(report.results)
+    warnings = sum(1 for result in report.results if result.level == "warn" and not result.passed)
+    parts = [f"{number} {_WORDS[status].lower()}" for status, number in counts.items() if number]
+    told = f" ({warnings} of them only warn)" if warnings else ""
+    return f"{'passed' if report.passed else 'not passed'}: {', '.join(parts)}{told}"
+
+
+def terminal_table(report: Report) -> "Table":
+    """A table for `rich`."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"check {verdict(report)}", title_justify="left")
+    for heading in ("model", "check", "on", "result", "what was found"):
+        table.add_column(heading, overflow="fold")
+    for result in report.results:
+        word = Text(_word(result), style=_STYLES[result.status])
+        table.add_row(Text(result.model), result.name, Text(where(result)), word, Text(result.message))
+    return table
+
+
+def junit(report: Report) -> str:
+    """JUnit XML: one case per result. A failure blocks; a warning is a passed case that says so."""
+    suite = ElementTree.Element("testsuite", name="pocketnas check", tests=str(len(report.results)))
+    failures = errors = 0
+    for result in report.results:
+        case = ElementTree.SubElement(suite, "testcase", classname=result.model, name=_title(result), time="0")
+        if result.blocks and result.status == "failed":
+            failures += 1
+            ElementTree.SubElement(case, "failure", message=_clean(result.message), type=result.name)
+        elif result.blocks:
+            errors += 1
+            ElementTree.SubElement(case, "error", message=_clean(result.message), type="cannot decide")
+        output = ElementTree.SubElement(case, "system-out")
+        output.text = _clean(f"{_word(result)}: {result.message} [{result.source}]")
+    suite.set("failures", str(failures))
+    suite.set("errors", str(errors))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def markdown(report: Report) -> str:
+    """For a pull-request comment or a step summary."""
+    lines = [f"### {'✅' if report.passed else '❌'} pocketnas check {verdict(report)}", ""]
+    lines += ["| | model | check | limit | found | |", "|---|---|---|---:|---:|---|"]
+    for result in report.results:
+        place = f" on {where(result)}" if where(result) else ""
+        cells = (
+            _SIGNS[result.status] if result.passed or result.level == "error" else "⚠️",
+            result.model,
+            f"{result.name}{place}",
+            f"{result.operator} {_figure(result, result.expected)}",
+            "?" if result.actual is None else _figure(result, result.actual, result.expected),
+            f"{result.message} ({result.source})",
+        )
+        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    if report.notes:
+        lines += ["", *(f"- {_cell(note)}" for note in report.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def annotations(report: Report) -> str:
+    """GitHub workflow commands, one per result that did not pass."""
+    lines = []
+    for result in report.results:
+        if not result.passed:
+            kind = "error" if result.level == "error" else "warning"
+            title = _escape(f"{result.model}: {_title(result)}", property_value=True)
+            lines.append(f"::{kind} title={title}::{_escape(result.message)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def where(result: CheckResult) -> str:
+    """The device, and how the figure is known, in a few words."""
+    if not result.device:
+        return ""
+    return f"{result.device}, {' '.join(result.source.split()[:1])}"
+
+
+def _word(result: CheckResult) -> str:
+    word = _WORDS[result.status]
+    return f"{word.lower()} (warns)" if result.level == "warn" and not result.passed else word
+
+
+def _title(result: CheckResult) -> str:
+    return f"{result.name} ({where(result)})" if where(result) else result.name
+
+
+def _figure(result: CheckResult, value: float, beside: float | None = None) -> str:
+    if result.name.endswith("vs baseline"):
+        return change(value, signed=True)
+    return amount(result.name, value, beside)
+
+
+def _cell(text: str) -> str:
+    """Text that stays text inside a Markdown table: no cell breaks, HTML, links or formatting."""
+    text = " ".join(text.split()).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign in "|*_`[]":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _escape(text: str, property_value: bool = False) -> str:
+    """As GitHub's runner wants the data, or a property, of a workflow command."""
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if property_value else text
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return "".join(c for c in text if c in "\t\n\r" or (ord(c) >= 32 and ord(c) not in (0xFFFE, 0xFFFF)))
