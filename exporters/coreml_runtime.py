@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters.errors import CannotRun
 from exporters.request import Array
-from exporters.runtime import as_shaped, in_batches
+from exporters.runtime import as_shaped, in_batches, median_ms
 from exporters.to_coreml import import_coremltools, quiet
 
 WEIGHTS = Path("Data") / "com.apple.CoreML" / "weights"
@@ -17,7 +17,6 @@ WEIGHTS = Path("Data") / "com.apple.CoreML" / "weights"
 class MilRuntime:
     """The program that lies in the package, executed by `exporters.mil_interpreter`."""
 
-    timed = False
     by = "interpreter of the saved MIL program (graph parity; Apple's runtime: not run)"
 
     def __init__(self, path: Path) -> None:
@@ -41,6 +40,9 @@ class MilRuntime:
         shaped = as_shaped(inputs, self._image, str(self._path))
         return in_batches(lambda part: self._interpreter.run({self._input: part})[output], shaped, self._batch)
 
+    def latency_ms(self, inputs: Array) -> float | None:
+        return None
+
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         shaped = as_shaped(inputs, self._image, str(self._path))[: self._batch]
         return list(self._interpreter.run({self._input: shaped}).items())
@@ -48,8 +50,6 @@ class MilRuntime:
 
 class AppleRuntime:
     """The same package on macOS, by Core ML itself; CannotRun elsewhere."""
-
-    timed = True
 
     def __init__(self, path: Path) -> None:
         if sys.platform != "darwin":
@@ -62,6 +62,9 @@ class AppleRuntime:
 
     def run(self, inputs: Array) -> Array:
         return np.concatenate([self._predict(inputs[i : i + 1]) for i in range(len(inputs))])
+
+    def latency_ms(self, inputs: Array) -> float | None:
+        return median_ms(lambda: self.run(inputs))
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         return None

@@ -25,15 +25,22 @@ class Dependency:
 TORCH: Final = Dependency(("torch",), "torch")
 ONNX: Final = (TORCH, Dependency(("onnx",), "onnx"), Dependency(("onnxruntime",), "onnxruntime"))
 COREML: Final = (TORCH, Dependency(("coremltools",), "coremltools"))
+TENSORRT: Final = (*ONNX, Dependency(("tensorrt", "tensorrt_rtx"), "pocketnas[tensorrt]"))
+LITERT: Final = (
+    TORCH,
+    Dependency(("litert_torch",), "pocketnas[litert]"),
+    Dependency(("ai_edge_litert",), "pocketnas[litert]"),
+)
+EXECUTORCH: Final = (TORCH, Dependency(("executorch",), "pocketnas[executorch]"))
 
 
 def require(target: str, needs: Iterable[Dependency]) -> None:
     """Raise MissingDependency, with the pip line, unless everything that `target` needs is installed."""
     missing = [need for need in needs if need.found is None]
     if missing:
-        names = " and ".join(need.modules[0] for need in missing)
-        pip = " ".join(need.pip for need in missing)
-        raise MissingDependency(f"{target} needs {names}, not installed here; run: pip install '{pip}'")
+        names = " and ".join(" or ".join(need.modules) for need in missing)
+        pip = " ".join(dict.fromkeys(f"'{need.pip}'" for need in missing))
+        raise MissingDependency(f"{target} needs {names}, not installed here; run: pip install {pip}")
 
 
 def versions(needs: Iterable[Dependency]) -> dict[str, str]:

@@ -104,3 +104,20 @@ def expected_outputs(request: ExportRequest) -> Array:
         return outputs
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+class NamedOutput(nn.Module):
+    """A network whose result is a dictionary of one tensor, for formats that take the names from there."""
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__()
+        self.network, self.name = network, name
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """{name: outputs (n, classes)}."""
+        return {self.name: self.network(image)}
+
+
+def named_output(request: ExportRequest) -> nn.Module:
+    """The network as its files compute it, returning {output name: outputs}."""
+    return NamedOutput(deployed(request), request.options.output_name).eval()

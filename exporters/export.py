@@ -13,7 +13,7 @@ from exporters.parity import accuracy, compare
 from exporters.registry import Exporter, chosen, file_name
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, ExportOptions, ExportRequest, Metadata, Progress, Samples
-from exporters.runtime import Runtime, median_ms
+from exporters.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +151,6 @@ def _verified(exporter: Exporter, judge: Judge, staged: Path) -> tuple[Parity, f
     except CannotRun as error:
         return Parity("not run", str(error)), None
     parity = judge.parity(exporter, runtime)
-    if not runtime.timed or parity.status == "failed":
+    if parity.status == "failed":
         return parity, None
-    batch = judge.inputs[: judge.request.options.batch or 1]
-    return parity, median_ms(lambda: runtime.run(batch))
+    return parity, runtime.latency_ms(judge.inputs[: judge.request.options.batch or 1])

@@ -2,17 +2,17 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from exporters.errors import CannotRun
 from exporters.request import Array
-from exporters.runtime import as_shaped, in_batches
+from exporters.runtime import as_shaped, in_batches, median_ms
+
+THREADS: Final = 1  # as latency tables are measured unless told otherwise
 
 
 class OnnxRuntime:
     """One session; the batch size and the place of the channels are read from the file."""
-
-    timed = True
 
     def __init__(self, path: Path) -> None:
         """Open the `.onnx` or `.ort` file; CannotRun where ONNX Runtime refuses it."""
@@ -23,7 +23,7 @@ class OnnxRuntime:
     def by(self) -> str:
         import onnxruntime
 
-        return f"ONNX Runtime {onnxruntime.__version__}, CPU"
+        return f"ONNX Runtime {onnxruntime.__version__}, CPU, {THREADS} thread"
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -39,6 +39,9 @@ class OnnxRuntime:
         shaped = as_shaped(inputs, tuple(self._input.shape[1:]), str(self._path))
         fixed = batch if isinstance(batch, int) else None
         return in_batches(lambda part: self._session.run(None, {self._input.name: part})[0], shaped, fixed)
+
+    def latency_ms(self, inputs: Array) -> float | None:
+        return median_ms(lambda: self.run(inputs))
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         if self._path.suffix != ".onnx":
@@ -66,6 +69,8 @@ def _session(model: Path | bytes, plain: bool = False) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = THREADS
+    options.inter_op_num_threads = 1
     if plain:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = str(model) if isinstance(model, Path) else model

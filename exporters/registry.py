@@ -9,7 +9,11 @@ from exporters.errors import UnknownTarget
 from exporters.request import ExportRequest, Precision
 from exporters.runtime import Runtime
 from exporters.to_coreml import CoremlExporter
+from exporters.to_executorch import ExecutorchExporter
+from exporters.to_litert import LitertExporter
 from exporters.to_onnx import OnnxExporter
+from exporters.to_ort import OrtExporter
+from exporters.to_tensorrt import TensorrtExporter
 
 
 class Exporter(Protocol):
@@ -45,8 +49,19 @@ class Exporter(Protocol):
 _ALL: Final[tuple[Exporter, ...]] = (
     OnnxExporter("onnx", "fp32"),
     OnnxExporter("onnx-fp16", "fp16"),
+    OnnxExporter("onnx-int8", "int8", "onnxruntime"),
+    OnnxExporter("onnx-int8-tensorrt", "int8", "tensorrt"),
+    OrtExporter("ort", "fp32"),
+    OrtExporter("ort-int8", "int8", "onnxruntime"),
     CoremlExporter("coreml", "fp32"),
     CoremlExporter("coreml-fp16", "fp16"),
+    CoremlExporter("coreml-int8", "int8", "int8"),
+    CoremlExporter("coreml-palettized", "int8", "palettized"),
+    TensorrtExporter("tensorrt", "fp32"),
+    TensorrtExporter("tensorrt-fp16", "fp16"),
+    TensorrtExporter("tensorrt-int8", "int8"),
+    LitertExporter("litert", "fp32"),
+    ExecutorchExporter("executorch", "fp32"),
 )
 EXPORTERS: Final[Mapping[str, Exporter]] = {exporter.target: exporter for exporter in _ALL}
 

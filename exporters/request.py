@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Precision = Literal["fp32", "fp16", "int8"]
 INPUT_NAME: Final = "image"
+GPU_TARGETS: Final = ("SM80", "SM86", "SM89", "SM120")
 
 
 class Progress(Protocol):
@@ -121,13 +122,20 @@ THRESHOLDS: Final[Mapping[Precision, Threshold]] = {
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How the files are written. `batch` None means any batch size."""
+    """How the files are written.
+
+    `batch` None means any batch size; `ios` is Core ML's deployment target; `gpu_targets` are those of
+    `tensorrt_rtx` (`tensorrt` builds for the GPU at hand); `cache_dir` keeps built engines (by default
+    below ~/.cache); `predicted_ms` is a latency table's prediction, reported beside the measurement.
+    """
 
     batch: int | None = 1
     softmax: bool = False
     preprocessing: Preprocessing | None = None
     opset: int = 17
     ios: int = 16
+    gpu_targets: tuple[str, ...] = GPU_TARGETS
+    cache_dir: Path | None = None
     predicted_ms: float | None = None
     thresholds: Mapping[Precision, Threshold] = field(default_factory=lambda: dict(THRESHOLDS))
 
@@ -138,6 +146,9 @@ class ExportOptions:
             raise WrongInput(f"opset {self.opset} is not possible; accepted are 13 to 20")
         if not 15 <= self.ios <= 18:
             raise WrongInput(f"iOS {self.ios} is not possible as Core ML target; accepted are 15 to 18")
+        unknown = sorted(set(self.gpu_targets) - set(GPU_TARGETS))
+        if unknown or not self.gpu_targets:
+            raise WrongInput(f"GPU targets {unknown} are unknown; accepted are {', '.join(GPU_TARGETS)}")
 
     @property
     def output_name(self) -> str:

@@ -22,12 +22,11 @@ class Runtime(Protocol):
     def by(self) -> str:
         """What executes the file, in words; the report prints it."""
 
-    @property
-    def timed(self) -> bool:
-        """Whether this is a runtime that a product would use, so that its latency says something."""
-
     def run(self, inputs: Array) -> Array:
         """Outputs (n, classes), float32, of any number n of inputs."""
+
+    def latency_ms(self, inputs: Array) -> float | None:
+        """Median milliseconds of `inputs`, one batch; None where no product would use this runtime."""
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         """Every intermediate result of one batch, in order of execution; None where out of reach."""

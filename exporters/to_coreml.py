@@ -23,6 +23,7 @@ Compression = Literal["", "int8", "palettized"]
 class CoremlExporter:
     """Writes `.mlpackage`; runs its saved MIL program with this package's interpreter.
 
+    `compression` is that of the weights; arithmetic is then fp16.
     With folded preprocessing the input is an image (RGB, or greyscale of one channel); with a folded
     softmax and labels, the output is a class label and its probabilities.
     """
@@ -36,8 +37,7 @@ class CoremlExporter:
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
         """Write the package to `path`."""
-        half = self.precision == "fp16"
-        model = _converted(request, half)
+        model = _converted(request, half=self.precision != "fp32")
         if self.compression:
             model = _compressed(model, self.compression)
         _describe(model, request)
@@ -75,6 +75,17 @@ def quiet() -> Iterator[None]:
 
 
 def _converted(request: ExportRequest, half: bool) -> Any:
+    """The converted model; made once per request and precision, as compression starts from it too."""
+    path = request.scratch / f"converted-{'fp16' if half else 'fp32'}.mlpackage"
+    if not path.exists():
+        model = _from_torch(request, half)
+        with quiet():
+            model.save(str(path))
+    with quiet():
+        return import_coremltools().models.MLModel(str(path), skip_model_load=True)
+
+
+def _from_torch(request: ExportRequest, half: bool) -> Any:
     import torch
 
     from exporters.deployed import deployed, example

@@ -88,17 +88,23 @@ def _from_torch(request: ExportRequest) -> "onnx.ModelProto":
         raise UnsupportedOperator(f"onnx: {error}; replace it in the network or raise the opset") from error
     except torch.onnx.OnnxExporterError as error:
         raise ConversionFailed(f"onnx: torch could not export the network: {_first_line(error)}") from error
-    return _described(_without_identities(onnx.load_from_string(buffer.getvalue())), request)
+    return _described(_tidied(onnx.load_from_string(buffer.getvalue())), request)
 
 
-def _without_identities(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Torch shares equal initializers through Identity nodes; consumers then read the shared one directly."""
+def _tidied(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Constants as initializers, which phones' providers want, and no Identity in front of a shared one."""
     constants = {initializer.name for initializer in model.graph.initializer}
     renamed: dict[str, str] = {}
     for node in list(model.graph.node):
         if node.op_type == "Identity" and node.input[0] in constants:
             renamed[node.output[0]] = node.input[0]
-            model.graph.node.remove(node)
+        elif node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+            tensor.name = node.output[0]
+            model.graph.initializer.append(tensor)
+        else:
+            continue
+        model.graph.node.remove(node)
     for node in model.graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
     return model
