@@ -9,7 +9,8 @@ import typer
 
 from exporters.errors import ExportError
 from latency_tables.errors import TableError
-from pipeline.cli import space
+from pipeline.cli import check, export, profile, rank, run, space
+from pipeline.cli.table import table_app
 from pipeline.errors import PipelineError
 
 app = typer.Typer(
@@ -19,7 +20,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("quickstart")(run.quickstart)
+app.command("run")(run.run)
 app.command("space")(space.space)
+app.command("profile")(profile.profile)
+app.add_typer(table_app, name="table")
+app.command("train")(run.stage_command("train", "Train the supernet of a run."))
+app.command("split")(run.stage_command("split", "Divide a run's space and train a sub-supernet for each region."))
+app.command("search")(run.stage_command("search", "Search a run's regions under its budget."))
+app.command("finetune")(run.stage_command("finetune", "Train a run's best candidates and its random baseline."))
+app.command("export")(export.export)
+app.command("check")(check.check)
+app.command("rank")(rank.rank)
+app.command("report")(run.stage_command("report", "Write a run's report page."))
 
 # Typer shows only the leaves of its exceptions; this is the base of all that a wrong command line raises.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -32,10 +45,12 @@ def _root() -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    # Threads that spin while they wait make training eight times slower as soon as the machine has other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(run_command(sys.argv[1:]))
 
 
-def run(argv: list[str]) -> int:
+def run_command(argv: list[str]) -> int:
     """Run one command; 0 done or passed, 1 budget violated, 2 could not run, 3 could not measure.
 
     An error is one line on stderr; `--debug` anywhere adds the traceback.

@@ -74,10 +74,11 @@ class SplitConfig(_Table):
     criterion: str = Field("gradient", description="How the space is divided into regions")
     regions: Annotated[int, Field(ge=2)] = Field(2, description="How many sub-supernets")
     epochs: Count = Field(8, description="Passes each sub-supernet trains on after inheriting")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.03, description="Peak of the cosine schedule")
 
 
 class SearchConfig(_Table):
-    method: str = Field("default", description="How architectures are proposed")
+    method: str = Field("guided", description="How architectures are proposed")
     evaluations: Count = Field(100, description="How many architectures are judged")
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
     workers: Count = Field(1, description="Processes that judge at the same time")

@@ -56,6 +56,10 @@ class RunFolder:
         return self.path / "study.journal"
 
     @property
+    def judged(self) -> Path:
+        return self.path / "judged.jsonl"
+
+    @property
     def candidates(self) -> Path:
         return self.path / "candidates.json"
 
@@ -68,8 +72,16 @@ class RunFolder:
         return self.path / "exports"
 
     @property
+    def latency(self) -> Path:
+        return self.path / "latency.json"
+
+    @property
     def check(self) -> Path:
         return self.path / "check.json"
+
+    @property
+    def junit(self) -> Path:
+        return self.path / "junit.xml"
 
     @property
     def report(self) -> Path:

@@ -13,6 +13,7 @@ from pipeline.errors import InfeasibleBudget
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, run_table, training_data
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder, read_json
+from pipeline.runs.scoring import load_child
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.spaces.architecture import Architecture
 
@@ -85,7 +86,6 @@ def _jobs(run: RunFolder) -> list[Job]:
 
 def _train(run: RunFolder, job: Job, progress: Progress) -> None:
     """Train one network from the weights it inherits; what has been trained before is left as it is."""
-    from pipeline.fewshot.children import load_child
     from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
     from pipeline.supernets.files import save_network
     from pipeline.supernets.settings import TrainSettings
@@ -94,7 +94,7 @@ def _train(run: RunFolder, job: Job, progress: Progress) -> None:
     if _record_path(run, job).exists():
         return
     config, dataset = run.config.finetune, run_dataset(run)
-    network = load_child(run.partition, run.children, job.arch).extract(job.arch)
+    network = load_child(run, job.arch).extract(job.arch)
     settings = TrainSettings(
         recipe="alone",
         epochs=config.epochs,

@@ -1,0 +1,114 @@
+"""What the report page shows of a run."""
+
+from typing import Any
+
+from pipeline.gate.results import CheckResult
+from pipeline.report.data import (
+    BlockLatency,
+    ExportRow,
+    Pair,
+    Point,
+    RandomBaseline,
+    ReportData,
+    StageSeconds,
+    Trial,
+    Winner,
+)
+from pipeline.runs.context import run_space, run_table
+from pipeline.runs.folder import RunFolder, read_json
+from pipeline.runs.scoring import judged_accuracies
+from pipeline.spaces.architecture import Architecture
+
+
+def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
+    """Everything from the files of a finished run; `summary` is that of `build_summary`."""
+    winner, latency = summary["winner"], summary["winner"]["latency_ms"]
+    arch, table = Architecture.parse(winner["arch"]), run_table(run)
+    random, interval = summary["random_baseline"], latency["interval"]
+    measured = latency["measured"]
+    return ReportData(
+        title=run.path.resolve().name,
+        data=run.config.data.path,
+        device=latency["device"],
+        winner=Winner(
+            arch=winner["arch"],
+            accuracy=winner["accuracy"],
+            macs=winner["macs"],
+            params=winner["params"],
+            predicted_ms=latency["predicted"],
+            predicted_interval=None if interval[0] is None else (interval[0], interval[1]),
+            measured_ms=measured,
+        ),
+        budget={name: value for name, value in summary["budget"].items() if isinstance(value, float)},
+        tried=_tried(run),
+        baseline=RandomBaseline(
+            accuracies=tuple(random["accuracies"]),
+            improvement_percent=random["relative_improvement_percent"],
+            improvement_low=random["relative_improvement_ci95"][0],
+            improvement_high=random["relative_improvement_ci95"][1],
+        ),
+        random_points=_random_points(run),
+        blocks=tuple(
+            BlockLatency(block.key, table.block_ms(block), block.macs) for block in run_space(run).blocks(arch)
+        ),
+        fixed_ms=table.fixed_ms,
+        pairs=() if measured is None else (Pair("winner", latency["predicted"], measured),),
+        exports=tuple(_export_row(export) for export in summary["exports"]),
+        checks=tuple(_check_result(check) for check in summary["check"]["checks"]),
+        stages=tuple(StageSeconds(stage["name"], stage["seconds"]) for stage in _stages(run)),
+        provenance=(
+            ("configuration", str(run.path / "run.json")),
+            ("seed", str(run.config.seed)),
+            ("latency table", f"{table.device.name}, {table.provenance.created}"),
+            ("random networks inside the budget", f"{summary['feasible']['share']:.1%}"),
+            ("regions", ", ".join(f"{region['size']:,} networks" for region in summary["regions"])),
+        ),
+    )
+
+
+def _tried(run: RunFolder) -> tuple[Trial, ...]:
+    accuracies = judged_accuracies(run)
+    entries = sorted(read_json(run.candidates)["candidates"], key=lambda entry: entry["trial"])
+    return tuple(
+        Trial(entry["trial"], entry["arch"], entry["latency_ms"], accuracies.get(entry["arch"]), feasible=True)
+        for entry in entries
+    )
+
+
+def _random_points(run: RunFolder) -> tuple[Point, ...]:
+    space, table = run_space(run), run_table(run)
+    return tuple(
+        Point(entry["arch"], table.network_ms(space.blocks(Architecture.parse(entry["arch"]))), entry["test_accuracy"])
+        for entry in read_json(run.winner / "winner.json")["trained"]
+        if entry["role"] == "random"
+    )
+
+
+def _stages(run: RunFolder) -> list[dict[str, Any]]:
+    from pipeline.runs.stages import STAGES
+
+    records = (run.record(stage.name) for stage in STAGES)
+    return [record for record in records if record is not None and record["finished"]]
+
+
+def _export_row(export: dict[str, Any]) -> ExportRow:
+    parity = export["parity"]
+    return ExportRow(
+        format=export["format"],
+        precision=export["precision"],
+        path=export["path"] or "",
+        size_mb=export["size_bytes"] / 1e6,
+        status=parity["status"],
+        reason=parity["reason"],
+        by=parity["by"],
+        max_abs_diff=parity["max_abs_diff"],
+        top1_agreement=parity["top1_agreement"],
+        accuracy_after=parity["accuracy_after"],
+        latency_ms=export["latency_ms"],
+    )
+
+
+def _check_result(check: dict[str, Any]) -> CheckResult:
+    values = {name: value for name, value in check.items() if name != "passed"}
+    interval = values["interval"]
+    return CheckResult(**{**values, "interval": None if interval is None else tuple(interval)})

@@ -1,0 +1,32 @@
+"""The stages of a run, in order. Their modules import heavy tools only when they work."""
+
+from typing import Final
+
+from pipeline.runs.engine import Stage
+from pipeline.runs.stages import check, data, export, finetune, profile, report, search, split, train
+
+STAGES: Final[tuple[Stage, ...]] = (
+    Stage("data", ("data", "space"), (), lambda run: [run.data], data.work),
+    Stage("profile", ("space", "device", "budget"), ("data",), lambda run: [run.table, run.budget], profile.work),
+    Stage("train", ("data", "space", "train"), ("data",), lambda run: [run.supernet], train.work),
+    Stage(
+        "split", ("data", "train", "split"), ("data", "train"), lambda run: [run.partition, run.children], split.work
+    ),
+    Stage(
+        "search",
+        ("search",),
+        ("data", "profile", "split"),
+        lambda run: [run.study, run.judged, run.candidates],
+        search.work,
+    ),
+    Stage(
+        "finetune",
+        ("data", "train", "finetune"),
+        ("data", "profile", "split", "search"),
+        lambda run: [run.winner],
+        finetune.work,
+    ),
+    Stage("export", ("device", "export"), ("finetune",), lambda run: [run.exports, run.latency], export.work),
+    Stage("check", (), ("profile", "finetune", "export"), lambda run: [run.check, run.junit], check.work),
+    Stage("report", (), ("check",), lambda run: [run.report, run.summary], report.work),
+)

@@ -1,0 +1,54 @@
+"""Stage `export`: the winner as files that phones run, each verified, and its real latency on the device."""
+
+from statistics import median
+
+from latency_tables.blocks import Block
+from latency_tables.files import write_json
+from pipeline.runs.context import run_table
+from pipeline.runs.engine import Progress
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.winner import load_winner
+
+# A median of so many fresh sessions is steady on a shared machine.
+SESSIONS = 9
+# What may be missing on a machine without its maker's tools; the report then says how to get it.
+OPTIONAL = frozenset({"tensorrt", "tensorrt-fp16", "tensorrt-int8", "litert", "executorch"})
+
+
+def work(run: RunFolder, progress: Progress) -> None:
+    """Leave `exports/` with the files and `export.json`, and `latency.json` with what the device measured."""
+    from exporters import ExportOptions, Metadata, Samples, export_all
+
+    winner = load_winner(run.path)
+    samples = Samples(winner.test_images, winner.test_labels, winner.calibration_images)
+    metadata = Metadata(winner.labels, str(winner.arch), winner.budget, winner.source_sha256)
+    export_all(
+        winner.network,
+        samples,
+        run.config.export.formats,
+        run.exports,
+        metadata,
+        ExportOptions(predicted_ms=winner.predicted_ms),
+        optional=OPTIONAL,
+        progress=progress,
+    )
+    _measure(run, winner.network.blocks, progress)
+
+
+def _measure(run: RunFolder, blocks: tuple[Block, ...], progress: Progress) -> None:
+    """Time the winner on the run's device in fresh sessions, unless the table is of a device that is not here."""
+    from latency_tables.onnx_models import NamedModel
+    from latency_tables.runners import TimingProtocol, open_runner
+
+    device, table = run.config.device, run_table(run)
+    progress(0, 1, f"measure on {device.name}")
+    runner = open_runner(device.name, device.threads)
+    here = runner.describe().name
+    document: dict[str, object] = {"schema_version": 1, "device": here, "measured_ms": None}
+    if here == table.device.name:
+        (timing,) = runner.measure([NamedModel("winner", blocks)], TimingProtocol(sessions=SESSIONS))
+        document |= {"measured_ms": median(timing.session_ms), "session_ms": list(timing.session_ms)}
+    else:
+        document["reason"] = f"the latency table is of {table.device.name!r}; [device] name {device.name!r} is {here!r}"
+    progress(1, 1, f"measure on {device.name}")
+    write_json(run.latency, document)

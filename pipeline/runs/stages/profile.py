@@ -1,0 +1,63 @@
+"""Stage `profile`: what the device takes for each block, and the budget in plain numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from latency_tables.files import write_json
+from latency_tables.store import load_table, save_table
+from latency_tables.table import LatencyTable
+from pipeline.budget import Budget, read_budget
+from pipeline.runs.context import run_space
+from pipeline.runs.engine import Progress
+from pipeline.runs.folder import RunFolder
+from pipeline.spaces.codes import Codes
+from pipeline.spaces.space import SearchSpace
+
+SHARE_DRAWS = 20_000
+
+
+def work(run: RunFolder, progress: Progress) -> None:
+    """Measure or take over the latency table, and refuse a budget that no network can keep before any training."""
+    from pipeline.search.costs import space_costs
+
+    space = run_space(run)
+    asked = run.config.budget.model_dump(exclude_none=True, exclude={"latency_quantile"})
+    budget = read_budget(asked, f"{run.path} [budget]")
+    space_costs(space, replace(budget, latency_ms=None, accuracy=None), {}).ensure_reachable()
+    table = _table(run, space, progress)
+    save_table(table, run.table)
+    codes = Codes(space).sample(SHARE_DRAWS, np.random.default_rng(run.config.seed))
+    if (quantile := run.config.budget.latency_quantile) is not None:
+        latency = space_costs(space, Budget(), {table.device.name: table})["latency_ms"]
+        limit = float(np.quantile(latency.of(codes) * latency.margin, quantile))
+        budget = replace(budget, latency_ms=float(f"{limit:.3g}"))
+    costs = space_costs(space, replace(budget, accuracy=None), {table.device.name: table})
+    costs.ensure_reachable()
+    inside = {name: float((exceeded <= 0).mean()) for name, exceeded in costs.violations(codes).items()}
+    write_json(
+        run.budget,
+        {
+            "schema_version": 1,
+            "budget": budget.to_document(),
+            "feasible_share": float(costs.feasible(codes).mean()),
+            "feasible_share_by_limit": inside,
+            "random_networks": SHARE_DRAWS,
+        },
+    )
+
+
+def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
+    from latency_tables.runners import open_runner
+    from latency_tables.table import MissingRows
+    from pipeline.profiling import ProfileOptions, profile_space
+
+    device = run.config.device
+    if device.table is not None:
+        table = load_table(device.table)
+        if missing := table.missing(space.distinct_blocks()):
+            raise MissingRows(table.device.name, missing)
+        return table
+    options = ProfileOptions(calibration=device.networks, held_out=device.networks, seed=run.config.seed)
+    runner = open_runner(device.name, device.threads)
+    return profile_space(space, runner, run.table, options, lambda done, total, _: progress(done, total, "profile device"))

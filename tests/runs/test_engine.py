@@ -1,0 +1,132 @@
+"""Stages run once, continue after a kill, and refuse what changed under them."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.runs.config import Config, parse_config
+from pipeline.runs.engine import Progress, Stage, require_finished, run_stage
+from pipeline.runs.folder import RunError, RunFolder, create_or_open, open_run
+
+
+def _config(**tables: object) -> Config:
+    return parse_config({"data": {"path": "digits"}, **tables}, "test")
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    pass
+
+
+class _Counting:
+    """Two stages: the second reads what the first wrote. `calls` tells which worked."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.fail = False
+        self.stages = (
+            Stage("data", ("data",), (), lambda run: [run.path / "one"], self._one),
+            Stage("train", ("train",), ("data",), lambda run: [run.path / "two"], self._two),
+        )
+
+    def _one(self, run: RunFolder, progress: Progress) -> None:
+        self.calls.append("data")
+        (run.path / "one").write_text(f"{len(self.calls)}")
+
+    def _two(self, run: RunFolder, progress: Progress) -> None:
+        self.calls.append("train")
+        part = run.path / "two" / "part"
+        part.parent.mkdir(exist_ok=True)
+        part.write_text(part.read_text() + "+" if part.exists() else "begun")
+        if self.fail:
+            raise KeyboardInterrupt
+        (run.path / "two" / "whole").write_text((run.path / "one").read_text())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return create_or_open(tmp_path / "run", _config())
+
+
+def test_a_finished_stage_is_not_done_again(run: RunFolder) -> None:
+    toy = _Counting()
+    for _ in range(2):
+        times = [run_stage(run, stage, _silent) for stage in toy.stages]
+    assert toy.calls == ["data", "train"]
+    assert [time.ran_now for time in times] == [False, False]
+
+
+def test_a_stopped_stage_goes_on_with_what_it_left(run: RunFolder) -> None:
+    toy = _Counting()
+    run_stage(run, toy.stages[0], _silent)
+    toy.fail = True
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(run, toy.stages[1], _silent)
+    toy.fail = False
+    run_stage(run, toy.stages[1], _silent)
+    assert (run.path / "two" / "part").read_text() == "begun+"
+
+
+def test_a_stage_whose_inputs_changed_starts_from_nothing(run: RunFolder) -> None:
+    toy = _Counting()
+    for stage in toy.stages:
+        run_stage(run, stage, _silent)
+    run_stage(run, toy.stages[0], _silent, again=True)
+    with pytest.raises(RunError, match="'train' in .* was made from other inputs"):
+        require_finished(run, (*toy.stages, Stage("split", (), (), lambda _: [], toy._one)), "split")
+    assert run_stage(run, toy.stages[1], _silent).ran_now
+    assert (run.path / "two" / "part").read_text() == "begun"
+
+
+def test_an_earlier_stage_that_has_not_finished_is_named(run: RunFolder) -> None:
+    with pytest.raises(RunError, match=r"'train' needs 'data', which has not finished.*pocketnas data"):
+        require_finished(run, _Counting().stages, "train")
+
+
+@pytest.mark.parametrize("damage", ["torn", "gone"])
+def test_an_output_that_was_damaged_is_named(run: RunFolder, damage: str) -> None:
+    toy = _Counting()
+    for stage in toy.stages:
+        run_stage(run, stage, _silent)
+    file = run.path / "two" / "whole"
+    file.unlink() if damage == "gone" else file.write_text("to")
+    with pytest.raises(RunError, match=r"two/whole.*'pocketnas train .* --again'"):
+        run_stage(run, toy.stages[1], _silent)
+
+
+def test_a_changed_configuration_is_refused_by_its_key(run: RunFolder) -> None:
+    assert create_or_open(run.path, _config()).config == run.config
+    with pytest.raises(RunError, match=r"\[train\] epochs \(was 30, is 4\)"):
+        create_or_open(run.path, _config(train={"epochs": 4}))
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match="holds something that is no run"):
+        create_or_open(tmp_path, _config())
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(RunError, match="is no run"):
+        open_run(tmp_path)
+
+
+def test_torn_and_edited_run_files_are_refused(run: RunFolder) -> None:
+    file = run.path / "run.json"
+    text = file.read_text()
+    file.write_text(text[:40])
+    with pytest.raises(RunError, match=r"run\.json is torn or foreign"):
+        open_run(run.path)
+    file.write_text(text.replace('"epochs": 30', '"epochs": 31'))
+    with pytest.raises(RunError, match="was edited"):
+        open_run(run.path)
+
+
+def test_a_torn_stage_record_is_named(run: RunFolder) -> None:
+    toy = _Counting()
+    run_stage(run, toy.stages[0], _silent)
+    run.record_path("data").write_text("{")
+    with pytest.raises(RunError, match=r"data\.json is torn"):
+        run_stage(run, toy.stages[0], _silent)
+
+
+def test_two_processes_do_not_share_a_folder(run: RunFolder) -> None:
+    with run.lock(), pytest.raises(RunError, match="another pocketnas is at work"), run.lock():
+        pass
