@@ -1,0 +1,105 @@
+"""CIFAR-10 and the truth of NAS-Bench-Macro, as the ranking experiments use them."""
+
+import csv
+import gzip
+import io
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.fewshot.prefix import JudgingImages
+from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
+from pipeline.spaces.files import load_space
+from pipeline.supernets.augment import Augmentation
+from pipeline.supernets.data import TrainingData
+
+SPACE = load_space("nas-bench-macro")
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+HELD_OUT = 5_000  # training images that judge; nothing trains on them, and the test images stay unread
+_OPS = {"0": SKIP, "1": Op(3, 3), "2": Op(5, 6)}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The 3,969 distinct networks with their mean test accuracy (%) of three trainings."""
+
+    archs: tuple[Architecture, ...]
+    accuracy: NDArray[np.float64]
+
+
+def from_digits(digits: str) -> Architecture:
+    """The network that NAS-Bench-Macro spells with eight digits; a later identity in a stage is no layer."""
+    stages = []
+    for stage, part in zip(SPACE.stages, (digits[:2], digits[2:5], digits[5:]), strict=True):
+        ops = (part[0], *(digit for digit in part[1:] if digit != "0"))
+        stages.append(StageChoice(stage.widths[0], tuple(_OPS[digit] for digit in ops)))
+    return Architecture(SPACE.resolutions[0], tuple(stages))
+
+
+def read_truth(shared: Path) -> Truth:
+    """Every distinct network once."""
+    with gzip.open(shared / "nas_bench_macro_cifar10.csv.gz", "rt") as stream:
+        found = {from_digits(row["arch"]): float(row["mean_acc"]) for row in csv.DictReader(stream)}
+    return Truth(tuple(found), np.array(list(found.values())))
+
+
+def drawn(truth: Truth, n: int, seed: int) -> list[int]:
+    """The same `n` networks for every variant, uniform over the distinct ones."""
+    return sorted(random.Random(seed).sample(range(len(truth.archs)), n))
+
+
+def pixels(shared: Path, work: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """CIFAR-10's training images (50000, 32, 32, 3) and labels, decoded once into `work`."""
+    images, labels = work / "images.npy", work / "labels.npy"
+    if not labels.is_file():
+        import pyarrow.parquet as pq
+        from PIL import Image
+
+        table = pq.read_table(shared / "cifar10_train.parquet")
+        files = (io.BytesIO(cell["bytes"]) for cell in table["image"].to_pylist())
+        decoded = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+        work.mkdir(parents=True, exist_ok=True)
+        np.save(images, np.stack(decoded))
+        np.save(labels, np.array(table["label"].to_pylist(), dtype=np.int64))
+    return np.load(images, mmap_mode="r"), np.load(labels)
+
+
+@dataclass(frozen=True)
+class OnDevice(TrainingData):
+    """Training data whose batches arrive on `device`."""
+
+    device: str = "cpu"
+
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """As TrainingData, moved to the device."""
+        images, labels = super().training_batch(indices, generator)
+        return images.to(self.device), labels.to(self.device)
+
+
+def training_data(shared: Path, work: Path, device: str) -> OnDevice:
+    """The 45,000 images that supernets train on."""
+    images, labels = pixels(shared, work)
+    # Labels lie shuffled in the file, so the first are as good as any.
+    return OnDevice(images[HELD_OUT:], torch.from_numpy(labels[HELD_OUT:]), MEAN, STD, Augmentation(), device)
+
+
+def judging_images(shared: Path, work: Path, device: str, bn: int, n: int) -> JudgingImages:
+    """`bn` training images for BatchNorm and `n` held-out images with labels."""
+    images, labels = pixels(shared, work)
+    data = TrainingData(images[: HELD_OUT + bn], torch.from_numpy(labels[: HELD_OUT + bn]), MEAN, STD)
+    held, train = torch.arange(n), torch.arange(HELD_OUT, HELD_OUT + bn)
+    return JudgingImages(
+        data.normalised(train).to(device), data.normalised(held).to(device), data.labels[held].to(device)
+    )
+
+
+def write(path: Path, document: object) -> None:
+    """JSON, whole or not at all."""
+    from latency_tables.files import write_json
+
+    write_json(path, json.loads(json.dumps(document)))

@@ -1,0 +1,153 @@
+"""Which decision to split a region by, and how to group its options: the criteria, behind one interface."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
+from pipeline.fewshot.gradients import Batch, option_distances
+from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
+from pipeline.fewshot.partition import Partition, Split
+from pipeline.spaces.codes import Codes
+from pipeline.spaces.cost import AdditiveCost
+from pipeline.spaces.space import SearchSpace
+from pipeline.supernets.supernet import Supernet
+from pipeline.supernets.training import Progress
+
+_NETWORKS_FOR_MEAN_MACS: Final = 256
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a criterion may look at beside the region: the parent supernet, training batches, a source of chance."""
+
+    supernet: Supernet
+    batches: Sequence[Batch]
+    rng: random.Random
+    progress: Progress | None = None
+
+    def told(self, done: int, total: int, what: str) -> None:
+        """Tell how far the criterion is."""
+        if self.progress is not None:
+            self.progress(done, total, what)
+
+
+# (region, decisions to choose from, at most so many parts, evidence) -> how to cut it, None for: leave it whole.
+Criterion = Callable[[SearchSpace, Sequence[Decision], int, Evidence], Split | None]
+
+
+def exhaustive(region: SearchSpace, decisions: Sequence[Decision], parts: int, evidence: Evidence) -> Split | None:
+    """One part for each option of the first decision that has few enough (Zhao et al. 2021, "Few-shot NAS")."""
+    for decision in decisions:
+        options = decision.options(region)
+        if len(options) <= parts:
+            return Split(decision, tuple((option,) for option in options))
+    return None
+
+
+def at_random(region: SearchSpace, decisions: Sequence[Decision], parts: int, evidence: Evidence) -> Split | None:
+    """A decision drawn at random, its options dealt at random into two groups: the baseline of every criterion."""
+    decision = evidence.rng.choice(decisions)
+    options = list(decision.options(region))
+    evidence.rng.shuffle(options)
+    cut = evidence.rng.randint(1, len(options) - 1)
+    return Split(decision, (tuple(options[:cut]), tuple(options[cut:])))
+
+
+def gradient(region: SearchSpace, decisions: Sequence[Decision], parts: int, evidence: Evidence) -> Split | None:
+    """The decision and the two groups whose gradients disagree most (Hu et al. 2022, "GM-NAS").
+
+    Groups are the exact minimum of the distance inside; decisions are compared by the mean distance across the
+    cut (the paper compares the sum, which among decisions of different kinds just favours those with most options).
+    """
+
+    def distances(decision: Decision) -> NDArray[np.float64]:
+        return option_distances(evidence.supernet, region, decision, evidence.batches, evidence.rng)
+
+    return _widest_cut(region, decisions, evidence, distances, "comparing gradients")
+
+
+def similarity(region: SearchSpace, decisions: Sequence[Decision], parts: int, evidence: Evidence) -> Split | None:
+    """The decision and the two groups whose networks differ most in mean MACs; needs no supernet."""
+    rng = np.random.default_rng(evidence.rng.getrandbits(32))
+
+    def distances(decision: Decision) -> NDArray[np.float64]:
+        means = []
+        for option in decision.options(region):
+            part = decision.restrict(region, [option])
+            macs = AdditiveCost(part, lambda block: block.macs)
+            means.append(float(macs(Codes(part).sample(_NETWORKS_FOR_MEAN_MACS, rng)).mean()))
+        column = np.array(means)
+        return np.abs(column[:, None] - column[None, :]) / column.mean()
+
+    return _widest_cut(region, decisions, evidence, distances, "comparing MACs")
+
+
+CRITERIA: Final[dict[str, Criterion]] = {
+    "exhaustive": exhaustive,
+    "random": at_random,
+    "gradient": gradient,
+    "similarity": similarity,
+}
+
+
+def divide(
+    space: SearchSpace,
+    criterion: str,
+    regions: int,
+    evidence: Evidence,
+    decisions: Sequence[Decision] = (),
+) -> Partition:
+    """`space` cut into at most `regions` regions; fewer where no decision can cut without passing that number.
+
+    The region with most networks is always cut next, so several decisions make a hierarchy. `decisions` limits
+    what may be split (in order of preference, for `exhaustive`); empty means every decision of the space. Raises
+    SplitError for an unknown criterion, fewer than 1 region, or a decision that the space does not leave open.
+    """
+    if criterion not in CRITERIA:
+        raise SplitError(f"criterion {criterion!r} is unknown; known are {', '.join(CRITERIA)}")
+    if regions < 1:
+        raise SplitError(f"{regions} regions are asked for; at least 1 is needed")
+    for decision in decisions:
+        if len(decision.options(space)) < 2:
+            raise SplitError(f"{decision} has only one option in space {space.name!r}; nothing to split")
+    partition = Partition(space, (space,), criterion)
+    closed: set[SearchSpace] = set()
+    while len(partition.regions) < regions:
+        open_regions = [i for i, region in enumerate(partition.regions) if region not in closed]
+        if not open_regions:
+            break
+        number = max(open_regions, key=lambda i: partition.sizes[i])
+        region = partition.regions[number]
+        still_open = [d for d in decisions_of(region) if not decisions or d in decisions]
+        if decisions:
+            still_open.sort(key=list(decisions).index)
+        parts = regions - len(partition.regions) + 1
+        split = CRITERIA[criterion](region, still_open, parts, evidence) if still_open else None
+        if split is None:
+            closed.add(region)
+        else:
+            partition = partition.divided(number, split)
+    return partition
+
+
+def _widest_cut(
+    region: SearchSpace,
+    decisions: Sequence[Decision],
+    evidence: Evidence,
+    distances: Callable[[Decision], NDArray[np.float64]],
+    what: str,
+) -> Split | None:
+    """The best two groups of the decision whose groups are furthest apart; None where no two options differ."""
+    found: list[Split] = []
+    candidates = [d for d in decisions if len(d.options(region)) <= MOST_OPTIONS]
+    for done, decision in enumerate(candidates, 1):
+        grouping = best_grouping(distances(decision), 2)
+        found.append(Split(decision, named(grouping, decision.options(region)), grouping.mean_inter))
+        evidence.told(done, len(candidates), what)
+    best = max(found, key=lambda split: split.score, default=None)
+    return best if best is not None and best.score > 0 else None
