@@ -1,7 +1,7 @@
 """A trained network in, files that phones run out, each with the proof that it computes the same.
 
-    from exporters import Metadata, Samples, export_all
-    export_all(network, Samples(images, labels), ["onnx", "coreml-fp16"], Path("out"), Metadata())
+from exporters import Metadata, Samples, export_all
+export_all(network, Samples(images, labels), ["onnx", "coreml-fp16"], Path("out"), Metadata())
 """
 
 from exporters.errors import (

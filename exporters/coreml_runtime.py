@@ -56,8 +56,8 @@ class AppleRuntime:
             raise CannotRun("Core ML predicts on macOS only")
         ct = import_coremltools()
         self._model: Any = ct.models.MLModel(str(path))
-        self._description = self._model.get_spec().description
-        self._input = self._description.input[0]
+        self._description: Any = self._model.get_spec().description
+        self._input: Any = self._description.input[0]
         self.by = f"Core ML of macOS, through coremltools {ct.__version__}"
 
     def run(self, inputs: Array) -> Array:
@@ -101,6 +101,9 @@ def _function(specification: Any, path: Path) -> Any:
 
     if specification.WhichOneof("Type") != "mlProgram":
         raise CannotRun(f"{path} is not an mlprogram")
-    with quiet():
-        program = load.load(specification, specification.specificationVersion, str(path / WEIGHTS))
+    try:
+        with quiet():
+            program = load.load(specification, specification.specificationVersion, str(path / WEIGHTS))
+    except Exception as error:  # coremltools reads back what it wrote with its own checks, of any type
+        raise CannotRun(f"coremltools cannot read {path} back: {str(error).splitlines()[0]}") from error
     return program.functions["main"]

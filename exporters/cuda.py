@@ -41,7 +41,10 @@ class Cuda:
             for name, address in zip(names, addresses, strict=True):
                 context.set_tensor_address(name, address.value)
             size = ctypes.c_size_t(given.nbytes)
-            self._check(self._driver.cuMemcpyHtoD_v2(addresses[0], ctypes.c_void_p(given.ctypes.data), size), "copy in")
+            self._check(
+                self._driver.cuMemcpyHtoD_v2(addresses[0], ctypes.c_void_p(given.ctypes.data), size),
+                "copy in",
+            )
             if not context.execute_async_v3(self._stream.value):
                 raise CannotRun("TensorRT could not enqueue the engine")
             self._check(self._driver.cuStreamSynchronize(self._stream), "run")

@@ -61,11 +61,11 @@ def prepared(network: nn.Module, samples: Samples) -> nn.Module:
 
     Raises WrongInput, naming the shapes, where it does not accept them or returns no (n, classes).
     """
-    copied = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    copied: nn.Module = copy.deepcopy(network).to("cpu", torch.float32).eval()
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
-    # channels_last weights would make the written constants depend on how the network was trained.
-    copied = copied.to(memory_format=torch.contiguous_format)
+        # channels_last weights would make the written constants depend on how the network was trained.
+        parameter.data = parameter.data.contiguous()
     shape = samples.images.shape
     try:
         outputs = run(copied, samples.images[:2])

@@ -15,28 +15,33 @@ from exporters.request import Array
 
 FOLDED_INTO = (nn.modules.batchnorm._BatchNorm,)
 DRIFTED = 0.02  # relative error from which on a layer counts as different
-JUMP = 4.0  # times the error of the best layer so far
+JUMP = 4.0  # times the largest error of the layers before it
 
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """How far the closest tensor of the file is from a layer's output: root mean square, relative."""
+    """How far the closest tensor of the file is from a layer's output: 0 the same, 1 unrelated."""
 
     layer: str
     relative_error: float
 
 
 def first_drift(network: nn.Module, images: Array, tensors: list[tuple[str, Array]] | None) -> str:
-    """One clause for an error message."""
+    """One clause for an error message; `tensors` are what the file computed for just these `images`."""
     if tensors is None:
         return "which layer drifts first is not visible in this format"
     errors = layer_errors(network, images, tensors)
-    for before, (number, found) in zip([0.0, *(e.relative_error for e in errors)], enumerate(errors), strict=False):
-        if found.relative_error > DRIFTED and found.relative_error > JUMP * before:
+    before = 0.0  # the largest so far: rounding noise differs from layer to layer
+    for number, found in enumerate(errors):
+        # A layer that its successor was fused into is in no tensor of the file; the successor then agrees.
+        following = errors[min(number + 1, len(errors) - 1)]
+        lasting = min(found.relative_error, following.relative_error)
+        if lasting > DRIFTED and lasting > JUMP * before:
             return (
                 f"layer {found.layer!r} ({number + 1} of {len(errors)}) drifts first: relative error"
-                f" {found.relative_error:.2g}, {before:.2g} before it"
+                f" {found.relative_error:.2g}, at most {before:.2g} before it"
             )
+        before = max(before, lasting)
     worst = max(errors, key=lambda e: e.relative_error, default=None)
     if worst is None:
         return "the network has no layers to compare"
@@ -50,7 +55,7 @@ def layer_errors(network: nn.Module, images: Array, tensors: list[tuple[str, Arr
         if values.ndim and np.issubdtype(values.dtype, np.floating):
             candidates.setdefault(values.size, []).append(values.astype(np.float32))
     found = []
-    for name, output in layer_outputs(network, images[: _batch(tensors, len(images))]):
+    for name, output in layer_outputs(network, images):
         found.append(LayerError(name, _closest(output, candidates.get(output.size, []))))
     return found
 
@@ -81,19 +86,26 @@ def layer_outputs(network: nn.Module, images: Array) -> list[tuple[str, Array]]:
     return [(name, output.float().numpy()) for name, output in recorded if id(output) not in folded]
 
 
-def _batch(tensors: list[tuple[str, Array]], images: int) -> int:
-    return min(images, next((len(values) for _, values in tensors if values.ndim == 4), images))
-
-
 def _closest(output: Array, candidates: list[Array]) -> float:
-    scale = float(np.sqrt(np.mean(np.square(output)))) or 1.0
-    errors = [_distance(output, candidate) / scale for candidate in candidates]
-    return min((error for error in errors if np.isfinite(error)), default=float("inf"))
+    errors = [error for candidate in candidates for error in _distances(output, candidate)]
+    return min(errors, default=1.0)
 
 
-def _distance(output: Array, candidate: Array) -> float:
-    """Root mean square; also with the candidate's channels moved to the front, as some formats keep them last."""
-    arranged = [candidate.reshape(-1)]
+def _distances(output: Array, candidate: Array) -> list[float]:
+    """Relative error of the candidate as it is, and with its last axis as channels, as some formats keep them."""
+    arranged = [candidate.reshape(output.shape)]
     if candidate.ndim == 4:
-        arranged.append(np.moveaxis(candidate, -1, 1).reshape(-1))
-    return min(float(np.sqrt(np.mean(np.square(flat - output.reshape(-1))))) for flat in arranged)
+        arranged.append(np.moveaxis(candidate, -1, 1).reshape(output.shape))
+    return [_relative(output, values) for values in arranged]
+
+
+def _relative(output: Array, values: Array) -> float:
+    """Root mean square error over that of `output`, per channel, at most 1; then the mean over channels.
+
+    One large channel would otherwise hide that all others were lost.
+    """
+    axes = tuple(axis for axis in range(output.ndim) if axis != 1)
+    error = np.sqrt(np.mean(np.square(values - output, dtype=np.float64), axis=axes))
+    scale = np.sqrt(np.mean(np.square(output, dtype=np.float64), axis=axes))
+    relative = np.divide(error, scale, out=(error > 0).astype(np.float64), where=scale > 0)
+    return float(np.mean(np.clip(np.nan_to_num(relative, nan=1.0, posinf=1.0), 0, 1)))

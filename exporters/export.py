@@ -4,7 +4,9 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from exporters.dependencies import TORCH, require, versions
 from exporters.errors import CannotRun, ExportError, MissingDependency, ParityError
@@ -18,7 +20,7 @@ from exporters.runtime import Runtime
 if TYPE_CHECKING:
     import torch
 
-DRIFT_IMAGES = 8
+DRIFT_IMAGES: Final = 8  # where the file takes any batch size
 
 
 def export_all(
@@ -51,9 +53,7 @@ def export_all(
     prepared_network = prepared(network, samples)
     with staging_folder(out_dir) as staging:
         (staging / "scratch").mkdir()
-        request = ExportRequest(
-            prepared_network, samples, metadata, options or ExportOptions(), staging / "scratch"
-        )
+        request = ExportRequest(prepared_network, samples, metadata, options or ExportOptions(), staging / "scratch")
         judge = Judge.of(request)
         reports: list[ExportReport] = []
         errors: list[ExportError] = []
@@ -98,8 +98,9 @@ class Judge:
             return parity
         from exporters.drift import first_drift
 
-        images = self.request.samples.images[:DRIFT_IMAGES]
-        drift = first_drift(self.request.network, images, runtime.tensors(self.inputs[:DRIFT_IMAGES]))
+        images = self.request.samples.images
+        images = np.resize(images, (self.request.options.batch or DRIFT_IMAGES, *images.shape[1:]))
+        drift = first_drift(self.request.network, images, runtime.tensors(self.request.file_inputs(images)))
         return replace(parity, first_drift=drift, reason=f"{parity.reason}; {drift}")
 
 

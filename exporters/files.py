@@ -43,7 +43,7 @@ def staging_folder(out_dir: Path) -> Iterator[Path]:
 def sync(path: Path) -> None:
     """Flush the file, or every file of the folder, to the disk."""
     for file in _files(path):
-        with open(file, "rb") as stream:
+        with file.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
@@ -55,8 +55,16 @@ def publish(staged: Path, final: Path) -> None:
     sync(staged)
     if final.is_dir():
         aside = Path(tempfile.mkdtemp(dir=staged.parent)) / final.name
-        os.replace(final, aside)
-    os.replace(staged, final)
+        final.replace(aside)
+    staged.replace(final)
+
+
+def remove(path: Path) -> None:
+    """Delete the file or folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -68,8 +76,8 @@ def write_json(path: Path, document: Any) -> None:
             stream.write((text + "\n").encode())
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -78,7 +86,7 @@ def write_json(path: Path, document: Any) -> None:
 def sha256(path: Path) -> str:
     """Of a file, its SHA-256; of a folder, that of the lines `<sha256>  <relative path>`, sorted by path."""
     if path.is_file():
-        with open(path, "rb") as stream:
+        with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in _files(path)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

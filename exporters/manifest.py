@@ -119,7 +119,7 @@ def publish(
         "metadata": request.metadata.as_strings(),
         "thresholds": {name: _fields(value) for name, value in request.options.thresholds.items()},
     }
-    earlier = [] if setup is None else _earlier(out_dir, setup, {report.format for report in reports})
+    earlier = _earlier(out_dir, setup, {report.format for report in reports})
     (staging / REFERENCE).write_bytes(reference)
     files.publish(staging / REFERENCE, out_dir / REFERENCE)
     for report in reports:
@@ -144,8 +144,17 @@ def _earlier(out_dir: Path, setup: str, replaced: set[str]) -> list[ExportReport
     except WrongInput:
         return []  # an older or broken one is written anew
     if manifest.setup_sha256 != setup:
+        _remove_files(out_dir, manifest)
         return []
     return [entry.report() for entry in manifest.exports if entry.format not in replaced]
+
+
+def _remove_files(out_dir: Path, manifest: Manifest) -> None:
+    """What an export of something else left here, where it is still what that export wrote."""
+    for entry in manifest.exports:
+        path = None if entry.path is None else out_dir / entry.path
+        if path is not None and path.exists() and files.sha256(path) == entry.sha256:
+            files.remove(path)
 
 
 def _reference(request: ExportRequest, expected: Array) -> bytes:

@@ -49,7 +49,8 @@ def _conv(a: Arguments) -> Tensor:
     window = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilations, strict=True)]
     x = _padded(a, a["x"], window, strides)
     convolve = {1: functional.conv1d, 2: functional.conv2d}[spatial]
-    return convolve(x, weight, a.get("bias"), strides, 0, dilations, int(a.get("groups", 1)))
+    result: Tensor = convolve(x, weight, a.get("bias"), strides, 0, dilations, int(a.get("groups", 1)))
+    return result
 
 
 def _max_pool(a: Arguments) -> Tensor:
@@ -79,7 +80,7 @@ def _reduce(reduction: Callable[..., Tensor]) -> Operator:
 
 
 def _reshape(a: Arguments) -> Tensor:
-    x = a["x"]
+    x: Tensor = a["x"]
     # 0 copies the size of the same axis, -1 is what remains.
     shape = [x.shape[i] if size == 0 else size for i, size in enumerate(_ints(a["shape"]))]
     return x.reshape(shape)
@@ -99,7 +100,8 @@ def _thresholded_relu(a: Arguments) -> Tensor:
 
 
 def _sigmoid_hard(a: Arguments) -> Tensor:
-    return (float(a.get("alpha", 0.2)) * a["x"] + float(a.get("beta", 0.5))).clamp(0, 1)
+    x: Tensor = a["x"]
+    return (float(a.get("alpha", 0.2)) * x + float(a.get("beta", 0.5))).clamp(0, 1)
 
 
 def _prelu(a: Arguments) -> Tensor:
@@ -107,7 +109,7 @@ def _prelu(a: Arguments) -> Tensor:
 
 
 def _gelu(a: Arguments) -> Tensor:
-    mode, x = a.get("mode", "EXACT"), a["x"]
+    mode, x = a.get("mode", "EXACT"), _tensor(a["x"])
     if mode == "SIGMOID_APPROXIMATION":
         return x * torch.sigmoid(1.702 * x)
     return functional.gelu(x, approximate="tanh" if mode == "TANH_APPROXIMATION" else "none")
@@ -131,7 +133,8 @@ def _linear(a: Arguments) -> Tensor:
 
 
 def _clip(a: Arguments) -> Tensor:
-    return a["x"].clamp(float(a["alpha"]), float(a["beta"]))  # type: ignore[no-any-return]
+    x: Tensor = a["x"]
+    return x.clamp(float(a["alpha"]), float(a["beta"]))
 
 
 def _squeeze(a: Arguments) -> Tensor:
@@ -222,7 +225,52 @@ def _transpose(a: Arguments) -> Tensor:
     return x.permute(_ints(a["perm"]))
 
 
+def _slice_by_index(a: Arguments) -> Tensor:
+    x: Tensor = a["x"]
+    begin, end = _ints(a["begin"]), _ints(a["end"])
+    stride = _ints(a["stride"]) if a.get("stride") is not None else [1] * x.ndim
+    flags = [np.asarray(a.get(name, False)) for name in ("begin_mask", "end_mask", "squeeze_mask")]
+    open_begin, open_end, squeeze = (np.broadcast_to(flag, x.ndim) for flag in flags)
+    index: list[slice | int] = []
+    for axis in range(x.ndim):
+        if squeeze[axis]:
+            index.append(begin[axis])
+            continue
+        first = None if open_begin[axis] else begin[axis]
+        index.append(slice(first, None if open_end[axis] else end[axis], stride[axis]))
+    return x[tuple(index)]
+
+
+def _split(a: Arguments) -> tuple[Tensor, ...]:
+    x, axis = _tensor(a["x"]), int(a["axis"])
+    if a.get("split_sizes") is not None:
+        return tuple(torch.split(x, _ints(a["split_sizes"]), dim=axis))
+    return tuple(torch.chunk(x, int(a["num_splits"]), dim=axis))
+
+
+def _gather(a: Arguments) -> Tensor:
+    x, indices = _tensor(a["x"]), _tensor(a["indices"]).long()
+    axis = int(a.get("axis", 0))
+    picked = torch.index_select(x, axis, indices.reshape(-1))
+    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+
+def _layer_norm(a: Arguments) -> Tensor:
+    x, axes = _tensor(a["x"]), _ints(a["axes"])
+    centred = x - x.mean(axes, keepdim=True)
+    variance = centred.square().mean(axes, keepdim=True)
+    result = centred * torch.rsqrt(variance + float(a.get("epsilon", 1e-5)))
+    result = result if a.get("gamma") is None else result * a["gamma"]
+    return result if a.get("beta") is None else result + a["beta"]
+
+
+def _upsample_nearest(a: Arguments) -> Tensor:
+    scale = (float(a.get("scale_factor_height", 1)), float(a.get("scale_factor_width", 1)))
+    return functional.interpolate(_tensor(a["x"]), scale_factor=scale, mode="nearest")
+
+
 OPERATORS: Final[Mapping[str, Operator]] = {
+    "abs": _unary(torch.abs),
     "add": _binary(torch.add),
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
@@ -236,9 +284,12 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "constexpr_lut_to_dense": _lut_to_dense,
     "conv": _conv,
     "elu": lambda a: functional.elu(a["x"], float(a.get("alpha", 1.0))),
+    "exp": _unary(torch.exp),
     "expand_dims": _expand_dims,
+    "gather": _gather,
     "gelu": _gelu,
     "identity": _unary(lambda x: x),
+    "layer_norm": _layer_norm,
     "leaky_relu": lambda a: functional.leaky_relu(a["x"], float(a.get("alpha", 0.01))),
     "linear": _linear,
     "matmul": _matmul,
@@ -247,6 +298,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "minimum": _binary(torch.minimum),
     "mul": _binary(torch.mul),
     "pad": _pad,
+    "pow": _binary(torch.pow),
     "prelu": _prelu,
     "real_div": _binary(torch.div),
     "reduce_max": _reduce(torch.amax),
@@ -255,13 +307,21 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "relu": _unary(torch.relu),
     "relu6": _unary(functional.relu6),
     "reshape": _reshape,
+    "rsqrt": lambda a: torch.rsqrt(a["x"] + float(a.get("epsilon", 1e-12))),
+    "shape": lambda a: torch.tensor(a["x"].shape, dtype=torch.int32),
     "sigmoid": _unary(torch.sigmoid),
     "sigmoid_hard": _sigmoid_hard,
     "silu": _unary(functional.silu),
+    "slice_by_index": _slice_by_index,
     "softmax": _softmax,
+    "softplus": _unary(functional.softplus),
+    "split": _split,
+    "sqrt": _unary(torch.sqrt),
+    "square": _unary(torch.square),
     "squeeze": _squeeze,
     "sub": _binary(torch.sub),
     "tanh": _unary(torch.tanh),
     "thresholded_relu": _thresholded_relu,
     "transpose": _transpose,
+    "upsample_nearest_neighbor": _upsample_nearest,
 }

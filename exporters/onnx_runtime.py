@@ -50,11 +50,19 @@ class OnnxRuntime:
 
 
 def onnx_tensors(path: Path, inputs: Array) -> list[tuple[str, Array]]:
-    """Every node's output for the first batch of `inputs`, computed without any graph optimisation."""
+    """Every node's output for the first batch of `inputs`, computed without any graph optimisation.
+
+    What is only quantised further is left out: its rounded version is what the model goes on with.
+    """
     import onnx
 
     model = onnx.load(str(path))
-    names = [name for node in model.graph.node for name in node.output if name]
+    readers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    produced = [name for node in model.graph.node for name in node.output if name]
+    names = [name for name in produced if readers.get(name) != {"QuantizeLinear"}]
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
     session = _session(model.SerializeToString(), plain=True)

@@ -1,9 +1,9 @@
 """What an export is asked to do: the network, real images, options, and what to write into the file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
+Progress = Callable[[int, int, str], None]  # done, total, what
 Precision = Literal["fp32", "fp16", "int8"]
 INPUT_NAME: Final = "image"
 GPU_TARGETS: Final = ("SM80", "SM86", "SM89", "SM120")
-
-
-class Progress(Protocol):
-    """Told how far a long piece of work is."""
-
-    def __call__(self, done: int, total: int, what: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +42,7 @@ class Samples:
         if self.labels is not None and self.labels.shape != (len(self.images),):
             raise WrongInput(f"samples have {len(self.images)} images but labels of shape {self.labels.shape}")
         if self.calibration is not None and self.calibration.shape[1:] != self.images.shape[1:]:
-            raise WrongInput(
-                f"calibration images are {self.calibration.shape[1:]}, the others {self.images.shape[1:]}"
-            )
+            raise WrongInput(f"calibration images are {self.calibration.shape[1:]}, the others {self.images.shape[1:]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
 
 
 def _log(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc,name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc]
         """Keeps what TensorRT says from warnings up."""
 
         def __init__(self) -> None:
@@ -102,8 +102,9 @@ def run(trt: Any, log: Any, job: dict[str, Any]) -> dict[str, Any]:
 
         def call(part: Any) -> Any:
             context.set_input_shape(names[0], part.shape)
-            output = np.empty(tuple(context.get_tensor_shape(names[1])), dtype=trt.nptype(
-                engine.get_tensor_dtype(names[1])))
+            output = np.empty(
+                tuple(context.get_tensor_shape(names[1])), dtype=trt.nptype(engine.get_tensor_dtype(names[1]))
+            )
             cuda.execute(context, names, np.ascontiguousarray(part), output)
             return output.astype(np.float32)
 

@@ -90,30 +90,38 @@ def _from_torch(request: ExportRequest, half: bool) -> Any:
 
     from exporters.deployed import deployed, example
 
-    ct = import_coremltools()
-    pixels = request.options.preprocessing is not None
-    shape = request.samples.images.shape[1:]
     network = deployed(request, float_pixels=True)
     inputs = example(request)
-    if pixels:
-        inputs = torch.zeros(len(inputs), *shape)
-    labels = request.metadata.labels if request.options.softmax else ()
-    target = getattr(ct.target, f"iOS{request.options.ios}")
+    if request.options.preprocessing is not None:
+        inputs = torch.zeros(len(inputs), *request.samples.images.shape[1:])
     try:
         with quiet(), torch.no_grad():
-            return ct.convert(
-                torch.jit.trace(network, inputs, check_trace=False),
-                inputs=[_input_type(ct, request, shape)],
-                outputs=None if labels else [ct.TensorType(request.options.output_name, dtype=float32())],
-                classifier_config=ct.ClassifierConfig(list(labels)) if labels else None,
-                convert_to="mlprogram",
-                minimum_deployment_target=target,
-                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
-            )
+            try:
+                traced = torch.jit.trace(network, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+                return _convert(traced, request, half)
+            except TypeError:
+                # coremltools 9 cannot read sizes computed in a trace (x.view(x.size(0), -1)) with NumPy 2.4;
+                # the slower torch.export has them as numbers.
+                program = torch.export.export(network, (inputs,)).run_decompositions({})
+                return _convert(program, request, half)
     except NotImplementedError as error:
-        raise UnsupportedOperator(f"coreml: {error}; replace it in the network") from error
+        raise UnsupportedOperator(f"coreml: {str(error).strip()} Replace it in the network") from error
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConversionFailed(f"coreml: coremltools could not convert: {str(error).splitlines()[0]}") from error
+
+
+def _convert(program: Any, request: ExportRequest, half: bool) -> Any:
+    ct = import_coremltools()
+    labels = request.metadata.labels if request.options.softmax else ()
+    return ct.convert(
+        program,
+        inputs=[_input_type(ct, request, request.samples.images.shape[1:])],
+        outputs=None if labels else [ct.TensorType(request.options.output_name, dtype=float32())],
+        classifier_config=ct.ClassifierConfig(list(labels)) if labels else None,
+        convert_to="mlprogram",
+        minimum_deployment_target=getattr(ct.target, f"iOS{request.options.ios}"),
+        compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+    )
 
 
 def float32() -> Any:
@@ -165,8 +173,6 @@ def _make_repeatable(path: Path) -> None:
         old: str(uuid.uuid5(uuid.NAMESPACE_OID, entry["path"] + sha256(path / "Data" / entry["path"])))
         for old, entry in manifest["itemInfoEntries"].items()
     }
-    manifest["itemInfoEntries"] = {
-        renamed[old]: entry for old, entry in manifest["itemInfoEntries"].items()
-    }
+    manifest["itemInfoEntries"] = {renamed[old]: entry for old, entry in manifest["itemInfoEntries"].items()}
     manifest["rootModelIdentifier"] = renamed[manifest["rootModelIdentifier"]]
     manifest_path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")

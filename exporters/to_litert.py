@@ -109,7 +109,10 @@ def _interpreter(path: Path, keep: bool) -> Any:
         kind = resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep else resolver.AUTO
         try:
             opened = interpreter.Interpreter(
-                str(path), num_threads=1, experimental_preserve_all_tensors=keep, experimental_op_resolver_type=kind
+                str(path),
+                num_threads=1,
+                experimental_preserve_all_tensors=keep,
+                experimental_op_resolver_type=kind,
             )
             opened.allocate_tensors()
         except (ValueError, RuntimeError) as error:

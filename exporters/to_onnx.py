@@ -76,7 +76,7 @@ def _from_torch(request: ExportRequest) -> "onnx.ModelProto":
             torch.onnx.export(
                 deployed(request),
                 (inputs,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes streams too
                 dynamo=False,
                 opset_version=request.options.opset,
                 input_names=[INPUT_NAME],

@@ -49,7 +49,10 @@ class TensorrtExporter:
         key = _key(source, module, targets)
         cache = request.options.cache_dir or default_cache()
         kept = cache / f"{key}.engine"
-        notes = {"built_with": f"{module} {_version(module)}", "gpu_targets": ", ".join(targets) or "the GPU here"}
+        notes = {
+            "built_with": f"{module} {_version(module)}",
+            "gpu_targets": ", ".join(targets) or "the GPU here",
+        }
         if _intact(kept):
             path.write_bytes(kept.read_bytes())
             return {**notes, "cache": "hit"}
@@ -180,5 +183,5 @@ def _keep(path: Path, kept: Path) -> None:
     staged = Path(tempfile.mkdtemp(dir=kept.parent)) / kept.name
     staged.write_bytes(path.read_bytes())
     kept.with_suffix(".sha256").write_text(sha256(staged))
-    os.replace(staged, kept)
+    staged.replace(kept)
     staged.parent.rmdir()

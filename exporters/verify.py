@@ -12,9 +12,7 @@ from exporters.report import ExportReport, Parity
 from exporters.request import Array, Progress, Samples, Threshold
 
 
-def verify(
-    out_dir: Path, samples: Samples | None = None, *, progress: Progress | None = None
-) -> list[ExportReport]:
+def verify(out_dir: Path, samples: Samples | None = None, *, progress: Progress | None = None) -> list[ExportReport]:
     """A fresh report for every export that `out_dir/export.json` lists.
 
     Parity is that of the stored reference inputs. With `samples` (float images; not for files with folded
@@ -37,7 +35,12 @@ def verify(
 
 
 def _parity(
-    out_dir: Path, report: ExportReport, inputs: Array, expected: Array, threshold: Threshold, samples: Samples | None
+    out_dir: Path,
+    report: ExportReport,
+    inputs: Array,
+    expected: Array,
+    threshold: Threshold,
+    samples: Samples | None,
 ) -> Parity:
     exporter = EXPORTERS.get(report.format)
     if report.path is None or exporter is None:

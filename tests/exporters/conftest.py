@@ -21,7 +21,14 @@ class MBConv(nn.Module):
     """An inverted residual, as the product's networks are made of."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, mid: int, se: int, activation: type[nn.Module]
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int,
+        mid: int,
+        se: int,
+        activation: type[nn.Module],
     ) -> None:
         super().__init__()
         self.expand = nn.Sequential(nn.Conv2d(inputs, mid, 1, bias=False), nn.BatchNorm2d(mid), activation())
