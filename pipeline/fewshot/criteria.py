@@ -82,7 +82,7 @@ def similarity(region: SearchSpace, decisions: Sequence[Decision], parts: int, e
             macs = AdditiveCost(part, lambda block: block.macs)
             means.append(float(macs(Codes(part).sample(_NETWORKS_FOR_MEAN_MACS, rng)).mean()))
         column = np.array(means)
-        return np.abs(column[:, None] - column[None, :]) / column.mean()
+        return np.asarray(np.abs(column[:, None] - column[None, :]) / column.mean())
 
     return _widest_cut(region, decisions, evidence, distances, "comparing MACs")
 

@@ -1,5 +1,6 @@
 """How far the options of a decision pull the shared weights apart (Hu et al. 2022, "GM-NAS", section 3.2)."""
 
+import math
 import random
 from collections.abc import Sequence
 from itertools import combinations
@@ -69,4 +70,4 @@ def cosine_distance(one: Sequence[Tensor | None], other: Sequence[Tensor | None]
         norm_other += float(y @ y)
     if norm_one == 0 or norm_other == 0:
         return 0.0
-    return max(0.0, 1 - dot / (norm_one * norm_other) ** 0.5)
+    return max(0.0, 1 - dot / math.sqrt(norm_one * norm_other))

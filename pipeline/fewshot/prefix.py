@@ -80,7 +80,7 @@ class _Walk:
     def score(self, resolution: int, path: Sequence[tuple[str, Block]]) -> Score:
         if resolution != self.resolution:
             bn = _scaled(self.judging.bn_images, resolution)
-            parts = tuple(_scaled(part, resolution) for part in self.judging.images.split(self.batch_size))
+            parts = tuple(_scaled(part, resolution) for part in torch.split(self.judging.images, self.batch_size))
             self.resolution, self.path, self.activations = resolution, [], [(bn, parts)]
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.path, path, strict=False)))
         del self.activations[shared + 1 :]

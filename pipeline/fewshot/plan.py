@@ -1,0 +1,54 @@
+"""What a few-shot search will cost, told before any of it is spent."""
+
+from dataclasses import dataclass
+
+from pipeline.fewshot.decisions import SplitError
+
+
+@dataclass(frozen=True, slots=True)
+class FewShotPlan:
+    """Images that pass through a network, by purpose; a training pass costs about three judging passes.
+
+    `gradient_images` counts forward and backward passes of the gradient criterion, 0 for the other criteria.
+    """
+
+    root_images: int
+    gradient_images: int
+    child_images: int
+    regions: int
+    judged_networks: int
+    images_per_judgement: int
+    tuned_networks: int
+    images_per_tuning: int
+
+    @property
+    def trained_images(self) -> int:
+        """Images with a backward pass, over everything."""
+        children = self.regions * self.child_images
+        return self.root_images + self.gradient_images + children + self.tuned_networks * self.images_per_tuning
+
+    @property
+    def judged_images(self) -> int:
+        """Images with a forward pass only, if no beginning were shared."""
+        return self.judged_networks * self.images_per_judgement
+
+    def lines(self) -> tuple[str, ...]:
+        """The plan for people, one line per purpose."""
+        return (
+            f"root supernet: {self.root_images:,} images",
+            f"choosing the split: {self.gradient_images:,} images",
+            f"{self.regions} sub-supernets: {self.child_images:,} images each",
+            f"judging {self.judged_networks:,} networks: {self.images_per_judgement:,} images each, forward only",
+            f"{self.tuned_networks} private fine-tunes: {self.images_per_tuning:,} images each",
+            f"together: {self.trained_images:,} images of training, {self.judged_images:,} of judging",
+        )
+
+
+def regions_within(budget_images: int, images_per_child: int) -> int:
+    """How many regions a training budget allows; SplitError where it does not pay for one child."""
+    if images_per_child < 1 or budget_images < images_per_child:
+        raise SplitError(
+            f"a budget of {budget_images:,} images does not train one sub-supernet of {images_per_child:,};"
+            " raise the budget or train the children shorter"
+        )
+    return budget_images // images_per_child
