@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import Block
@@ -92,10 +93,8 @@ def assemble(
             terms={name: _significant(value) for name, value in fitted.terms.items()},
         ),
         error=None if error is None else _rounded(error),
-        provenance=Provenance(
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            tool=tool_version(),
-            source=source,
+        provenance=provenance_now(
+            source,
             space=plan.space,
             space_sha256=plan.space_sha256,
             protocol=options.settings(),
@@ -106,12 +105,14 @@ def assemble(
     )
 
 
-def tool_version() -> str:
-    """The name and version of this program, as a table's provenance records it."""
+def provenance_now(source: str, **more: Any) -> Provenance:
+    """The provenance of a table made now by this program; `more` are further fields of it."""
     try:
-        return f"pocketnas {metadata.version('pocketnas')}"
+        tool = f"pocketnas {metadata.version('pocketnas')}"
     except metadata.PackageNotFoundError:
-        return "pocketnas (not installed)"
+        tool = "pocketnas (not installed)"
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Provenance(created=created, tool=tool, source=source, **more)
 
 
 def _measured(models: Sequence[NamedModel], samples: Samples) -> list[MeasuredNetwork]:

@@ -5,10 +5,15 @@ but the rows are corrected by whole networks that were measured. The methods dif
 
 none    nothing: the sum of the rows
 scale   one factor for all rows
-terms   a factor and a constant per kind of block, and boundary terms: bytes read, written, kept inside, weights
-blocks  those, and a deviation of each single block, all shrunk towards the rows (ridge, relative residuals)
+affine  a factor, a constant per block (what calling a model costs), and a constant per network
+terms   also factors per kind, kernel, stride, activation, channels and input size, and boundary terms:
+        bytes read, written, kept inside, and of weights
+blocks  also a deviation of every single block
 
-`calibrate` takes the method with the smallest cross-validated error on the networks it is given.
+`affine`, `terms` and `blocks` are one Gaussian model with wider and wider priors around the rows; its most
+probable costs are a ridge regression on relative residuals (Rasmussen and Williams 2006, section 2.1), under
+the condition that no block costs less than a tenth of its row. `calibrate` takes the method and the priors with
+the smallest cross-validated error on the networks that it is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +28,10 @@ from latency_tables.errors import TableError
 
 Array = NDArray[np.float64]
 
-_FOLDS = 5
-# Prior variances of the corrections against the variance of the residuals. A correction of 10 % and residuals
-# of 1 % give 100; cross-validation chooses.
-_TERM_PRIORS: Final = (10.0, 100.0, 1000.0)
-_BLOCK_PRIORS: Final = (1.0, 10.0, 50.0, 200.0)
+_FOLDS: Final = 5
+_MIN_NETWORKS: Final = 10  # below that, a factor is all that can be fitted
+_NOISE: Final = 0.01  # relative deviation of a measured network; only its ratio to the priors matters
+_LEAST: Final = 0.1  # of its row, that a block costs in a network
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class MeasuredNetwork:
 class Calibrated:
     """The milliseconds that each block adds, what every network takes beside, and how that was found.
 
-    `terms` are readable: factors of rows, milliseconds, and the cross-validated errors of the methods tried.
+    `terms` are readable: the mean factor from rows to costs, the priors, and the cross-validated errors of the
+    methods tried.
     """
 
     method: str
@@ -52,23 +57,21 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prior:
-    """One setting of a method: which corrections it makes, and how far each may go."""
+class Prior:
+    """How far the corrections may go, as relative deviations: of groups of blocks, and of single blocks."""
 
     method: str
-    scaled: bool
-    terms: float = 0.0
+    groups: float = 0.0
     blocks: float = 0.0
 
 
-def methods() -> dict[str, tuple[_Prior, ...]]:
-    """The settings that are tried for each method, by name."""
-    return {
-        "none": (_Prior("none", False),),
-        "scale": (_Prior("scale", True),),
-        "terms": tuple(_Prior("terms", True, terms) for terms in _TERM_PRIORS),
-        "blocks": tuple(_Prior("blocks", True, t, b) for t in _TERM_PRIORS for b in _BLOCK_PRIORS),
-    }
+METHODS: Final[dict[str, tuple[Prior, ...]]] = {
+    "none": (Prior("none"),),
+    "scale": (Prior("scale"),),
+    "affine": (Prior("affine"),),
+    "terms": tuple(Prior("terms", groups) for groups in (0.02, 0.05, 0.15)),
+    "blocks": tuple(Prior("blocks", groups, own) for groups in (0.02, 0.05, 0.15) for own in (0.02, 0.05, 0.1)),
+}
 
 
 def calibrate(
@@ -78,58 +81,57 @@ def calibrate(
 
     Raises TableError for a method that is not known, or a network with a block that has no row.
     """
-    known = methods()
-    if method is not None and method not in known:
-        raise TableError(f"calibration {method!r} is unknown; known are {', '.join(known)}")
-    design = _Design(rows_ms)
-    counts, latency_ms = design.counts(networks), np.array([n.latency_ms for n in networks])
-    tried = known if method is None else {method: known[method]}
-    errors: dict[_Prior, float] = {}
-    for settings in tried.values():
-        for prior in settings:
-            errors[prior] = _cross_validated_percent(design, prior, counts, latency_ms)
+    if method is not None and method not in METHODS:
+        raise TableError(f"calibration {method!r} is unknown; known are {', '.join(METHODS)}")
+    model = _Model(rows_ms)
+    counts, latency_ms = model.counts(networks), np.array([network.latency_ms for network in networks])
+    tried = METHODS if method is None else {method: METHODS[method]}
+    errors = {
+        prior: _cross_validated_percent(model, prior, counts, latency_ms)
+        for priors in tried.values()
+        for prior in priors
+    }
     best = min(errors, key=lambda prior: errors[prior])
-    correction = design.fit(best, counts, latency_ms)
-    terms = {f"cv_mape_percent.{name}": min(errors[p] for p in settings) for name, settings in tried.items()}
-    terms |= design.describe(best, correction)
-    costs = np.maximum(0.0, design.costs_ms(correction))
-    fixed_ms = float(correction[0])
-    return Calibrated(best.method, dict(zip(design.blocks, costs.tolist(), strict=True)), fixed_ms, terms)
+    costs = model.fit(best, counts, latency_ms)
+    terms = {f"cv_mape_percent.{name}": min(errors[prior] for prior in priors) for name, priors in tried.items()}
+    terms |= {"prior.groups": best.groups, "prior.blocks": best.blocks}
+    terms["mean_factor"] = float(costs[:-1].sum() / model.rows_ms[:-1].sum())
+    finite = {name: value for name, value in terms.items() if np.isfinite(value)}
+    network_ms = dict(zip(model.blocks, costs[:-1].tolist(), strict=True))
+    return Calibrated(best.method, network_ms, float(costs[-1]), finite)
 
 
-def _cross_validated_percent(design: "_Design", prior: _Prior, counts: Array, latency_ms: Array) -> float:
-    """Mean absolute error in percent of networks predicted from a fit on the others."""
+def _cross_validated_percent(model: "_Model", prior: Prior, counts: Array, latency_ms: Array) -> float:
+    """Mean absolute error in percent of networks predicted from a fit on the others; infinite if too few."""
     n = len(latency_ms)
-    if not n:
-        return 0.0 if prior.method == "none" else float("inf")
-    if n < 2 * _FOLDS and prior.method in ("terms", "blocks"):
+    if prior.method == "none":
+        return float(100 * np.abs(counts @ model.rows_ms / latency_ms - 1).mean()) if n else 0.0
+    if n < (2 if prior.method == "scale" else _MIN_NETWORKS):
         return float("inf")
     fold = np.arange(n) % min(_FOLDS, n)
     off = np.empty(n)
     for number in range(int(fold.max()) + 1):
         held = fold == number
-        correction = design.fit(prior, counts[~held], latency_ms[~held])
-        predicted = correction[0] + counts[held] @ design.costs_ms(correction)
-        off[held] = np.abs(predicted / latency_ms[held] - 1)
+        costs = model.fit(prior, counts[~held], latency_ms[~held], bounded=False)
+        off[held] = np.abs(counts[held] @ costs / latency_ms[held] - 1)
     return float(100 * off.mean())
 
 
-class _Design:
-    """What a correction consists of, as columns over blocks: `correction = [fixed, factor, terms, deviations]`."""
+class _Model:
+    """Costs as a vector over blocks, with a last entry for what every network takes beside them."""
 
     def __init__(self, rows_ms: Mapping[Block, float]) -> None:
+        if not rows_ms:
+            raise TableError("there are no rows to calibrate")
         self.blocks = tuple(rows_ms)
         self._index = {block: number for number, block in enumerate(self.blocks)}
-        self.rows_ms = np.array([rows_ms[block] for block in self.blocks])
-        named = {name: values for name, values in _term_columns(self.blocks, self.rows_ms).items() if values.any()}
-        # Terms in milliseconds and in bytes are brought to the size of a row, so that one prior fits all.
-        self.scales = np.array([self.rows_ms.sum() / np.abs(values).sum() for values in named.values()])
-        self.terms = np.stack(list(named.values()), axis=1) * self.scales
-        self.names = list(named)
+        self.rows_ms = np.array([*rows_ms.values(), 0.0])
+        self._groups = _group_columns(self.blocks, self.rows_ms)
 
     def counts(self, networks: Sequence[MeasuredNetwork]) -> Array:
-        """How often each network has each block, shape (networks, blocks)."""
-        counts = np.zeros((len(networks), len(self.blocks)))
+        """How often each network has each block, shape (networks, blocks + 1); the last column is 1."""
+        counts = np.zeros((len(networks), len(self.rows_ms)))
+        counts[:, -1] = 1.0
         for row, network in enumerate(networks):
             for block in network.blocks:
                 if block not in self._index:
@@ -137,85 +139,77 @@ class _Design:
                 counts[row, self._index[block]] += 1
         return counts
 
-    def fit(self, prior: _Prior, counts: Array, latency_ms: Array) -> Array:
-        """Ridge regression on relative residuals; with n networks and p corrections it solves an n x n system."""
-        correction = np.zeros(2 + len(self.names) + len(self.blocks))
-        correction[1] = 1.0
-        if not prior.scaled or not len(latency_ms):
-            return correction
-        total = counts @ self.rows_ms
-        # The factor is free: it is fitted first, the rest explains what it leaves.
-        relative = total / latency_ms
-        correction[1] = relative.sum() / (relative @ relative)
-        if not prior.terms:
-            return correction
-        columns = np.concatenate(
-            [
-                np.full((len(total), 1), float(total.mean())) * np.sqrt(prior.terms),
-                total[:, None] * np.sqrt(prior.terms),
-                counts @ self.terms * np.sqrt(prior.terms),
-                counts * self.rows_ms * np.sqrt(prior.blocks),
-            ],
-            axis=1,
-        )
-        weighted = columns / latency_ms[:, None]
-        left = 1 - correction[1] * relative
-        dual = np.linalg.solve(weighted @ weighted.T + np.eye(len(left)), left)
-        step = weighted.T @ dual
-        kinds = np.full(len(step), np.sqrt(prior.terms))
-        kinds[2 + len(self.names) :] = np.sqrt(prior.blocks)
-        step *= kinds
-        step[0] *= float(total.mean())
-        return correction + step
+    def fit(self, prior: Prior, counts: Array, latency_ms: Array, bounded: bool = True) -> Array:
+        """The costs that `prior` allows and that explain the networks best, in milliseconds.
 
-    def costs_ms(self, correction: Array) -> Array:
-        """Milliseconds that each block adds, shape (blocks,)."""
-        terms, deviations = correction[2 : 2 + len(self.names)], correction[2 + len(self.names) :]
-        costs: Array = self.rows_ms * (correction[1] + deviations) + self.terms @ terms
+        `bounded` keeps every block above a tenth of its row.
+        """
+        if prior.method == "none":
+            return self.rows_ms
+        total = counts @ self.rows_ms
+        relative = total / latency_ms
+        mean = self.rows_ms * (relative.sum() / (relative @ relative))
+        if prior.method == "scale":
+            return mean
+        covariance = self._covariance(prior, float(latency_ms.mean()))
+        noise = np.diag((_NOISE * latency_ms) ** 2)
+        gain = np.linalg.solve(counts @ covariance @ counts.T + noise, latency_ms - counts @ mean)
+        costs: Array = mean + covariance @ counts.T @ gain
+        least = _LEAST * self.rows_ms
+        if bounded and (costs < least).any():
+            return self._bounded(covariance, mean, least, counts, latency_ms)
         return costs
 
-    def describe(self, prior: _Prior, correction: Array) -> dict[str, float]:
-        """The corrections that a person can read: the factor, and each term in its own unit."""
-        readable = {"factor": float(correction[1])} if prior.scaled else {}
-        if prior.terms:
-            readable |= {
-                name: float(value * scale)
-                for name, value, scale in zip(self.names, correction[2:], self.scales, strict=False)
-            }
-        if prior.blocks:
-            deviations = correction[2 + len(self.names) :]
-            readable["block_deviation_rms"] = float(np.sqrt(np.mean(deviations**2)))
-        return readable
+    def _covariance(self, prior: Prior, latency_ms: float) -> Array:
+        """The prior covariance of the costs, in square milliseconds."""
+        per_block = np.append(np.full(len(self.blocks), self.rows_ms[:-1].mean()), 0.0)
+        per_network = np.append(np.zeros(len(self.blocks)), 0.1 * latency_ms)
+        columns = np.stack([self.rows_ms, per_block, per_network, *(prior.groups * c for c in self._groups)], axis=1)
+        # A trace of freedom for every cost keeps the matrix invertible.
+        own = np.maximum(prior.blocks, 1e-3) * np.append(self.rows_ms[:-1], 1e-3 * latency_ms)
+        return np.asarray(columns @ columns.T + np.diag(own**2))
+
+    def _bounded(self, covariance: Array, mean: Array, least: Array, counts: Array, latency_ms: Array) -> Array:
+        """The same optimum under costs >= least, as non-negative least squares (Lawson and Hanson 1974)."""
+        from scipy.linalg import solve_triangular
+        from scipy.optimize import nnls
+
+        root = np.linalg.cholesky(covariance)
+        whitened = solve_triangular(root, np.eye(len(root)), lower=True)
+        rows = np.vstack([counts / (_NOISE * latency_ms)[:, None], whitened])
+        target = np.concatenate([np.full(len(latency_ms), 1 / _NOISE), whitened @ mean])
+        return np.asarray(least + nnls(rows, target - rows @ least, maxiter=100 * len(least))[0])
 
 
-def _term_columns(blocks: Sequence[Block], rows_ms: Array) -> dict[str, Array]:
-    """Per name a column over `blocks`: a row's milliseconds where it is of a group, 1 per block, or bytes."""
-    columns: dict[str, list[float]] = {}
-
-    def put(name: str, number: int, value: float) -> None:
-        columns.setdefault(name, [0.0] * len(blocks))[number] = value
-
+def _group_columns(blocks: Sequence[Block], rows_ms: Array) -> list[Array]:
+    """Per group of blocks a column: their rows, in milliseconds; per boundary term one of bytes of that size."""
+    columns: dict[str, Array] = {}
     for number, block in enumerate(blocks):
-        milliseconds = float(rows_ms[number])
         for group in _groups(block):
-            put(f"factor.{group}", number, milliseconds)
-        put(f"ms.{block.kind}", number, 1.0)
+            columns.setdefault(group, np.zeros(len(rows_ms)))[number] = rows_ms[number]
+    sizes = {
         # Alone, a block reads and writes the caller's tensors, in the caller's layout; inside, its neighbours'.
-        put("ms_per_megabyte.in", number, 4e-6 * block.in_channels * block.in_size**2)
-        put("ms_per_megabyte.out", number, 4e-6 * block.out_channels * block.out_size**2)
-        put("ms_per_megabyte.inside", number, 4e-6 * block.mid_channels * block.in_size**2)
+        "read": [block.in_channels * block.in_size**2 for block in blocks],
+        "written": [block.out_channels * block.out_size**2 for block in blocks],
+        "inside": [block.mid_channels * block.in_size**2 for block in blocks],
         # Alone, a block finds its weights in the cache.
-        put("ms_per_megabyte.weights", number, 4e-6 * block.params)
-    return {name: np.array(values) for name, values in columns.items()}
+        "weights": [block.params for block in blocks],
+    }
+    for name, values in sizes.items():
+        if sum(values):
+            columns[name] = np.append(np.array(values, float) * (rows_ms.sum() / sum(values)), 0.0)
+    return list(columns.values())
 
 
 def _groups(block: Block) -> tuple[str, ...]:
+    size = f"size{block.in_size}"
     if block.kind != "mbconv":
-        return (block.kind,)
+        return (block.kind, size)
     return (
-        "mbconv" + (".squeeze" if block.se_channels else "") + (".residual" if block.residual else ""),
+        f"mbconv se={block.se_channels > 0} res={block.residual}",
         f"kernel{block.kernel}",
         f"stride{block.stride}",
         block.activation,
         f"channels{block.out_channels}",
+        size,
     )

@@ -11,3 +11,7 @@ class MeasurementError(TableError):
     """A device could not be measured (unreachable, lost, or it answered nonsense)."""
 
     exit_code = 3
+
+
+class DeviceLost(MeasurementError):  # noqa: N818  # it says what happened
+    """The connection to a device ended, or it died, in the middle of a measurement: trying again may help."""

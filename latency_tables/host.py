@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latency_tables import runner_script
 from latency_tables.errors import MeasurementError
-from latency_tables.jobs import parse_device, read_timings, write_job
+from latency_tables.jobs import last_line, parse_device, read_timings, write_job
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
@@ -44,9 +44,7 @@ class HostRunner:
                 env=_environment(),
             )
             try:
-                if process.stdout is None:
-                    raise MeasurementError("the runner's output cannot be read")
-                yield from read_timings(process.stdout, models, "host", lambda: _last_line(errors))
+                yield from read_timings(process.stdout or (), models, "host", lambda: last_line(errors))
             finally:
                 process.kill()
                 process.wait()
@@ -54,9 +52,3 @@ class HostRunner:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-
-
-def _last_line(errors) -> str:  # type: ignore[no-untyped-def]
-    errors.seek(0)
-    lines = errors.read().strip().splitlines()
-    return lines[-1] if lines else ""

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
-from latency_tables.errors import MeasurementError
+from latency_tables.errors import DeviceLost, MeasurementError
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
@@ -31,7 +31,7 @@ def read_timings(
 ) -> Iterator[Timing]:
     """The timings in the lines that the runner script prints, in the order of `models`.
 
-    Raises MeasurementError where the lines end early (`reason()` is what the device said last) or make no sense.
+    Raises DeviceLost where the lines end early (`reason()` is what the device said last) or make no sense.
     """
     stream = iter(lines)
     for model in models:
@@ -39,15 +39,22 @@ def read_timings(
         timing = _parse_timing(line)
         if timing is None or timing.name != model.name:
             said = reason() or line.strip() or "no more output"
-            raise MeasurementError(f"{device} stopped while it measured {model.name!r}: {said}")
+            raise DeviceLost(f"{device} stopped while it measured {model.name!r}: {said}")
         yield timing
+
+
+def last_line(stream: IO[str]) -> str:
+    """The last line that a process wrote to the file of its standard error."""
+    stream.seek(0)
+    lines = stream.read().strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _parse_timing(line: str) -> Timing | None:
     try:
         document = json.loads(line)
         values = tuple(float(value) for value in document["session_ms"])
-        timing = Timing(str(document["name"]), values, int(document["runs"]))
+        timing = Timing(str(document["name"]), values, int(document["runs"]), int(document["disturbed"]))
     except (ValueError, KeyError, TypeError):
         return None
     return timing if values and all(0 < value < float("inf") for value in values) else None

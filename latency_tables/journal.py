@@ -18,7 +18,7 @@ SENTINEL = "sentinel"
 
 
 class Entry(BaseModel):
-    """One line: a timed model (`name` of the plan, or the sentinel), or names of a visit to measure again."""
+    """One line: a timed model (`name` of the plan, or the sentinel; see `Timing`), or names of a visit to measure again."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -27,6 +27,7 @@ class Entry(BaseModel):
     name: str = ""
     session_ms: list[float] = []
     runs: int = 0
+    disturbed: int = 0
     names: list[str] = []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from latency_tables.blocks import Block
+from latency_tables.errors import DeviceLost
 from latency_tables.journal import SENTINEL, Entry, Header, Journal, open_journal, plan_hash
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Runner, TimingProtocol
@@ -44,7 +45,8 @@ class MeasureOptions:
     A sentinel stands between every `sentinel_every` models. What stands beside one that took `drift_percent`
     more or less than its lower quartile is measured again at the end of the visit, up to `repeats` times, after
     `cool_seconds`. A model is unstable when the middle half of its sessions spans more than
-    `unstable_percent`; it then gets up to `extra_visits` more visits.
+    `unstable_percent`; it then gets up to `extra_visits` more visits. A lost device is tried again `reconnects`
+    times, after 1, 2, 4… times `cool_seconds`.
     """
 
     protocol: TimingProtocol = field(default_factory=TimingProtocol)
@@ -54,6 +56,7 @@ class MeasureOptions:
     repeats: int = 2
     extra_visits: int = 2
     cool_seconds: float = 1.0
+    reconnects: int = 3
     batch_models: int = 24
     sentinel_every: int = 3
     seed: int = 0
@@ -93,20 +96,31 @@ class _Campaign:
     journal: Journal
     options: MeasureOptions
     progress: Progress | None
+    losses: int = 0
 
     def visit(self, visit: int, names: Sequence[str]) -> None:
         """Time each of `names` once more, except those that the journal already has for this visit."""
         for attempt in range(self.options.repeats + 1):
-            timed = _timed(self.journal.entries, visit)
-            left = [name for name in names if name not in timed]
-            if attempt and left:
-                time.sleep(self.options.cool_seconds)
-            random.Random(f"{self.options.seed}/{visit}/{attempt}").shuffle(left)
-            for start in range(0, len(left), self.options.batch_models):
-                batch = left[start : start + self.options.batch_models]
-                self._batch(visit, batch)
-                if attempt < self.options.repeats and (drifted := self._drifted(batch)):
-                    self.journal.add(Entry(kind="repeat", visit=visit, names=drifted))
+            while left := [name for name in names if name not in _timed(self.journal.entries, visit)]:
+                try:
+                    self._round(visit, attempt, left)
+                    break
+                except DeviceLost:
+                    if self.losses >= self.options.reconnects:
+                        raise
+                    time.sleep(self.options.cool_seconds * 2**self.losses)
+                    self.losses += 1
+
+    def _round(self, visit: int, attempt: int, names: list[str]) -> None:
+        """Time `names` in a random order, batch by batch; note those beside a drifted sentinel for another round."""
+        if attempt:
+            time.sleep(self.options.cool_seconds)
+        random.Random(f"{self.options.seed}/{visit}/{attempt}").shuffle(names)
+        for start in range(0, len(names), self.options.batch_models):
+            batch = names[start : start + self.options.batch_models]
+            self._batch(visit, batch)
+            if attempt < self.options.repeats and (drifted := self._drifted(batch)):
+                self.journal.add(Entry(kind="repeat", visit=visit, names=drifted))
 
     def _batch(self, visit: int, names: Sequence[str]) -> None:
         """Time `names` in one process, the sentinel before, between and after them."""
@@ -122,18 +136,20 @@ class _Campaign:
                 self._show(visit)
 
     def _drifted(self, names: Sequence[str]) -> list[str]:
-        """Those of the last batch's `names` that stand beside a sentinel that was not as usual."""
+        """Those of the last batch's `names` that were disturbed, or stand beside a sentinel that was not as usual."""
         timed = [median(entry.session_ms) for entry in self.journal.entries if entry.name == SENTINEL]
         usual = quantiles(timed, n=4)[0] if len(timed) > 1 else timed[0]
         every = self.options.sentinel_every
         segments = [names[start : start + every] for start in range(0, len(names), every)]
         last = timed[-len(segments) - 1 :]
         off = [abs(value / usual - 1) > self.options.drift_percent / 100 for value in last]
+        batch = self.journal.entries[-len(names) - len(last) :]
+        disturbed = {entry.name for entry in batch if entry.disturbed}
         return [
             name
             for segment, before, after in zip(segments, off[:-1], off[1:], strict=True)
-            if before or after
             for name in segment
+            if before or after or name in disturbed
         ]
 
     def _show(self, visit: int) -> None:

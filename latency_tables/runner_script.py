@@ -2,6 +2,7 @@
 
     python runner_script.py describe                  the device, as one JSON line
     python runner_script.py measure FOLDER            times what FOLDER/job.json lists; one JSON line per model
+    python kit.zip [THREADS]                          times what the kit holds; writes results.json (see run_kit)
 
 It is copied to boards and into kits as it is, so it imports nothing of pocketnas.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,60 +55,190 @@ def _soc() -> str:
     return platform.processor() or "unknown"
 
 
-def make_session(path: str, threads: int) -> Any:
-    """An ONNX Runtime CPU session for the model file at `path`."""
+def make_session(model: str | bytes, threads: int) -> Any:
+    """An ONNX Runtime CPU session for a model: its file's path, or its bytes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def time_session(path: str, protocol: dict[str, Any], threads: int) -> tuple[float, int]:
-    """One fresh session: (median milliseconds of a run, number of timed runs).
+class Probe:
+    """Tells whether this core is being shared: a few microseconds of plain Python that then take longer.
+
+    Another program on the same core or on its hyper-thread twin slows everything by a quarter and more, for
+    seconds, which no median over a few runs sees.
+    """
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        end = time.perf_counter() + 0.2
+        while time.perf_counter() < end:
+            self._time()
+
+    def _time(self) -> float:
+        start = time.perf_counter()
+        sum(range(4000))
+        elapsed = time.perf_counter() - start
+        self.times.append(elapsed)
+        return elapsed
+
+    def usual(self) -> float:
+        """Seconds that the probe takes when nothing disturbs it: its lower decile so far."""
+        if len(self.times) > 20000:
+            self.times = self.times[::2]
+        return sorted(self.times)[len(self.times) // 10]
+
+    def undisturbed(self, usual: float) -> bool:
+        """Whether the core is all ours now; `usual` is what `usual()` said."""
+        return self._time() < 1.15 * usual
+
+
+def time_session(
+    model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe | None = None
+) -> tuple[float, int, bool]:
+    """One fresh session: (median milliseconds of a run, number of timed runs, whether it was disturbed).
 
     After the warm-ups at least `runs` runs are timed, and more until they last `session_ms`, so that the
-    median of a block of a few microseconds stands on as much time as that of a slow one.
+    median of a block of a few microseconds stands on as much time as that of a slow one. Runs beside which the
+    probe was disturbed are repeated, for `patience_ms` at most; after that every run counts, and a session in
+    which half of the runs were disturbed says so.
     """
     import numpy
 
-    session = make_session(path, threads)
+    session = make_session(model, threads)
     entry = session.get_inputs()[0]
     image = numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)
-    feed, clock = {entry.name: image}, time.perf_counter
-    timings: list[float] = []
-    for _ in range(protocol["warmups"]):
-        session.run(None, feed)
-    end = clock() + protocol["session_ms"] / 1000
-    while len(timings) < protocol["runs"] or (clock() < end and len(timings) < 20 * protocol["runs"]):
+    feed, clock, timings = {entry.name: image}, time.perf_counter, []
+    for _ in range(protocol["warmups"] + 1):
         start = clock()
         session.run(None, feed)
-        timings.append(clock() - start)
-    return statistics.median(timings) * 1000, len(timings)
+        once = clock() - start
+    together = max(1, int(0.0002 / max(once, 1e-9)))  # short runs are timed several at a time
+    usual = probe.usual() if probe else 0.0
+    lost, patience = 0.0, protocol["patience_ms"] / 1000
+    bad, spent, least = 0, 0.0, protocol["session_ms"] / 1000
+    while len(timings) < protocol["runs"] or (spent < least and len(timings) < 20 * protocol["runs"]):
+        before = probe is None or probe.undisturbed(usual)
+        start = clock()
+        for _ in range(together):
+            session.run(None, feed)
+        elapsed = clock() - start
+        after = probe is None or probe.undisturbed(usual)
+        if (before and after) or lost > patience:
+            bad += not (before and after)
+            timings.append(elapsed / together)
+            spent += elapsed
+        else:
+            time.sleep(0.002)
+            session.run(None, feed)  # the pause cooled the caches
+            lost += clock() - start
+    return statistics.median(timings) * 1000, len(timings) * together, 2 * bad > len(timings)
 
 
-def measure(models: list[dict[str, str]], protocol: dict[str, Any], threads: int) -> Iterator[dict[str, Any]]:
-    """Yield one result per model: its name and the median of each fresh session, in milliseconds.
-
-    `models` are dicts with "name" and "path".
-    """
-    for model in models:
-        medians, runs = [], 0
-        for _ in range(protocol["sessions"]):
-            median, timed = time_session(model["path"], protocol, threads)
-            medians.append(round(median, 7))
-            runs += timed
-        yield {"name": model["name"], "session_ms": medians, "runs": runs}
+def measure(
+    name: str, model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe | None
+) -> dict[str, Any]:
+    """Time one model: its name, the median of each fresh session in milliseconds, and the number of timed runs."""
+    medians, runs, disturbed = [], 0, 0
+    for _ in range(protocol["sessions"]):
+        median, timed, bad = time_session(model, protocol, threads, probe)
+        medians.append(round(median, 7))
+        runs += timed
+        disturbed += bad
+    return {"name": name, "session_ms": medians, "runs": runs, "disturbed": disturbed}
 
 
 def _serve(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
-    models = [dict(model, path=str(folder / model["file"])) for model in job["models"]]
-    for result in measure(models, job["protocol"], job["threads"]):
+    probe = Probe() if job["protocol"]["patience_ms"] > 0 else None
+    for model in job["models"]:
+        result = measure(model["name"], str(folder / model["file"]), job["protocol"], job["threads"], probe)
         print(json.dumps(result), flush=True)
-    print(json.dumps({"done": True}), flush=True)
+
+
+# -- a kit: everything in one zip file that Python runs ------------------------------------------------
+
+
+def run_kit(kit: str, out: str = "results.json", threads: int = 1) -> int:
+    """Time every model in the zip file `kit`, visit by visit, and write `out`; the exit status.
+
+    What is timed is kept in `out`.partial, one JSON line each: run it again to continue after a stop. A
+    sentinel stands between the models; what stands beside one that drifted is timed again.
+    """
+    with zipfile.ZipFile(kit) as archive:
+        job = json.loads(archive.read("job.json"))
+        partial = Path(out + ".partial")
+        header = {"kit": job["kit"], "device": describe(threads)}
+        entries = _continued(partial, header)
+        with partial.open("a") as stream:
+            if not partial.stat().st_size:
+                stream.write(json.dumps(header) + "\n")
+            probe = Probe() if job["protocol"]["patience_ms"] > 0 else None
+            for visit in range(job["visits"]):
+                _visit(archive, job, visit, entries, stream, threads, probe)
+    document = dict(header, complete=True, plan=job["plan"], entries=entries)
+    temporary = Path(out + ".new")
+    temporary.write_text(json.dumps(document, indent=1) + "\n")
+    temporary.replace(out)
+    partial.unlink()
+    print("done: take %s back to the machine that made this kit" % out)  # noqa: UP031
+    return 0
+
+
+def _continued(partial: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries that an earlier, stopped run of the same kit on the same device left."""
+    lines = partial.read_text().split("\n") if partial.is_file() else []
+    complete = lines[:-1]  # the last one was being written, or is empty
+    if not complete or json.loads(complete[0]) != header:
+        partial.write_text("")
+        return []
+    partial.write_text("\n".join(complete) + "\n")
+    return [json.loads(line) for line in complete[1:]]
+
+
+def _visit(
+    archive: Any, job: dict[str, Any], visit: int, entries: list[dict[str, Any]], stream: Any, threads: int
+) -> None:
+    def add(entry: dict[str, Any]) -> None:
+        entries.append(entry)
+        stream.write(json.dumps(entry) + "\n")
+        stream.flush()
+
+    def timed(name: str) -> None:
+        model = archive.read(files[name])
+        add(dict(measure(name, model, job["protocol"], threads, probe), kind="timing", visit=visit))
+
+    def off() -> bool:
+        times = [statistics.median(e["session_ms"]) for e in entries if e.get("name") == sentinel]
+        usual = sorted(times)[len(times) // 4]
+        return any(abs(value / usual - 1) > job["drift_percent"] / 100 for value in times[-2:])
+
+    def disturbed(name: str) -> bool:
+        return any(entry["disturbed"] for entry in entries[-len(segment) - 2 :] if entry.get("name") == name)
+
+    files, sentinel = job["files"], job["sentinel"]
+    for attempt in range(job["repeats"] + 1):
+        done: set[str] = set()
+        for entry in entries:
+            if entry["visit"] == visit:
+                done = done - set(entry["names"]) if entry["kind"] == "repeat" else done | {entry["name"]}
+        left = sorted(set(files) - {sentinel} - done)
+        random.Random("%d/%d/%d" % (job["seed"], visit, attempt)).shuffle(left)  # noqa: UP031
+        for start in range(0, len(left), job["sentinel_every"]):
+            segment = left[start : start + job["sentinel_every"]]
+            timed(sentinel)
+            for name in segment:
+                timed(name)
+            timed(sentinel)
+            again = segment if off() else [name for name in segment if disturbed(name)]
+            if attempt < job["repeats"] and again:
+                add({"kind": "repeat", "visit": visit, "names": again})
+            shown = (visit + 1, job["visits"], start + len(segment), len(left))
+            print("visit %d of %d: %d of %d models" % shown, flush=True)  # noqa: UP031
 
 
 def main(arguments: list[str]) -> int:

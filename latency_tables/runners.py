@@ -12,25 +12,31 @@ from latency_tables.table import DeviceInfo
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What a device answered for one model: the median milliseconds of each fresh session, and timed runs."""
+    """What a device answered for one model: the median milliseconds of each fresh session, the number of timed
+    runs, and of sessions that other programs disturbed, where the device can tell."""
 
     name: str
     session_ms: tuple[float, ...]
     runs: int
+    disturbed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TimingProtocol:
     """How one model is timed in one visit: `sessions` fresh sessions, in each `warmups` untimed runs, then
-    at least `runs` timed ones and more until they last `session_ms`; the session's value is their median."""
+    at least `runs` timed ones and more until they last `session_ms`; the session's value is their median.
+
+    Where the runner can tell that another program disturbed a run, it repeats it, for up to `patience_ms` a
+    session; 0 takes every run."""
 
     sessions: int = 2
     warmups: int = 5
-    runs: int = 40
+    runs: int = 25
     session_ms: float = 20.0
+    patience_ms: float = 2000.0
 
     def __post_init__(self) -> None:
-        if min(self.sessions, self.runs) < 1 or self.warmups < 0 or self.session_ms < 0:
+        if min(self.sessions, self.runs) < 1 or self.warmups < 0 or min(self.session_ms, self.patience_ms) < 0:
             raise TableError(f"{self} cannot time anything: sessions and runs must be at least 1")
 
     def to_dict(self) -> dict[str, float]:
@@ -56,7 +62,30 @@ def _host(url: SplitResult, threads: int) -> Runner:
     return HostRunner(threads)
 
 
-RUNNERS: Final[dict[str, Callable[[SplitResult, int], Runner]]] = {"host": _host}
+def _ssh(url: SplitResult, threads: int) -> Runner:
+    from latency_tables.ssh import SshRunner
+
+    return SshRunner(url, threads)
+
+
+def _adb(url: SplitResult, threads: int) -> Runner:
+    from latency_tables.adb import AdbRunner
+
+    return AdbRunner(url, threads)
+
+
+def _tensorrt(url: SplitResult, threads: int) -> Runner:
+    from latency_tables.tensorrt import TensorrtRunner
+
+    return TensorrtRunner(url)
+
+
+RUNNERS: Final[dict[str, Callable[[SplitResult, int], Runner]]] = {
+    "host": _host,
+    "ssh": _ssh,
+    "adb": _adb,
+    "tensorrt": _tensorrt,
+}
 
 
 def open_runner(device: str, threads: int = 1) -> Runner:

@@ -54,8 +54,13 @@ def profile_plan(space: SearchSpace, options: ProfileOptions = ProfileOptions())
         calibration=tuple(_model(space, arch) for arch in networks[:fitted]),
         held_out=tuple(_model(space, arch) for arch in networks[fitted:]),
         space=space.name,
-        space_sha256=hashlib.sha256(json.dumps(space_to_dict(space), sort_keys=True).encode()).hexdigest(),
+        space_sha256=space_sha256(space),
     )
+
+
+def space_sha256(space: SearchSpace) -> str:
+    """Identifies a space by everything that it consists of."""
+    return hashlib.sha256(json.dumps(space_to_dict(space), sort_keys=True).encode()).hexdigest()
 
 
 def random_networks(space: SearchSpace, n: int, rng: random.Random) -> list[Architecture]:

@@ -31,7 +31,8 @@ def profile(
         Path | None, typer.Option(help="Write a zip to carry to a device that nothing here can reach.")
     ] = None,
     from_kit: Annotated[
-        Path | None, typer.Option(help="Make the table from the results.json that a kit wrote.")
+        Path | None,
+        typer.Option(help="Make the table from the results.json that a kit wrote; --kit then names the kit."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -39,34 +40,31 @@ def profile(
 
     A stopped measurement continues when the same command is run again.
     """
+    from latency_tables.kit import table_from_kit, write_kit
     from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
-    from pipeline.profiling import ProfileOptions, profile_plan, profile_space
+    from pipeline.profiling import ProfileOptions, profile_plan, profile_space, space_sha256
     from pipeline.spaces.files import load_space
 
     found = load_space(space)
     if classes is not None:
         found = found.with_classes(classes)
     options = ProfileOptions(networks, held_out, seed, MeasureOptions(visits=visits, seed=seed))
-    if kit is not None:
-        from latency_tables.kit import write_kit
-
+    if kit is not None and from_kit is None:
         models = write_kit(kit, profile_plan(found, options), options.measure, threads)
         emit({"kit": str(kit), "models": models}, as_json, lambda console: _render_kit(console, kit, models))
         return
     if out is None:
-        raise typer.BadParameter("--out TABLE is needed: where to write the table", param_hint="--out")
+        raise typer.BadParameter("it is needed: where to write the table", param_hint="--out")
     started = time.monotonic()
     if from_kit is not None:
-        from latency_tables.kit import table_from_kit
-
-        table = table_from_kit(from_kit, profile_plan(found, options), options.measure, out)
+        table = table_from_kit(from_kit, out, space_sha256(found), device if device != "host" else "", kit)
     else:
         runner = open_runner(device, threads)
         with progress_bar() as progress:
             table = profile_space(found, runner, out, options, progress)
-    seconds = time.monotonic() - started
-    emit(table_summary(table) | {"seconds": round(seconds, 1)}, as_json, lambda console: _render(console, table, out))
+    seconds = round(time.monotonic() - started, 1)
+    emit(table_summary(table) | {"seconds": seconds}, as_json, lambda console: _render(console, table, out))
     unstable = sum(row.unstable for row in table.rows.values())
     if unstable:
         note(f"{unstable} row(s) stayed unstable; a quieter or cooler device would give a better table")
@@ -110,5 +108,5 @@ def _render(console: Console, table: "LatencyTable", out: Path) -> None:
 
 
 def _render_kit(console: Console, kit: Path, models: int) -> None:
-    console.print(f"{kit}: {models} models. Unpack it on the device and run: python3 run_kit.py")
-    console.print("then, here: pocketnas profile … --from-kit results.json --out TABLE with the same options")
+    console.print(f"{kit}: {models} models. On the device: python3 {kit.name}")
+    console.print("then, here: pocketnas profile SPACE --from-kit results.json --device NAME --out TABLE")

@@ -1,0 +1,206 @@
+"""One contract for every kind of device, and what is special about each."""
+
+import os
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from latency_tables.adb import AdbRunner
+from latency_tables.errors import DeviceLost, MeasurementError, TableError
+from latency_tables.onnx_models import NamedModel
+from latency_tables.runners import RUNNERS, Runner, TimingProtocol, open_runner
+from latency_tables.tensorrt import TensorrtRunner
+from tests.latency_tables.conftest import Sshd
+
+QUICK = TimingProtocol(sessions=2, warmups=1, runs=3, session_ms=0)
+PERF_TEST = """#!/bin/sh
+for word; do model=$word; done
+size=$(wc -c < "$model") || exit 1
+echo "Session creation time cost: 0.01 s"
+echo "P50 Latency: 0.000$((size % 900 + 100)) s"
+"""
+# Does on this machine what adb does on a phone whose /data is a folder.
+ADB = """#!/bin/sh
+test "$1" = -s || exit 2
+test "$2" = PHONE || { echo "error: device '$2' not found" >&2; exit 1; }
+verb=$3; shift 3
+echo "$verb $*" >> ROOT/log
+case $verb in
+  push) cp "$1" "ROOT$2" ;;
+  shell) case $1 in
+    getprop) case $2 in ro.product.model) echo Pixel ;; ro.product.cpu.abi) echo arm64-v8a ;; esac ;;
+    nproc) echo 8 ;;
+    *) eval "$(echo "$*" | sed 's#/data/#ROOT/data/#g')" ;;
+  esac ;;
+esac
+"""
+TRTEXEC = """#!/bin/sh
+echo '&&&& RUNNING TensorRT.trtexec [TensorRT v101300] # trtexec'
+case $1 in --help) exit 0 ;; esac
+echo '[I] Latency: min = 0.17 ms, max = 0.24 ms, mean = 0.18 ms, median = 0.18 ms, percentile(90%) = 0.19 ms'
+echo '[I] GPU Compute Time: min = 0.1 ms, max = 0.2 ms, mean = 0.13 ms, median = 0.125 ms, percentile(90%) = 0.19 ms'
+"""
+
+Factory = Callable[[], Runner]
+
+
+def _script(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> AdbRunner:
+    """The adb runner with a scripted phone behind it."""
+    root = tmp_path / "phone"
+    (root / "data/local/tmp").mkdir(parents=True)
+    adb = _script(tmp_path / "adb", ADB.replace("ROOT", str(root)))
+    program = _script(tmp_path / "onnxruntime_perf_test", PERF_TEST)
+    return AdbRunner(urlsplit(f"adb://PHONE?binary={program}"), 2, str(adb))
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TensorrtRunner:
+    """The TensorRT runner with a scripted trtexec and nvidia-smi."""
+    _script(tmp_path / "nvidia-smi", "#!/bin/sh\necho 'NVIDIA Orin'\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return TensorrtRunner(urlsplit(f"tensorrt://?binary={_script(tmp_path / 'trtexec', TRTEXEC)}"))
+
+
+@pytest.fixture
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """A runner of the kind that the test is parametrised with."""
+    match request.param:
+        case "host":
+            return open_runner("host")
+        case "ssh":
+            sshd: Sshd = request.getfixturevalue("sshd")
+            return open_runner(sshd.url)
+        case "adb":
+            return request.getfixturevalue("phone")  # type: ignore[no-any-return]
+        case "tensorrt":
+            return request.getfixturevalue("gpu")  # type: ignore[no-any-return]
+    raise AssertionError(f"no fixture for runner {request.param}")
+
+
+@pytest.mark.parametrize("runner", list(RUNNERS), indirect=True)
+def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
+    """Every device describes itself and times what it is given, in order, one model at a time."""
+    device = runner.describe()
+    assert device.name not in ("", "unknown")
+    assert device.batch == 1
+    assert device.runtime in ("onnxruntime", "tensorrt")
+    timings = runner.measure([*models, models[0]], QUICK)
+    first = next(iter(timings))
+    rest = list(timings)
+    assert [timing.name for timing in (first, *rest)] == ["one", "two", "one"]
+    for timing in (first, *rest):
+        assert len(timing.session_ms) == QUICK.sessions
+        assert all(0 < value < 1000 for value in timing.session_ms)
+        assert timing.runs >= QUICK.runs * QUICK.sessions
+
+
+@pytest.mark.parametrize("device", ["hsot", "ftp://board", "", "ssh://"])
+def test_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(TableError) as caught:
+        open_runner(device)
+    assert caught.value.exit_code == 2
+
+
+def test_ssh_leaves_nothing_behind_and_names_what_is_wrong(sshd: Sshd, models: tuple[NamedModel, ...]) -> None:
+    runner = open_runner(sshd.url)
+    assert len(list(runner.measure(models, QUICK))) == 2
+    assert _left_on_board() == []
+    without = open_runner(sshd.url.replace("python=", "python=/nowhere"))
+    with pytest.raises(MeasurementError, match="nowhere") as caught:
+        without.describe()
+    assert caught.value.exit_code == 3
+
+
+def test_ssh_connection_that_breaks_keeps_what_was_measured(sshd: Sshd, models: tuple[NamedModel, ...]) -> None:
+    many = [NamedModel(f"{number}", models[1].blocks) for number in range(200)]
+    timings = open_runner(sshd.url).measure(many, QUICK)
+    assert next(iter(timings)).name == "0"
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(sshd.process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert children
+    subprocess.run(["kill", "-9", *children], check=True)
+    with pytest.raises(DeviceLost):
+        list(timings)
+    assert len(list(open_runner(sshd.url).measure(models, QUICK))) == 2  # the device is there again
+    assert _left_on_board() == []
+
+
+def _left_on_board() -> list[Path]:
+    """Folders that the runner left where sshd lets it work, once it has had a moment to remove them."""
+    for _ in range(100):
+        left = [path.parent for path in Path(tempfile.gettempdir()).glob("pocketnas-*/runner_script.py")]
+        if not left:
+            break
+        time.sleep(0.05)
+    return left
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://user@host;reboot",
+        "ssh://-oProxyCommand=reboot@host",
+        "ssh://user@-oProxyCommand=reboot",
+        "ssh://user:secret@host",
+        "ssh://user@host?python=python3;reboot",
+        "ssh://user@host?python=$(reboot)",
+        "ssh://user@host?pyton=python3",
+        "ssh://user@host:port",
+        "adb://PHONE;reboot",
+        "adb://PHONE?bin=x",
+        "tensorrt://host",
+    ],
+)
+def test_addresses_that_a_shell_could_misread_are_refused(url: str) -> None:
+    with pytest.raises(TableError):
+        open_runner(url)
+
+
+def test_adb_cleans_up_and_refuses_output_without_a_latency(
+    phone: AdbRunner, models: tuple[NamedModel, ...], tmp_path: Path
+) -> None:
+    list(phone.measure(models, QUICK))
+    assert list((tmp_path / "phone/data/local/tmp").iterdir()) == []
+    log = (tmp_path / "phone/log").read_text()
+    assert "-r 3 -x 2" in log
+    _script(tmp_path / "onnxruntime_perf_test", "#!/bin/sh\necho 'Average: 3 ms'\n")
+    with pytest.raises(MeasurementError, match="did not time 'one'"):
+        list(phone.measure(models, QUICK))
+    assert list((tmp_path / "phone/data/local/tmp").iterdir()) == []
+
+
+def test_adb_without_its_program_says_how_to_name_it(phone: AdbRunner, models: tuple[NamedModel, ...]) -> None:
+    bare = AdbRunner(urlsplit("adb://PHONE"), 1, phone.adb)
+    with pytest.raises(TableError, match="binary=PATH"):
+        list(bare.measure(models, QUICK))
+
+
+def test_real_adb_without_the_phone() -> None:
+    """As far as the real client goes: its server starts and knows no such phone."""
+    try:
+        subprocess.run(["adb", "version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no adb on this machine")
+    with pytest.raises(MeasurementError, match="no-such-phone") as caught:
+        open_runner("adb://no-such-phone").describe()
+    assert caught.value.exit_code == 3
+
+
+def test_trtexec_that_fails_is_named(gpu: TensorrtRunner, models: tuple[NamedModel, ...], tmp_path: Path) -> None:
+    _script(tmp_path / "trtexec", "#!/bin/sh\necho 'Cuda failure: no device' >&2\nexit 1\n")
+    with pytest.raises(MeasurementError, match="Cuda failure: no device"):
+        list(gpu.measure(models, QUICK))
