@@ -18,7 +18,6 @@ from pipeline.fewshot.prefix import JudgingImages, judge_all
 from pipeline.fewshot.repair import PrivateTuning, privately_tuned, pruned, repaired
 from pipeline.fewshot.scores import RegionScorer, scored_by_parent
 from pipeline.spaces.files import load_space, preset_names
-from pipeline.supernets.augment import resize
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import judge
 from pipeline.supernets.settings import TrainSettings

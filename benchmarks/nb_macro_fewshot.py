@@ -1,0 +1,216 @@
+"""Does few-shot rank better than one-shot at equal cost? Trains, scores and labels; `nb_macro_report.py` tells.
+
+    OMP_NUM_THREADS=1 nice -n 19 python benchmarks/nb_macro_fewshot.py --work DIR [--seeds 0,1] [--scale small]
+    python benchmarks/nb_macro_fewshot.py --work DIR --scale large --device cuda --seeds 0,1,2
+
+Every step leaves a file in DIR and is not done again; a training that was killed goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from nb_macro_data import SPACE, drawn, judging_images, read_truth, training_data, write
+from nb_macro_train import Leg, Trainer, at_resolution, fresh, one_thread
+
+from pipeline.fewshot.criteria import Evidence, divide
+from pipeline.fewshot.decisions import Decision, decisions_of
+from pipeline.fewshot.partition import Partition
+from pipeline.fewshot.prefix import JudgingImages
+from pipeline.fewshot.repair import PrivateTuning, privately_tuned
+from pipeline.fewshot.scores import RegionScorer
+from pipeline.spaces.architecture import Architecture
+from pipeline.supernets.evaluate import Score
+from pipeline.supernets.files import load_supernet
+from pipeline.supernets.supernet import Supernet, inherit
+
+TEST_SEED, LABEL_SEED = 2024, 7  # which networks are ranked, and which are labelled for the ranker
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything. `extra` is what each variant trains on after the root, over all its regions."""
+
+    root: tuple[Leg, ...]
+    extra: tuple[Leg, ...]
+    networks: int
+    labels: int
+    bn_images: int
+    images: int
+    tuning: PrivateTuning
+    top: int
+    gradient_batches: int
+    batch_size: int = 64
+
+
+SCALES = {
+    "tiny": Scale(  # does it run?
+        (Leg(16, 640, 0.03),), (Leg(16, 3_200, 0.02),), 12, 8, 40, 40, PrivateTuning(1, 32), 4, 1
+    ),
+    "small": Scale(  # about 25 CPU minutes a seed on one core
+        (Leg(16, 96_000, 0.03), Leg(32, 19_200, 0.015)),
+        (Leg(16, 48_000, 0.02), Leg(32, 9_600, 0.01)),
+        300, 64, 200, 300, PrivateTuning(10, 64), 20, 4,
+    ),
+    "large": Scale(  # about an hour a seed on a data-centre GPU
+        (Leg(32, 9_000_000, 0.1),),
+        (Leg(32, 4_500_000, 0.05),),
+        1000, 100, 2000, 5000, PrivateTuning(20, 256, 0.02), 50, 50, 256,
+    ),
+}  # fmt: skip
+
+# Name, criterion, regions, and the decisions it may choose from (empty: any layer's op).
+VARIANTS: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
+    ("gradient", "gradient", 2, ()),
+    ("exhaustive", "exhaustive", 3, ("stage1.layer1.op",)),
+    ("random", "random", 2, ()),
+    ("similarity", "similarity", 2, ()),
+)
+
+
+class Experiment:
+    """One seed of the experiment in a folder of its own."""
+
+    def __init__(self, shared: Path, work: Path, seed: int, scale: Scale, device: str, pause: Path | None) -> None:
+        self.folder, self.seed, self.scale, self.device = work / f"seed{seed}", seed, scale, device
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = training_data(shared, work, device)
+        self.trainer = Trainer(data, seed, scale.batch_size, pause)
+        self.judging: JudgingImages = judging_images(shared, work, device, scale.bn_images, scale.images)
+        truth = read_truth(shared)
+        self.archs = [truth.archs[i] for i in drawn(truth, scale.networks, TEST_SEED)]
+        rest = sorted(set(truth.archs) - set(self.archs), key=str)
+        self.labelled = random.Random(LABEL_SEED).sample(rest, scale.labels)
+
+    def run(self) -> None:
+        """All steps, the most telling first, so that a run that is stopped early tells most."""
+        root = self.trainer.run(fresh(SPACE, self.seed), self.scale.root, self.folder / "root.safetensors")
+        self.variant("root", Partition.whole(SPACE), [root])
+        more = self.trainer.run(root, self.scale.extra, self.folder / "oneshot.safetensors")
+        self.variant("oneshot", Partition.whole(SPACE), [more])
+        self.tuned("labels", self.labelled, Partition.whole(SPACE), [more])
+        for name, criterion, regions, decisions in VARIANTS:
+            partition, spent = self.split(root, name, criterion, regions, decisions)
+            children = self.children(root, name, partition, spent)
+            self.variant(name, partition, children)
+        for name in ("oneshot", *(variant[0] for variant in VARIANTS)):
+            partition, children = self.trained(name)
+            scores = self.read(f"{name}.json")["scores"]
+            best = sorted(self.archs, key=lambda arch: scores[str(arch)][1])[: self.scale.top]
+            self.tuned(f"{name}-top", best, partition, children)
+
+    def split(
+        self, root: Supernet, name: str, criterion: str, regions: int, decisions: tuple[str, ...]
+    ) -> tuple[Partition, int]:
+        """The partition, and the images that choosing it cost (at the first leg's resolution)."""
+        path = self.folder / f"{name}.partition.json"
+        ops = [d for d in decisions_of(SPACE) if d.kind == "op"]
+        batches = self.scale.gradient_batches if criterion == "gradient" else 0
+        spent = batches * self.scale.batch_size * sum(len(d.options(SPACE)) for d in ops)
+        if not path.is_file():
+            size = self.scale.extra[0].resolution
+            generator = torch.Generator().manual_seed(self.seed)
+            data, count = self.trainer.data, self.scale.batch_size
+            order = torch.randperm(len(data), generator=generator)
+            taken = [data.training_batch(order[i * count : (i + 1) * count], generator) for i in range(batches)]
+            evidence = Evidence(at_resolution(root, size).to(self.device), taken, random.Random(self.seed))
+            chosen = [Decision.parse(text) for text in decisions] or ops
+            found = divide(SPACE.with_resolutions([size]), criterion, regions, evidence, chosen)
+            kept = [region.with_resolutions(SPACE.resolutions) for region in found.regions]
+            Partition(SPACE, tuple(kept), criterion, found.splits).save(path)
+        return Partition.load(path), spent
+
+    def children(self, root: Supernet, name: str, partition: Partition, spent: int) -> list[Supernet]:
+        """The children, trained together on exactly what `oneshot` trained on after the root."""
+        count = len(partition.regions)
+        first, *later = self.scale.extra
+        legs = [Leg(first.resolution, (first.images - spent) // count, first.lr)]
+        legs += [Leg(leg.resolution, leg.images // count, leg.lr) for leg in later]
+        parent = root.cpu()
+        return [
+            self.trainer.run(inherit(parent, region), legs, self.folder / f"{name}.{number}.safetensors")
+            for number, region in enumerate(partition.regions)
+        ]
+
+    def trained(self, name: str) -> tuple[Partition, list[Supernet]]:
+        """Partition and children of a variant that has been trained."""
+        if name in ("root", "oneshot"):
+            return Partition.whole(SPACE), [load_supernet(self.folder / f"{name}.safetensors").to(self.device)]
+        partition = Partition.load(self.folder / f"{name}.partition.json")
+        files = [self.folder / f"{name}.{number}.safetensors" for number in range(len(partition.regions))]
+        return partition, [load_supernet(file).to(self.device) for file in files]
+
+    def variant(self, name: str, partition: Partition, children: list[Supernet]) -> None:
+        """Scores of all networks, ranked and labelled, by this variant."""
+
+        def work() -> dict[str, object]:
+            archs = [*self.archs, *self.labelled]
+            scorer = RegionScorer(partition, self.full_size(children), self.judging)
+            scores = scorer.judged(archs, lambda *_: self.trainer.wait())
+            regions = {str(arch): partition.route(arch) for arch in archs}
+            return {"scores": _by_arch(archs, scores), "regions": regions}
+
+        self.step(f"{name}.json", work)
+
+    def tuned(self, name: str, archs: list[Architecture], partition: Partition, children: list[Supernet]) -> None:
+        """Scores of `archs` after a private fine-tune from the weights of their region."""
+
+        def work() -> dict[str, object]:
+            wide = self.full_size(children)
+            scores = []
+            for arch in archs:
+                self.trainer.wait()
+                child = wide[partition.route(arch)]
+                scores += privately_tuned(child, [arch], self.trainer.data, self.judging, self.scale.tuning)
+            return {"scores": _by_arch(archs, scores)}
+
+        self.step(f"{name}.json", work)
+
+    def full_size(self, children: list[Supernet]) -> list[Supernet]:
+        """The same weights for images of the space's own resolution, on the device."""
+        return [at_resolution(child, SPACE.resolutions[-1]).to(self.device) for child in children]
+
+    def step(self, file: str, work: Callable[[], dict[str, object]]) -> None:
+        """Do `work` unless its file is there."""
+        if not (self.folder / file).is_file():
+            began, cpu = time.monotonic(), time.process_time()
+            document = work()
+            seconds = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
+            write(self.folder / file, document | seconds | {"scale": asdict(self.scale)})
+        print(f"{time.strftime('%H:%M:%S')} {self.folder.name}/{file}", flush=True)
+
+    def read(self, file: str) -> dict[str, dict[str, list[float]]]:
+        """A file that `step` wrote."""
+        document: dict[str, dict[str, list[float]]] = json.loads((self.folder / file).read_text())
+        return document
+
+
+def _by_arch(archs: list[Architecture], scores: list[Score]) -> dict[str, list[float]]:
+    return {str(arch): [score.accuracy, score.cross_entropy] for arch, score in zip(archs, scores, strict=True)}
+
+
+def main() -> None:
+    """Run the experiment."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--scale", choices=SCALES, default="small")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pause-while", type=Path, help="stand aside between steps while this file exists")
+    given = parser.parse_args()
+    if given.device == "cpu":
+        one_thread()
+    for seed in map(int, given.seeds.split(",")):
+        Experiment(given.shared, given.work, seed, SCALES[given.scale], given.device, given.pause_while).run()
+
+
+if __name__ == "__main__":
+    main()
