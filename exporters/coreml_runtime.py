@@ -55,7 +55,8 @@ class AppleRuntime:
         if sys.platform != "darwin":
             raise CannotRun("Core ML predicts on macOS only")
         ct = import_coremltools()
-        self._model: Any = ct.models.MLModel(str(path))
+        # The other units compute in fp16 whatever the program says.
+        self._model: Any = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit.CPU_ONLY)
         self._description: Any = self._model.get_spec().description
         self._input: Any = self._description.input[0]
         self.by = f"Core ML of macOS, through coremltools {ct.__version__}"

@@ -11,7 +11,7 @@ import numpy as np
 from exporters.dependencies import TORCH, require, versions
 from exporters.errors import CannotRun, ExportError, MissingDependency, ParityError
 from exporters.files import sha256, size_bytes, staging_folder
-from exporters.parity import accuracy, compare
+from exporters.parity import accuracy, compare, worst
 from exporters.registry import Exporter, chosen, file_name
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, ExportOptions, ExportRequest, Metadata, Progress, Samples
@@ -148,10 +148,10 @@ def _export(exporter: Exporter, judge: Judge, staging: Path, errors: list[Export
 
 def _verified(exporter: Exporter, judge: Judge, staged: Path) -> tuple[Parity, float | None]:
     try:
-        runtime = exporter.open(staged)
+        runtimes = exporter.open(staged)
     except CannotRun as error:
         return Parity("not run", str(error)), None
-    parity = judge.parity(exporter, runtime)
+    parity = worst([judge.parity(exporter, runtime) for runtime in runtimes])
     if parity.status == "failed":
         return parity, None
-    return parity, runtime.latency_ms(judge.inputs[: judge.request.options.batch or 1])
+    return parity, runtimes[-1].latency_ms(judge.inputs[: judge.request.options.batch or 1])

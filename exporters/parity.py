@@ -1,5 +1,6 @@
 """Does the written file compute what the network computes?"""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -41,6 +42,15 @@ def compare(
     if reason:
         return replace(measured, status="failed", reason=reason)
     return replace(measured, reason=_weakness(expected))
+
+
+def worst(parities: Sequence[Parity]) -> Parity:
+    """Of several runtimes: the one that is farthest off, a failed one first; `by` names all that agreed."""
+    failed = [parity for parity in parities if parity.status == "failed"]
+    if failed:
+        return failed[0]
+    farthest = max(parities, key=lambda parity: parity.max_abs_diff or 0.0)
+    return replace(farthest, by="; ".join(parity.by for parity in parities))
 
 
 def accuracy(outputs: Array, labels: Array | None) -> float | None:

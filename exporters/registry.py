@@ -42,8 +42,8 @@ class Exporter(Protocol):
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
         """Write the file and return notes for its report; raises an ExportError where that fails."""
 
-    def open(self, path: Path) -> Runtime:
-        """Something that executes the file; CannotRun where this machine has nothing that does."""
+    def open(self, path: Path) -> Sequence[Runtime]:
+        """What executes the file on this machine, all of which must agree; CannotRun where nothing does."""
 
 
 _ALL: Final[tuple[Exporter, ...]] = (

@@ -4,14 +4,15 @@ import contextlib
 import io
 import json
 import logging
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from exporters.dependencies import COREML, Dependency
-from exporters.errors import ConversionFailed, UnsupportedOperator, WrongInput
+from exporters.errors import ConversionFailed, ExportError, UnsupportedOperator, WrongInput
 from exporters.files import sha256
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
@@ -46,11 +47,11 @@ class CoremlExporter:
         _make_repeatable(path)
         return {}
 
-    def open(self, path: Path) -> Runtime:
-        """An interpreter of the saved program."""
-        from exporters.coreml_runtime import MilRuntime
+    def open(self, path: Path) -> Sequence[Runtime]:
+        """An interpreter of the saved program; on macOS Core ML itself too."""
+        from exporters.coreml_runtime import AppleRuntime, MilRuntime
 
-        return MilRuntime(path)
+        return [MilRuntime(path), AppleRuntime(path)] if sys.platform == "darwin" else [MilRuntime(path)]
 
 
 def import_coremltools() -> Any:
@@ -104,6 +105,8 @@ def _from_torch(request: ExportRequest, half: bool) -> Any:
                 # the slower torch.export has them as numbers.
                 program = torch.export.export(network, (inputs,)).run_decompositions({})
                 return _convert(program, request, half)
+    except ExportError:
+        raise
     except NotImplementedError as error:
         raise UnsupportedOperator(f"coreml: {str(error).strip()} Replace it in the network") from error
     except (ValueError, RuntimeError, TypeError) as error:

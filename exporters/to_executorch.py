@@ -1,6 +1,6 @@
 """ExecuTorch: `.pte` for its XNNPACK backend, PyTorch's own runtime on phones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,9 +59,9 @@ class ExecutorchExporter:
             raise ConversionFailed(f"executorch: the converter gave up: {lines[0]}") from error
         return {}
 
-    def open(self, path: Path) -> Runtime:
+    def open(self, path: Path) -> Sequence[Runtime]:
         """The program on this machine's CPU."""
-        return ExecutorchRuntime(path)
+        return [ExecutorchRuntime(path)]
 
 
 class ExecutorchRuntime:

@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -53,9 +53,9 @@ class LitertExporter:
         _attach(path, request)
         return {}
 
-    def open(self, path: Path) -> Runtime:
+    def open(self, path: Path) -> Sequence[Runtime]:
         """An interpreter on this machine's CPU."""
-        return LitertRuntime(path)
+        return [LitertRuntime(path)]
 
 
 class LitertRuntime:

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,11 +32,11 @@ class OnnxExporter:
         path.write_bytes(onnx_file(request, self.precision, self.recipe).read_bytes())
         return {}
 
-    def open(self, path: Path) -> Runtime:
+    def open(self, path: Path) -> Sequence[Runtime]:
         """A session on this machine's CPU."""
         from exporters.onnx_runtime import OnnxRuntime
 
-        return OnnxRuntime(path)
+        return [OnnxRuntime(path)]
 
 
 def onnx_file(request: ExportRequest, precision: Precision, recipe: str = "") -> Path:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,9 +75,9 @@ class TensorrtExporter:
         _keep(path, kept)
         return {**notes, "cache": "miss", "layers": str(answer["layers"])}
 
-    def open(self, path: Path) -> Runtime:
+    def open(self, path: Path) -> Sequence[Runtime]:
         """The engine on this machine's GPU; CannotRun where there is none that can load it."""
-        return TensorrtRuntime(path)
+        return [TensorrtRuntime(path)]
 
 
 class TensorrtRuntime:

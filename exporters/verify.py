@@ -6,7 +6,7 @@ from pathlib import Path
 from exporters import files
 from exporters.dependencies import require
 from exporters.errors import CannotRun, MissingDependency, WrongInput
-from exporters.parity import accuracy, compare
+from exporters.parity import accuracy, compare, worst
 from exporters.registry import EXPORTERS
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, Progress, Samples, Threshold
@@ -54,13 +54,13 @@ def _parity(
         return Parity("failed", f"{report.path} was changed: its sha256 is {found}, export.json says {report.sha256}")
     try:
         require(report.format, exporter.needs)
-        runtime = exporter.open(path)
+        runtimes = exporter.open(path)
     except (CannotRun, MissingDependency) as error:
         return Parity("not run", str(error))
-    parity = compare(expected, runtime.run(inputs), None, None, threshold, runtime.by)
+    parity = worst([compare(expected, runtime.run(inputs), None, None, threshold, runtime.by) for runtime in runtimes])
     if samples is None or samples.labels is None:
         return parity
     if inputs.dtype != samples.images.dtype:
         raise WrongInput("these files take uint8 pixels; verify them without samples")
-    after = accuracy(runtime.run(samples.images), samples.labels)
+    after = accuracy(runtimes[-1].run(samples.images), samples.labels)
     return replace(parity, accuracy_before=report.parity.accuracy_before, accuracy_after=after)

@@ -1,5 +1,6 @@
 """One small MBConv network, trained for some seconds on scikit-learn's digits, shared by every test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from exporters import EXPORTERS, ExportReport, Metadata, Preprocessing, Samples, export_all
+from exporters import EXPORTERS, ExportOptions, ExportReport, Metadata, Preprocessing, Samples, export_all
 
 PREPROCESSING = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.25, 0.3, 0.35))
 LABELS = tuple(f"digit {number}" for number in range(10))
@@ -118,10 +119,53 @@ class Exported:
     reports: dict[str, ExportReport]
 
 
-@pytest.fixture(scope="session")
-def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Every target that the main environment can write, exported once."""
-    folder = tmp_path_factory.mktemp("exported")
-    targets = [target for target, exporter in EXPORTERS.items() if all(need.found for need in exporter.needs)]
-    reports = export_all(trained.network, trained.samples, targets, folder, METADATA)
+def available(target: str) -> bool:
+    """Whether the target's tools are installed here."""
+    return all(need.found for need in EXPORTERS[target].needs)
+
+
+def unsupported_network() -> nn.Module:
+    """A classifier with an operator that no phone format has."""
+
+    class Bessel(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(x)
+
+    return nn.Sequential(Bessel(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+
+
+def _export(
+    trained: Trained, folder: Path, targets: Sequence[str], images: int | None, options: ExportOptions
+) -> Exported:
+    samples = trained.samples
+    labels = None if samples.labels is None else samples.labels[:images]
+    samples = Samples(samples.images[:images], labels, samples.calibration)
+    reports = export_all(trained.network, samples, targets, folder, METADATA, options)
     return Exported(folder, {report.format: report for report in reports})
+
+
+@pytest.fixture(scope="session")
+def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Trained, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Every target whose tools are installed, exported once."""
+    targets = [target for target in EXPORTERS if available(target)]
+    return _export(trained, tmp_path_factory.mktemp("exported"), targets, None, ExportOptions(cache_dir=engine_cache))
+
+
+@pytest.fixture(scope="session")
+def exported_again(trained: Trained, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same network in the same targets where they promise the same bytes; fewer images to compare on."""
+    targets = [target for target, exporter in EXPORTERS.items() if available(target) and exporter.repeatable]
+    return _export(trained, tmp_path_factory.mktemp("again"), targets, 8, ExportOptions(cache_dir=engine_cache))
+
+
+@pytest.fixture(scope="session")
+def folded(trained: Trained, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """One target of each format that takes pixels and returns probabilities."""
+    targets = ["onnx", "ort", "coreml-fp16", "tensorrt", "litert", "executorch"]
+    options = ExportOptions(preprocessing=PREPROCESSING, softmax=True, cache_dir=engine_cache)
+    return _export(trained, tmp_path_factory.mktemp("folded"), [t for t in targets if available(t)], 200, options)
