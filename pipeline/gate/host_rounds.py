@@ -1,8 +1,8 @@
 """Rounds on this machine with ONNX Runtime.
 
-Every round opens fresh sessions: two sessions of one model differ by 2 to 5 % through nothing but where their
-memory lies, so more runs in the same session would only be sure of the wrong number. With one thread the clock
-is that thread's CPU time: what other programs do to the machine is not the model's fault.
+Every round opens fresh sessions: two sessions of one model can differ by some percent through nothing but where
+their memory lies, and more runs in the same session would only be sure of the wrong number. With one thread the
+clock is that thread's CPU time: that other programs want the machine too is not the model's fault.
 """
 
 import math
@@ -18,7 +18,8 @@ from pipeline.gate.errors import CannotMeasure
 from pipeline.gate.measure import Taken
 
 _WARMUPS: Final = 3
-_TURN_MS: Final = 25.0  # per model and round
+_ROUND_MS: Final = 100.0  # per model
+_TURNS: Final = (3, 40)
 _TIMING_MS: Final = 0.5  # below this a timing repeats the run
 
 
@@ -31,7 +32,7 @@ class Candidate:
 
 
 def host_round(models: Sequence[Candidate], threads: int, rng: random.Random) -> list[Taken]:
-    """The median time of one run of each model, over one fresh session each, run in turn."""
+    """The typical time of one run of each model, over one fresh session each, run in turn."""
     order = list(range(len(models)))
     rng.shuffle(order)
     runs: list[Callable[[], Any]] = [lambda: None] * len(models)
@@ -39,14 +40,20 @@ def host_round(models: Sequence[Candidate], threads: int, rng: random.Random) ->
         runs[index] = _session(models[index], threads)
     slowest_ms = max(_warm(runs[index]) for index in order)
     repeats = math.ceil(_TIMING_MS / slowest_ms)
-    turns = max(5, min(25, round(_TURN_MS / (slowest_ms * repeats))))
+    fewest, most = _TURNS
+    turns = max(fewest, min(most, round(_ROUND_MS / (slowest_ms * repeats))))
     taken: list[list[Taken]] = [[] for _ in models]
     for turn in range(turns):
         for index in order if turn % 2 == 0 else reversed(order):
             taken[index].append(_time(runs[index], repeats, threads))
-    return [
-        Taken(statistics.median(t.ms for t in one), statistics.median(t.wall_ms for t in one)) for one in taken
-    ]
+    return [Taken(_middle([t.ms for t in one]), statistics.median(t.wall_ms for t in one)) for one in taken]
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The mean of the middle 80 %. CPU times jump between two speeds with what the neighbour core does, and the
+    median then jumps with them, where the mean moves in proportion."""
+    cut = len(values) // 10
+    return statistics.fmean(sorted(values)[cut : len(values) - cut])
 
 
 def _warm(run: Callable[[], Any]) -> float:

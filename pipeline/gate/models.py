@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from latency_tables.blocks import total_params
+from pipeline.gate.cost import GraphCost, graph_cost
 from pipeline.gate.errors import GateError
 from pipeline.gate.recognise import Recognised, recognise
 
@@ -87,24 +88,46 @@ def read_metrics(path: Path) -> dict[str, float]:
 
 
 def _onnx(path: Path, options: ReadOptions) -> ModelFacts:
-    from pipeline.gate.onnx_cost import graph_cost
+    from pipeline.gate.onnx_cost import ONNX_RULES
     from pipeline.gate.onnx_graph import external_files, load_model, read_graph
 
     model = load_model(path)
     weights = external_files(model, path.parent)
     graph = read_graph(model, options.input_shapes)
-    cost, found = graph_cost(graph), recognise(graph)
-    uncounted = {name: n for name, n in cost.unsupported.items() if name not in options.ignore_operators}
+    cost = graph_cost(graph, ONNX_RULES)
+    found = recognise(graph, cost)
     return ModelFacts(
         path=path,
         format="onnx",
         size_bytes=size_of(path) + sum(map(size_of, weights)),
         params=total_params(found.blocks) if found.exact else cost.params,
         macs=cost.macs,
-        uncounted=uncounted,
+        uncounted=_uncounted(cost, options),
         recognised=found,
         runnable=True,
     )
+
+
+def _uncounted(cost: GraphCost, options: ReadOptions) -> dict[str, int]:
+    return {name: n for name, n in cost.unsupported.items() if name not in options.ignore_operators}
+
+
+def _coreml(path: Path, options: ReadOptions) -> ModelFacts:
+    from pipeline.gate.coreml import MIL_RULES, read_program
+
+    graph = read_program(path)
+    if graph is None:
+        note = "only its size is read: it is no ML program (the older neural-network format, or a pipeline)"
+        return ModelFacts(path, "coreml", size_of(path), notes=(note,))
+    cost = graph_cost(graph, MIL_RULES)
+    return ModelFacts(path, "coreml", size_of(path), cost.params, cost.macs, _uncounted(cost, options))
+
+
+def _tflite(path: Path, options: ReadOptions) -> ModelFacts:
+    from pipeline.gate.tflite import TFLITE_RULES, read_flatbuffer
+
+    cost = graph_cost(read_flatbuffer(path), TFLITE_RULES)
+    return ModelFacts(path, "tflite", size_of(path), cost.params, cost.macs, _uncounted(cost, options))
 
 
 def _ort(path: Path, _: ReadOptions) -> ModelFacts:
@@ -115,4 +138,7 @@ def _ort(path: Path, _: ReadOptions) -> ModelFacts:
 READERS: Final[Mapping[str, Callable[[Path, ReadOptions], ModelFacts]]] = {
     ".onnx": _onnx,
     ".ort": _ort,
+    ".mlpackage": _coreml,
+    ".mlmodel": _coreml,
+    ".tflite": _tflite,
 }

@@ -1,62 +1,18 @@
-"""An ONNX file as plain data: nodes in order, the shape of every tensor, the constants."""
+"""An ONNX file as a graph: nodes in order, the shape of every tensor, the constants."""
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.gate.errors import GateError
+from pipeline.gate.graph import Constant, Graph, Node, Shape
 
 if TYPE_CHECKING:
     import onnx
 
-Shape = tuple[int | None, ...]
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _SMALL = 64  # elements up to which a constant may tell shape inference something, such as a Reshape's target
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One operator. `operator` carries its domain unless it is ONNX's own ("com.microsoft.FusedConv")."""
-
-    operator: str
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A tensor stored in the file. `values` are read only where there are few (at most 16)."""
-
-    shape: tuple[int, ...]
-    kind: str
-    values: tuple[float, ...] | None
-
-    @property
-    def elements(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A whole model of batch 1; a dimension that the file leaves open is None."""
-
-    nodes: tuple[Node, ...]
-    shapes: Mapping[str, Shape]
-    constants: Mapping[str, Constant]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    producer: str = ""
-
-    def shape(self, name: str) -> Shape | None:
-        """The shape of a tensor or constant, None where unknown."""
-        constant = self.constants.get(name)
-        return self.shapes.get(name) if constant is None else constant.shape
 
 
 def load_model(path: Path) -> "onnx.ModelProto":

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from latency_tables.blocks import Activation, Block, BlockError, total_macs
-from pipeline.gate.onnx_cost import graph_cost
-from pipeline.gate.onnx_graph import Graph, Node
+from pipeline.gate.cost import GraphCost
+from pipeline.gate.graph import Graph, Node
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -36,11 +36,10 @@ class Recognised:
     precision: Precision
 
 
-def recognise(graph: Graph) -> Recognised:
-    """The blocks in `graph`."""
+def recognise(graph: Graph, cost: GraphCost) -> Recognised:
+    """The blocks in an ONNX `graph` that costs `cost`."""
     parser = _Parser(graph)
     blocks = tuple(parser.blocks())
-    cost = graph_cost(graph)
     share = total_macs(blocks) / cost.macs if cost.macs else 0.0
     whole = bool(blocks) and total_macs(blocks) == cost.macs and not cost.unsupported
     return Recognised(blocks, min(share, 1.0), whole and _chained(blocks), parser.leftover(), _precision(graph))

@@ -1,0 +1,124 @@
+"""How often the gate is wrong on a noisy machine: false alarms on identical models, slow-downs of 5 % that it misses.
+
+    python benchmarks/gate_noise.py --out noise.jsonl --minutes 10      adds runs until the time is up; continues
+    python benchmarks/gate_noise.py --out noise.jsonl --summary         the table in docs/results/gate.md
+
+A run is one whole decision of the gate (`judge_change`, the default plan, 2.5 % allowed). "identical" compares a
+model with itself; "slower" compares 42 equal blocks with 40, which is 5 % more work by construction.
+`--load N` keeps N processes busy beside it.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from scipy.stats import beta
+
+from latency_tables.blocks import Block
+from latency_tables.onnx_models import build_model
+from pipeline.gate.host_rounds import Candidate, host_round
+from pipeline.gate.measure import Plan, judge_change
+
+ALLOWED = 0.025
+BLOCK = Block("mbconv", 14, 40, 40, 5, 1, 120, 0, "hswish", True)
+CASES = {"identical": (40, 40), "slower": (42, 40)}
+
+
+def one_run(folder: Path, case: str, seed: int, load: int) -> dict[str, Any]:
+    """One decision of the gate, as a line of the results."""
+    new, old = (Candidate(folder / f"{blocks}.onnx", {}) for blocks in CASES[case])
+    rng, start = random.Random(seed), time.perf_counter()
+    outcome = judge_change(lambda: host_round([new, old], 1, rng), ALLOWED, Plan())
+    return {
+        "case": case,
+        "seed": seed,
+        "load": load,
+        "machine_load": round(os.getloadavg()[0], 2),
+        "decision": outcome.decision,
+        "value": outcome.value,
+        "rounds": outcome.rounds,
+        "wall_ms": outcome.wall_ms,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Keep `processes` processes multiplying matrices."""
+    workers = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def _burn() -> None:
+    import numpy as np
+
+    matrix = np.random.default_rng(0).random((300, 300))
+    while True:
+        matrix = matrix @ matrix % 1.0
+
+
+def summary(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table; the bounds are one-sided 95 % (Clopper and Pearson)."""
+    rows = [
+        "| models | background processes | machine load | runs | called slower | cannot decide | "
+        "rate called slower, 95 % bound | median change | median rounds | median s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for case, load in sorted({(line["case"], line["load"]) for line in lines}):
+        some = [line for line in lines if (line["case"], line["load"]) == (case, load)]
+        n, alarms = len(some), sum(line["decision"] == "above" for line in some)
+        unsure = sum(line["decision"] == "undecided" for line in some)
+        if case == "identical":
+            bound = f"at most {beta.ppf(0.95, alarms + 1, n - alarms):.2%}" if alarms < n else "-"
+        else:
+            bound = f"at least {beta.ppf(0.05, alarms, n - alarms + 1):.1%}" if alarms else "-"
+        middle = {key: median(line[key] for line in some) for key in ("machine_load", "value", "rounds", "seconds")}
+        rows.append(
+            f"| {case} | {load} | {middle['machine_load']:.1f} | {n} | {alarms} | {unsure} | {bound} | "
+            f"{middle['value']:+.2%} | {middle['rounds']:.0f} | {middle['seconds']:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Add runs, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--load", type=int, default=0)
+    parser.add_argument("--identical-per-slower", type=int, default=2)
+    parser.add_argument("--summary", action="store_true")
+    arguments = parser.parse_args()
+    text = arguments.out.read_text() if arguments.out.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
+    if not arguments.summary:
+        order = ["identical"] * arguments.identical_per_slower + ["slower"]
+        end = time.monotonic() + 60 * arguments.minutes
+        with tempfile.TemporaryDirectory() as name, busy(arguments.load), arguments.out.open("a") as stream:
+            for blocks in {blocks for pair in CASES.values() for blocks in pair}:
+                (Path(name) / f"{blocks}.onnx").write_bytes(build_model([BLOCK] * blocks))
+            while time.monotonic() < end:
+                lines.append(one_run(Path(name), order[len(lines) % len(order)], len(lines), arguments.load))
+                stream.write(json.dumps(lines[-1]) + "\n")
+                stream.flush()
+    print(summary(lines))
+
+
+if __name__ == "__main__":
+    main()

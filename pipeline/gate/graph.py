@@ -1,0 +1,51 @@
+"""A model's computation as plain data, whatever file it came from."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator. `operator` carries its domain unless it is its format's own ("com.microsoft.FusedConv")."""
+
+    operator: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor stored in the file. `values` are read only where there are few (at most 16)."""
+
+    shape: tuple[int, ...]
+    kind: str
+    values: tuple[float, ...] | None
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole model of batch 1; a dimension that the file leaves open is None."""
+
+    nodes: tuple[Node, ...]
+    shapes: Mapping[str, Shape]
+    constants: Mapping[str, Constant]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    producer: str = ""
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of a tensor or constant, None where unknown."""
+        constant = self.constants.get(name)
+        return self.shapes.get(name) if constant is None else constant.shape

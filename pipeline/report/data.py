@@ -1,0 +1,139 @@
+"""What a report shows, as plain data. Every part may be empty: the page then says so instead of drawing it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.gate.results import CheckResult
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A network with a known latency and accuracy (share of 1); `name` is shown when it is pointed at."""
+
+    name: str
+    latency_ms: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One architecture that the search asked for; `accuracy` is None where it was not judged (infeasible)."""
+
+    number: int
+    name: str
+    latency_ms: float
+    accuracy: float | None
+    feasible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLatency:
+    """What one block of the winner adds to its latency, in network order."""
+
+    label: str
+    ms: float
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A network's latency as the table predicts it and as the device measured it."""
+
+    name: str
+    predicted_ms: float
+    measured_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankEvidence:
+    """How well `proxy` orders networks as training them does: Kendall's tau with a 95 % interval."""
+
+    proxy: str
+    kendall_tau: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """One exported file and what running it showed; `status` of its parity."""
+
+    format: str
+    precision: str
+    path: str
+    size_mb: float
+    status: Literal["passed", "failed", "not run"]
+    reason: str = ""
+    by: str = ""
+    max_abs_diff: float | None = None
+    top1_agreement: float | None = None
+    accuracy_after: float | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RandomBaseline:
+    """Accuracies of random architectures inside the budget, trained as the winner was."""
+
+    accuracies: tuple[float, ...]
+    improvement_percent: float
+    improvement_low: float
+    improvement_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The network that the run chose. Accuracy is that of the test split, which was read once."""
+
+    arch: str
+    accuracy: float
+    macs: int
+    params: int
+    predicted_ms: float
+    predicted_interval: tuple[float, float] | None = None
+    measured_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeconds:
+    """How long a stage of the run took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """A whole run.
+
+    `budget` maps limits to their value (`latency_ms`, `macs`, `params`, `size_mb`, `accuracy`). `tried` are the
+    search's networks in order; their accuracy is that of the search split with inherited weights, which is not
+    the winner's. `trained` are the networks that were trained to the end, on the test split.
+    """
+
+    title: str
+    data: str
+    device: str
+    winner: Winner
+    budget: Mapping[str, float]
+    tried: tuple[Trial, ...] = ()
+    baseline: RandomBaseline | None = None
+    random_points: tuple[Point, ...] = ()
+    blocks: tuple[BlockLatency, ...] = ()
+    fixed_ms: float = 0.0
+    pairs: tuple[Pair, ...] = ()
+    ranks: tuple[RankEvidence, ...] = ()
+    exports: tuple[ExportRow, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    stages: tuple[StageSeconds, ...] = ()
+    provenance: tuple[tuple[str, str], ...] = ()
+
+
+def front(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """The points that no other beats in both latency and accuracy, by rising latency."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.latency_ms, -p.accuracy)):
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return tuple(best)

@@ -1,0 +1,224 @@
+"""The report of a run as one HTML file: everything is inside, nothing is fetched."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from pipeline.gate.results import CheckResult, Report
+from pipeline.gate.units import amount
+from pipeline.report import figures
+from pipeline.report.assets import SCRIPT, STYLE
+from pipeline.report.data import ReportData
+from pipeline.report.words import (
+    baseline_words,
+    blocks_words,
+    front_words,
+    pairs_words,
+    ranks_words,
+    search_words,
+)
+
+_CHECK_HEADS = ("result", "model", "check", "limit", "found", "message")
+
+
+def render_report(data: ReportData) -> str:
+    """The page, as text to be written to `report.html` (about 5 MB, nearly all of it the plotting library)."""
+    from plotly.offline import get_plotlyjs
+
+    plots = {
+        "front": figures.front_figure(data),
+        "search": figures.search_figure(data.tried),
+        "blocks": figures.blocks_figure(data.blocks, data.fixed_ms),
+        "pairs": figures.pairs_figure(data.pairs),
+        "ranks": figures.ranks_figure(data.ranks),
+        "stages": figures.stages_figure(data.stages),
+    }
+    drawn = {name: figure for name, figure in plots.items() if figure is not None}
+    sections = [
+        _figure_section("front", "Accuracy against latency", front_words(data), drawn),
+        _figure_section("search", "What the search tried", search_words(data), drawn),
+        _figure_section("blocks", "Where the milliseconds go", blocks_words(data), drawn),
+        _figure_section("pairs", "Predicted against measured", pairs_words(data), drawn),
+        _figure_section("ranks", "Does the search's ranking hold?", ranks_words(data), drawn),
+        _section("parity", "The exported files", _exports(data)),
+        _section("gate", "The gate", _checks(data.checks)),
+        _figure_section("stages", "Where the time went", "", drawn),
+        _section("provenance", "How this was made", _provenance(data)),
+    ]
+    return _PAGE.format(
+        title=escape(data.title),
+        style=STYLE,
+        header=_header(data),
+        cards=_cards(data),
+        sections="\n".join(sections),
+        plotly=get_plotlyjs(),
+        figures=_json_in_html(drawn),
+        script=SCRIPT,
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{header}
+{cards}
+{sections}
+<footer>Made by pocketnas. This page holds all of its data and needs no network.</footer>
+</main>
+<script>{plotly}</script>
+<script type="application/json" id="figures">{figures}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _header(data: ReportData) -> str:
+    report = Report(data.checks)
+    if not data.checks:
+        badge = '<span class="badge notrun">gate: not run</span>'
+    else:
+        word = "passed" if report.passed else "failed" if report.exit_code == 1 else "undecided"
+        badge = f'<span class="badge {word}">gate: {word}</span>'
+    links = (
+        ("front-section", "front"), ("search-section", "search"), ("blocks-section", "milliseconds"),
+        ("pairs-section", "predictions"), ("ranks-section", "ranking"), ("parity", "files"), ("gate", "gate"), ("provenance", "provenance"),
+    )  # fmt: skip
+    nav = "".join(f'<a href="#{target}">{name}</a>' for target, name in links)
+    return (
+        f"<header><h1>{escape(data.title)} {badge}</h1>"
+        f'<p class="lead">Images: {escape(data.data)}. Device: {escape(data.device)}.</p>'
+        f"<p>Winner: <code>{escape(data.winner.arch)}</code></p><nav>{nav}</nav></header>"
+    )
+
+
+def _cards(data: ReportData) -> str:
+    winner, budget = data.winner, data.budget
+    cards = [("accuracy", f"{winner.accuracy:.2%}", _limit("accuracy", budget, "at least {}"))]
+    shown = winner.predicted_ms if winner.measured_ms is None else winner.measured_ms
+    how = "predicted" if winner.measured_ms is None else f"measured; predicted {winner.predicted_ms:.3g} ms"
+    limit = _limit("latency_ms", budget, "at most {}")
+    cards.append(("latency", amount("latency_ms", shown), f"{how}; {limit}"))
+    cards.append(("computation", amount("macs", winner.macs), _limit("macs", budget, "at most {}")))
+    parameters = amount("params", winner.params).removesuffix(" parameters")
+    cards.append(("parameters", parameters, _limit("params", budget, "at most {}")))
+    if data.exports:
+        smallest = min(data.exports, key=lambda row: row.size_mb)
+        cards.append(("smallest file", amount("size_mb", smallest.size_mb), f"{smallest.format} {smallest.precision}"))
+    if data.baseline is not None:
+        cards.append(("against random", f"{data.baseline.improvement_percent:+.2f} %", baseline_words(data.baseline)))
+    tiles = "".join(_tile(*card) for card in cards)
+    return f'<div class="cards">{tiles}</div>'
+
+
+def _tile(what: str, figure: str, note: str) -> str:
+    words = f'<span class="what">{escape(what)}</span><b>{escape(figure)}</b><span>{escape(note)}</span>'
+    return f'<div class="tile">{words}</div>'
+
+
+def _limit(metric: str, budget: Any, form: str) -> str:
+    limit = budget.get(metric)
+    return "no limit" if limit is None else f"budget: {form.format(amount(metric, limit))}"
+
+
+def _figure_section(name: str, title: str, words: str, drawn: dict[str, Any]) -> str:
+    if name not in drawn:
+        missing = escape(words or "Nothing was recorded.")
+        return _section(f"{name}-section", title, f'<p class="note">{missing}</p>')
+    height = drawn[name]["layout"]["height"]
+    caption = f"<figcaption><p>{escape(words)}</p></figcaption>" if words else ""
+    plot = f'<div class="plot" id="{name}" role="img" aria-label="{escape(title)}" style="height:{height}px"></div>'
+    return _section(f"{name}-section", title, f"<figure>{caption}{plot}</figure>")
+
+
+def _section(name: str, title: str, body: str) -> str:
+    return f'<section id="{name}"><h2>{escape(title)}</h2>{body}</section>'
+
+
+def _exports(data: ReportData) -> str:
+    if not data.exports:
+        return '<p class="note">Nothing was exported.</p>'
+    rows = [
+        (
+            row.format,
+            row.precision,
+            _code(row.path),
+            amount("size_mb", row.size_mb),
+            f'<span class="{row.status.replace(" ", "")}">{row.status}</span>',
+            "" if row.max_abs_diff is None else f"{row.max_abs_diff:.2g}",
+            "" if row.top1_agreement is None else f"{row.top1_agreement:.2%}",
+            "" if row.accuracy_after is None else f"{row.accuracy_after:.2%}",
+            escape("; ".join(filter(None, (row.by, row.reason)))),
+        )
+        for row in data.exports
+    ]
+    heads = ("format", "precision", "file", "size", "parity", "largest difference", "same answer", "accuracy", "run by")
+    words = (
+        "Each file was run on test images and compared with the trained network; "
+        "“not run” says that nothing here could run it, never that it is right."
+    )
+    return f'<p class="note">{words}</p>' + _table(heads, rows, numbers={3, 5, 6, 7})
+
+
+def _checks(checks: tuple[CheckResult, ...]) -> str:
+    if not checks:
+        return '<p class="note">The gate has not run.</p>'
+    rows = []
+    for check in checks:
+        metric = check.name.removesuffix(" vs baseline")
+        relative = metric != check.name
+        found = "?" if check.actual is None else _figure(metric, check.actual, relative)
+        place = f" ({check.device})" if check.device else ""
+        rows.append(
+            (
+                f'<span class="{check.status}">{check.status}</span>' + (" (warns)" if check.level == "warn" else ""),
+                escape(check.model),
+                escape(check.name + place),
+                escape(f"{check.operator} {_figure(metric, check.expected, relative)}"),
+                escape(found),
+                escape(f"{check.message} [{check.source}]"),
+            )
+        )
+    return _table(_CHECK_HEADS, rows, numbers={3, 4})
+
+
+def _figure(metric: str, value: float, relative: bool) -> str:
+    return f"{100 * value:+.2f} %" if relative else amount(metric, value)
+
+
+def _provenance(data: ReportData) -> str:
+    rows = [(escape(name), _code(value)) for name, value in data.provenance]
+    return _table(("what", "value"), rows, numbers=set()) if rows else '<p class="note">Nothing was recorded.</p>'
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[int]) -> str:
+    """A table of cells that are HTML already; on a phone each row becomes a small card."""
+    kind = [' class="n"' if index in numbers else "" for index in range(len(heads))]
+    head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, heads, strict=True))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td{k} data-label="{escape(h)}">{cell}</td>' for k, h, cell in zip(kind, heads, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _code(text: str) -> str:
+    return f"<code>{escape(text)}</code>"
+
+
+def _json_in_html(document: object) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(document, allow_nan=False).replace("<", "\\u003c")

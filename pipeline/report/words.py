@@ -1,0 +1,73 @@
+"""What each plot shows, in a sentence with its numbers: for people who cannot see it, and those who would guess."""
+
+from statistics import fmean
+
+from pipeline.report.data import Point, RandomBaseline, ReportData, front
+
+
+def front_words(data: ReportData) -> str:
+    """Of the accuracy and latency plot."""
+    judged = tuple(Point(t.name, t.latency_ms, t.accuracy) for t in data.tried if t.accuracy is not None)
+    if not judged and not data.random_points:
+        return "No network was judged."
+    words = f"{len(judged)} networks judged with inherited weights, {len(front(judged))} of them beaten by none."
+    if data.random_points:
+        words += (
+            f" {len(data.random_points)} random networks inside the budget were trained to the end, as the winner was; "
+            "compare the winner with these."
+        )
+    return words
+
+
+def search_words(data: ReportData) -> str:
+    """Of the plot over time."""
+    judged = [trial for trial in data.tried if trial.accuracy is not None]
+    if not judged:
+        return "The search tried nothing."
+    best = max(judged, key=lambda trial: trial.accuracy or 0.0)
+    infeasible = len(data.tried) - len(judged)
+    words = f"The best of {len(judged)} judged networks was number {best.number}."
+    return words + (f" {infeasible} more were over the budget: known without judging them." if infeasible else "")
+
+
+def blocks_words(data: ReportData) -> str:
+    """Of the block latencies."""
+    if not data.blocks:
+        return "There is no latency per block."
+    total = sum(block.ms for block in data.blocks) + data.fixed_ms
+    costly = sorted(data.blocks, key=lambda block: -block.ms)[:3]
+    share = sum(block.ms for block in costly) / total
+    return (
+        f"The winner's predicted {total:.4g} ms by block, in the order of execution (size of the image, channels). "
+        f"The three costliest of {len(data.blocks)} blocks take {share:.0%}."
+    )
+
+
+def pairs_words(data: ReportData) -> str:
+    """Of predictions and measurements."""
+    if not data.pairs:
+        return "No network was measured to test the table."
+    errors = [abs(pair.predicted_ms - pair.measured_ms) / pair.measured_ms for pair in data.pairs]
+    near = sum(error <= 0.1 for error in errors) / len(errors)
+    return (
+        f"{len(errors)} whole networks that the table was not made from: {fmean(errors):.1%} mean error, "
+        f"{near:.0%} within 10 %, worst {max(errors):.1%}."
+    )
+
+
+def ranks_words(data: ReportData) -> str:
+    """Of the rank evidence."""
+    if not data.ranks:
+        return "No ranking was tested: too few networks were trained to the end."
+    return (
+        "How far ordering networks by each of these agrees with training them to the end. "
+        "A search's accuracy is worth its time where it beats counting MACs and parameters."
+    )
+
+
+def baseline_words(baseline: RandomBaseline) -> str:
+    """Of the comparison with random networks."""
+    low, high = baseline.improvement_low, baseline.improvement_high
+    mean = fmean(baseline.accuracies)
+    shown = "" if low > 0 or high < 0 else "; no difference shown"
+    return f"{len(baseline.accuracies)} random networks reach {mean:.2%}; 95 %: {low:+.2f} to {high:+.2f} %{shown}"

@@ -1,0 +1,135 @@
+"""A real headless Chromium, driven over its debugging pipe: pages are opened, asked, and photographed."""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+_FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-extensions --disable-default-apps --hide-scrollbars "
+    "--remote-debugging-pipe"
+)
+
+
+def find_chromium() -> str | None:
+    """The browser's command, None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@dataclass
+class Page:
+    """One open page and everything it said: console messages above "info", exceptions, requests."""
+
+    _send: IO[bytes]
+    _receive: IO[bytes]
+    _session: str = ""
+    _next: int = 0
+    problems: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    loaded: bool = False
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """Call a method of the DevTools protocol and return its result."""
+        self._next += 1
+        message = {"id": self._next, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._send.write(json.dumps(message).encode() + b"\0")
+        self._send.flush()
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._next:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return answer["result"]
+
+    def open(self, path: Path, width: int, height: int, scheme: str = "light") -> None:
+        """Load a file in a window of this size, as a phone would below 640 pixels."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 640
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        while not self.loaded:
+            self._read()
+
+    def ask(self, expression: str) -> Any:
+        """The value of a JavaScript expression."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str, seconds: float = 30) -> None:
+        """Wait until the expression is true; RuntimeError if it is not in time."""
+        end = time.monotonic() + seconds
+        while not self.ask(f"Boolean({expression})"):
+            if time.monotonic() > end:
+                raise RuntimeError(f"never true: {expression}")
+            time.sleep(0.05)
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page as PNG."""
+        image = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        path.write_bytes(base64.b64decode(image))
+
+    def _read(self) -> dict[str, Any]:
+        raw = bytearray()
+        while (byte := self._receive.read(1)) != b"\0":
+            if not byte:
+                raise RuntimeError("the browser has gone")
+            raw += byte
+        message: dict[str, Any] = json.loads(raw)
+        self._note(message.get("method", ""), message.get("params", {}))
+        return message
+
+    def _note(self, method: str, parameters: dict[str, Any]) -> None:
+        if method == "Runtime.exceptionThrown":
+            self.problems.append(str(parameters["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.problems.append(str(parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.problems.append(str(parameters["entry"]))
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+        elif method == "Page.loadEventFired":
+            self.loaded = True
+
+
+@contextlib.contextmanager
+def browser(command: str, profile: Path) -> Iterator[Page]:
+    """A browser with a new, empty profile in `profile`."""
+    to_browser, send = os.pipe()
+    receive, from_browser = os.pipe()
+
+    def as_three_and_four() -> None:
+        # The browser reads its commands from descriptor 3 and answers on 4.
+        low, high = os.dup2(to_browser, 13), os.dup2(from_browser, 14)
+        os.dup2(low, 3)
+        os.dup2(high, 4)
+
+    process = subprocess.Popen(
+        [command, *_FLAGS.split(), f"--user-data-dir={profile}", "about:blank"],
+        preexec_fn=as_three_and_four,
+        pass_fds=(3, 4),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(to_browser)
+    os.close(from_browser)
+    try:
+        with os.fdopen(send, "wb") as sending, os.fdopen(receive, "rb") as receiving:
+            yield Page(sending, receiving)
+    finally:
+        process.terminate()
+        process.wait(10)

@@ -1,0 +1,79 @@
+"""A run that never was, with everything that a report can show."""
+
+import random
+
+from latency_tables.blocks import Block
+from pipeline.gate.results import CheckResult
+from pipeline.report.data import (
+    BlockLatency,
+    ExportRow,
+    Pair,
+    Point,
+    RandomBaseline,
+    RankEvidence,
+    ReportData,
+    StageSeconds,
+    Trial,
+    Winner,
+)
+from pipeline.spaces.files import load_space
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def example_report(seed: int = 0) -> ReportData:
+    """Made-up figures for real architectures of the quickstart space."""
+    rng = random.Random(seed)
+    space = load_space("quickstart")
+    archs = [space.sample(rng) for _ in range(150)]
+    ms = [sum(_ms(block) for block in space.blocks(arch)) for arch in archs]
+    accuracy = [0.8 + 0.17 * (1 - 2.718 ** (-4 * t / max(ms))) + rng.gauss(0, 0.012) for t in ms]
+    limit = sorted(ms)[100]
+    trials = tuple(
+        Trial(n, str(arch), t, a if t <= limit else None, t <= limit)
+        for n, (arch, t, a) in enumerate(zip(archs, ms, accuracy, strict=True))
+    )
+    best = max((t for t in trials if t.feasible), key=lambda t: t.accuracy or 0)
+    blocks = space.blocks(archs[best.number])
+    randoms = tuple(Point(str(archs[n]), ms[n], accuracy[n] + 0.02) for n in range(20) if trials[n].feasible)[:8]
+    return ReportData(
+        title="Sign digits",
+        data="1,797 images of 10 classes",
+        device="raspberry-pi-5 (onnxruntime 1.31.1, 1 thread)",
+        winner=Winner(best.name, 0.987, 2_512_000, 201_000, best.latency_ms, (limit * 0.8, limit * 0.97), limit * 0.93),
+        budget={"latency_ms": limit, "macs": 2.6e6, "accuracy": 0.97},
+        tried=trials,
+        baseline=RandomBaseline(tuple(p.accuracy for p in randoms), 2.1, 1.2, 3.0),
+        random_points=randoms,
+        blocks=tuple(BlockLatency(_label(block), _ms(block), block.macs) for block in blocks),
+        fixed_ms=0.02,
+        pairs=tuple(Pair(str(archs[n]), ms[n], ms[n] * rng.gauss(1, 0.03)) for n in range(40)),
+        ranks=(
+            RankEvidence("accuracy in the supernet", 0.71, 0.58, 0.81),
+            RankEvidence("MACs", 0.52, 0.33, 0.66),
+            RankEvidence("parameters", 0.31, 0.08, 0.5),
+        ),
+        exports=(
+            ExportRow("onnx", "fp32", "exports/model.onnx", 0.81, "passed", "", "ONNX Runtime 1.31.1, CPU", 2e-6, 1, 0.987),
+            ExportRow("coreml", "fp16", "exports/model.mlpackage", 0.42, "passed", "graph parity", "MIL", 0.004, 1, 0.987),
+            ExportRow("tensorrt", "fp16", "exports/model.engine", 0.9, "not run", "no GPU here"),
+        ),
+        checks=(
+            CheckResult("latency_ms", limit, "<=", best.latency_ms, "error", "passed", "7.1 % to spare", "winner", "pi", "predicted by table pi"),
+            CheckResult("accuracy", 0.97, ">=", 0.987, "error", "passed", f"1.7 % to spare {HOSTILE}", "winner"),
+            CheckResult("size_mb", 0.4, "<=", 0.42, "warn", "failed", "5.00 % above the limit", "model.mlpackage"),
+        ),
+        stages=tuple(
+            StageSeconds(name, seconds)
+            for name, seconds in (("data", 1.2), ("profile", 22.0), ("train", 48.5), ("split", 31.0), ("search", 27.7))
+        ),
+        provenance=(("command", "pocketnas quickstart --out run"), ("pocketnas", "0.1.0"), ("data sha256", "5d0e" * 16)),
+    )  # fmt: skip
+
+
+def _ms(block: Block) -> float:
+    return 0.004 + block.macs / 4e7
+
+
+def _label(block: Block) -> str:
+    return f"{block.kind} k{block.kernel} {block.in_channels}→{block.out_channels} @{block.in_size}"
