@@ -148,7 +148,7 @@ class _Model:
             return self.rows_ms
         total = counts @ self.rows_ms
         relative = total / latency_ms
-        mean = self.rows_ms * (relative.sum() / (relative @ relative))
+        mean: Array = self.rows_ms * (relative.sum() / (relative @ relative))
         if prior.method == "scale":
             return mean
         covariance = self._covariance(prior, float(latency_ms.mean()))
@@ -178,7 +178,8 @@ class _Model:
         whitened = solve_triangular(root, np.eye(len(root)), lower=True)
         rows = np.vstack([counts / (_NOISE * latency_ms)[:, None], whitened])
         target = np.concatenate([np.full(len(latency_ms), 1 / _NOISE), whitened @ mean])
-        return np.asarray(least + nnls(rows, target - rows @ least, maxiter=100 * len(least))[0])
+        above: Array = nnls(rows, target - rows @ least, maxiter=100 * len(least))[0]
+        return least + above
 
 
 def _group_columns(blocks: Sequence[Block], rows_ms: Array) -> list[Array]:

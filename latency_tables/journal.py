@@ -18,7 +18,7 @@ SENTINEL = "sentinel"
 
 
 class Entry(BaseModel):
-    """One line: a timed model (`name` of the plan, or the sentinel; see `Timing`), or names of a visit to measure again."""
+    """One line: a timed model of the plan, or the sentinel (see `Timing`); or `names` to measure again in a visit."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -112,7 +112,8 @@ def time_session(
     session = make_session(model, threads)
     entry = session.get_inputs()[0]
     image = numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)
-    feed, clock, timings = {entry.name: image}, time.perf_counter, []
+    feed, clock = {entry.name: image}, time.perf_counter
+    timings: list[float] = []
     for _ in range(protocol["warmups"] + 1):
         start = clock()
         session.run(None, feed)
@@ -201,7 +202,13 @@ def _continued(partial: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _visit(
-    archive: Any, job: dict[str, Any], visit: int, entries: list[dict[str, Any]], stream: Any, threads: int
+    archive: Any,
+    job: dict[str, Any],
+    visit: int,
+    entries: list[dict[str, Any]],
+    stream: Any,
+    threads: int,
+    probe: Probe | None,
 ) -> None:
     def add(entry: dict[str, Any]) -> None:
         entries.append(entry)

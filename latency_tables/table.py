@@ -21,10 +21,10 @@ class MissingRows(TableError):  # noqa: N818  # it says what it carries
 
     def __init__(self, device: str, missing: Sequence[Block]) -> None:
         self.missing = tuple(missing)
-        keys = "\n  ".join(block.key for block in self.missing)
+        keys = "; ".join(block.key for block in self.missing)
         super().__init__(
             f"the table of {device!r} lacks {len(self.missing)} row(s) of this network; measure them with "
-            f"`pocketnas profile` on a space that has them:\n  {keys}"
+            f"`pocketnas profile` on a space that has them: {keys}"
         )
 
 

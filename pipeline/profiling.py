@@ -1,5 +1,6 @@
 """From a search space to its latency table on a device, and from a table to the latencies of its networks."""
 
+import csv
 import hashlib
 import json
 import random
@@ -13,13 +14,17 @@ from numpy.typing import NDArray
 
 from latency_tables.accuracy import error_report
 from latency_tables.build import Plan, measure_table
+from latency_tables.calibration import MeasuredNetwork
+from latency_tables.errors import TableError
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Runner
 from latency_tables.table import ErrorReport, LatencyTable
+from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import space_to_dict
+from pipeline.spaces.named import resolve_architecture
 from pipeline.spaces.space import SearchSpace
 
 
@@ -90,6 +95,36 @@ def latency_cost(table: LatencyTable, space: SearchSpace) -> AdditiveCost:
 
 def _model(space: SearchSpace, arch: Architecture) -> NamedModel:
     return NamedModel(str(arch), space.blocks(arch))
+
+
+def read_networks(path: Path, space: SearchSpace) -> list[MeasuredNetwork]:
+    """Whole networks that somebody measured: a CSV with a header and the columns `arch` and `ms`.
+
+    Raises TableError naming the line that is wrong.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if not {"arch", "ms"} <= set(reader.fieldnames or ()):
+                raise TableError(f"{path} needs the columns arch and ms; it has {', '.join(reader.fieldnames or ())}")
+            return [_measured(row, space, f"{path}, line {reader.line_num}") for row in reader]
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not a text file") from None
+
+
+def _measured(row: dict[str, str], space: SearchSpace, where: str) -> MeasuredNetwork:
+    try:
+        latency_ms = float(row["ms"])
+    except (TypeError, ValueError):
+        latency_ms = 0.0
+    if not 0 < latency_ms < float("inf"):
+        raise TableError(f"{where}: {row['ms']!r} is not a latency in milliseconds")
+    try:
+        return MeasuredNetwork(space.blocks(resolve_architecture(space, row["arch"] or "")), latency_ms)
+    except PipelineError as error:
+        raise TableError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """`pocketnas table`: look at latency tables, compare them, import them, and ask them."""
 
 import random
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -116,5 +117,96 @@ def validate(
             f"{error.within_5_percent:.1%} within 5 %, {error.within_10_percent:.1%} within 10 %"
         )
         console.print(f"worst: predicted {worst[1]:.3f} ms, measured {worst[2]:.3f} ms: {worst[0]}")
+
+    emit(document, as_json, render)
+
+
+@table_app.command("diff")
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A table file, or the name of a shipped one.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The table to compare it with.")],
+    as_json: AsJson = False,
+) -> None:
+    """Which blocks are slower or faster in table B than in A, by how much, beyond noise."""
+    from latency_tables.compare import compare
+    from latency_tables.store import load_table
+
+    result = compare(load_table(before), load_table(after))
+    document = {
+        "changed": [
+            {
+                "block": change.key,
+                "before_ms": change.before_ms,
+                "after_ms": change.after_ms,
+                "percent": round(change.percent, 2),
+                "noise_percent": round(change.noise_percent, 2),
+            }
+            for change in result.changed
+        ],
+        "unchanged": result.unchanged,
+        "median_percent": round(result.median_percent, 2),
+        "only_in_a": list(result.only_before),
+        "only_in_b": list(result.only_after),
+        "device_differs": result.device_differs,
+    }
+
+    def render(console: Console) -> None:
+        if result.device_differs:
+            console.print(f"the devices differ: {result.device_differs}")
+        slower = sum(change.percent > 0 for change in result.changed)
+        console.print(
+            f"{slower} slower, {len(result.changed) - slower} faster, {result.unchanged} unchanged beyond noise; "
+            f"half of the rows changed by more than {result.median_percent:+.1f} %"
+        )
+        drawn = Table("block", "A ms", "B ms", "change %", "noise %")
+        for c in result.changed:
+            drawn.add_row(
+                c.key, f"{c.before_ms:.4f}", f"{c.after_ms:.4f}", f"{c.percent:+.1f}", f"{c.noise_percent:.1f}"
+            )
+        if result.changed:
+            console.print(drawn)
+        for name, keys in (("A", result.only_before), ("B", result.only_after)):
+            if keys:
+                console.print(f"{len(keys)} row(s) only in {name}")
+
+    emit(document, as_json, render)
+
+
+@table_app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What was published; several are resolutions.")],
+    table_format: Annotated[
+        str, typer.Option("--format", help="ofa, proxylessnas, fbnet; or networks, a CSV with arch and ms.")
+    ],
+    device: Annotated[str, typer.Option(help="What the table is of.")],
+    out: Annotated[Path, typer.Option(help="The table to write, a JSON file.")],
+    space: Annotated[
+        str | None, typer.Option(help="With --format networks: the space whose networks the CSV lists.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a table from measurements that others published."""
+    from latency_tables.importers import import_table
+    from latency_tables.store import save_table
+
+    left_out = 0
+    if table_format == "networks":
+        from latency_tables.regression import table_from_networks
+        from pipeline.profiling import read_networks
+        from pipeline.spaces.files import load_space
+
+        if space is None or len(files) != 1:
+            raise typer.BadParameter("one CSV and --space SPACE are needed", param_hint="--format networks")
+        measured = read_networks(files[0], load_space(space))
+        table = table_from_networks(measured, device, f"regression on {files[0].name}")
+    else:
+        table, left_out = import_table(files, table_format, device)
+    save_table(table, out)
+    document = table_summary(table) | {"left_out": left_out}
+
+    def render(console: Console) -> None:
+        console.print(f"{out}: {len(table.rows)} rows of {device}, {left_out} published entries left out")
+        for text in table.provenance.notes:
+            console.print(f"  {text}")
 
     emit(document, as_json, render)
