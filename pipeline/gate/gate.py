@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.gate.baseline import Baseline, BaselineEntry, PredictedLatency, read_baseline
-from pipeline.gate.budget_file import BudgetFile, Device, ModelRule
+from pipeline.gate.budget_file import METRICS, BudgetFile, Device, ModelRule
 from pipeline.gate.checks import Metric, baseline_checks, limit_checks
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import Candidate
@@ -15,6 +15,7 @@ from pipeline.gate.measure import Plan, Progress
 from pipeline.gate.models import READERS, ReadOptions, read_metrics, read_model, sha256_of
 from pipeline.gate.predict import predict
 from pipeline.gate.results import CheckResult, Report
+from pipeline.gate.run_folder import is_run, read_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
+    """A model to judge; `judged_by` leaves out metrics that are not this file's, `devices` are those of its run."""
+
     subject: Subject
     rule: ModelRule | None
+    judged_by: frozenset[str] = frozenset(METRICS)
+    devices: tuple[Device, ...] = ()
 
 
 def run_gate(request: Request, file: BudgetFile, progress: Progress | None = None) -> Report:
@@ -81,7 +86,7 @@ def _tasks(request: Request, file: BudgetFile) -> list[_Task]:
     else:
         pairs = [(path, rule) for rule in file.models for path in _matches(rule, file)]
     several = len({path.name for path, _ in pairs}) < len(pairs)
-    tasks = [_task(path, rule, several) for path, rule in pairs]
+    tasks = [task for path, rule in pairs for task in _expand(path, rule, several)]
     names = [task.subject.name for task in tasks]
     for name in names:
         if names.count(name) > 1:
@@ -89,16 +94,31 @@ def _tasks(request: Request, file: BudgetFile) -> list[_Task]:
     return tasks
 
 
+def _expand(path: Path, rule: ModelRule | None, whole_paths: bool) -> Iterator[_Task]:
+    """The model at `path`, or the files of the run there."""
+    if not is_run(path):
+        yield _task(path, rule, whole_paths)
+        return
+    run_name = path.resolve().name if rule is None or rule.name is None else rule.name
+    for model in read_run(path, _options(rule)):
+        file = model.facts.path
+        subject = Subject(f"{run_name}/{file.name}", model.facts, Candidate(file, _options(rule).input_shapes))
+        yield _Task(subject, rule, model.judged_by, model.devices)
+
+
+def _options(rule: ModelRule | None) -> ReadOptions:
+    return ReadOptions() if rule is None else ReadOptions(rule.input_shapes, rule.ignore_operators)
+
+
 def _task(path: Path, rule: ModelRule | None, whole_paths: bool) -> _Task:
-    shapes = {} if rule is None else rule.input_shapes
-    ignored = () if rule is None else rule.ignore_operators
-    facts = read_model(path, ReadOptions(shapes, ignored))
+    options = _options(rule)
+    facts = read_model(path, options)
     if rule is not None and rule.metrics is not None:
         facts = replace(facts, accuracy=read_metrics(rule.metrics).get("accuracy"))
     name = str(path) if whole_paths else path.name
     if rule is not None and rule.name is not None:
         name = rule.name
-    return _Task(Subject(name, facts, Candidate(path, shapes)), rule)
+    return _Task(Subject(name, facts, Candidate(path, options.input_shapes)), rule)
 
 
 def _rule_for(path: Path, file: BudgetFile) -> ModelRule | None:
@@ -127,20 +147,23 @@ def _metrics(task: _Task) -> Mapping[str, Metric]:
     counted = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
     reason = f"the MACs of {counted} cannot be counted (ignore_operators takes them as free)" if counted else kind
     accuracy = f"{kind}; give metrics = \"metrics.json\" in [[models]], or check the run folder"
-    return {
+    metrics = {
         "macs": Metric(facts.macs, reason, lower_bound=bool(facts.uncounted)),
         "params": Metric(facts.params, kind),
         "size_mb": Metric(facts.size_mb),
         "accuracy": Metric(facts.accuracy, accuracy),
     }
+    return {name: metric for name, metric in metrics.items() if name in task.judged_by}
 
 
 def _questions(
     task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge
 ) -> Iterator[tuple[Device, float]]:
+    if "latency_ms" not in task.judged_by:
+        return
     latency = file.budget(task.rule).latency_ms
     limits = dict(latency) if isinstance(latency, Mapping) else latency
-    return device_questions(limits, request.devices, file, judge.table)
+    yield from device_questions(limits, request.devices or task.devices, file, judge.table)
 
 
 def _against_limits(
@@ -167,9 +190,9 @@ def _against_baseline(
         before = {} if entry is None else entry.figures()
         kept = baseline.model_file(name)
         old_model = None if kept is None else _task(kept, task.rule, False).subject
-    if "latency_ms" in file.compared:
+    if "latency_ms" in file.compared & task.judged_by:
         devices = [device for device, _ in _questions(task, request, file, judge)]
-        for device in devices or request.devices or (Device("host", url="host"),):
+        for device in devices or request.devices or task.devices or (Device("host", url="host"),):
             yield judge.change(task.subject, device, entry, old_model)
     yield from baseline_checks(name, file, _metrics(task), before)
 

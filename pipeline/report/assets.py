@@ -10,8 +10,8 @@ STYLE: Final = """
   --rule: #2a3440; --accent: #6ea8fe; --second: #f0a848; --good: #4ade80; --bad: #fb8c5a; --warn: #facc15;
   --band: rgba(110,168,254,.14); } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--bg); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto,
-  "Helvetica Neue", "Liberation Sans", Arial, sans-serif; -webkit-text-size-adjust: 100%; }
+body { margin: 0; background: var(--bg); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
+  Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif; -webkit-text-size-adjust: 100%; }
 main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 64px; }
 header { margin-bottom: 20px; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 6px; letter-spacing: -.01em; }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from latency_tables.blocks import Block, BlockError
 from pipeline.gate.results import CheckResult
 
 
@@ -29,11 +30,25 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class BlockLatency:
-    """What one block of the winner adds to its latency, in network order."""
+    """What one block of the winner adds to its latency, in network order. `name` is a block's key, or any other."""
 
-    label: str
+    name: str
     ms: float
     macs: int
+
+    @property
+    def label(self) -> str:
+        """Short enough for an axis: kind, kernel, expansion, channels, size of the image."""
+        try:
+            block = Block.parse(self.name)
+        except BlockError:
+            return self.name
+        kernel = f" {block.kernel}×{block.kernel}" if block.kind in ("conv", "mbconv") else ""
+        expand = f" e{block.mid_channels / block.in_channels:.3g}" if block.kind == "mbconv" else ""
+        squeeze = " SE" if block.se_channels else ""
+        stride = f"/{block.stride}" if block.stride > 1 else ""
+        channels = f" {block.in_channels}→{block.out_channels}"
+        return f"{block.kind}{kernel}{expand}{squeeze}{channels} @{block.in_size}{stride}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ def _header(data: ReportData) -> str:
         badge = f'<span class="badge {word}">gate: {word}</span>'
     links = (
         ("front-section", "front"), ("search-section", "search"), ("blocks-section", "milliseconds"),
-        ("pairs-section", "predictions"), ("ranks-section", "ranking"), ("parity", "files"), ("gate", "gate"), ("provenance", "provenance"),
+        ("pairs-section", "predictions"), ("ranks-section", "ranking"), ("parity", "files"),
+        ("gate", "gate"), ("provenance", "provenance"),
     )  # fmt: skip
     nav = "".join(f'<a href="#{target}">{name}</a>' for target, name in links)
     return (

@@ -1,0 +1,111 @@
+"""A run's folder as the gate sees it: the winner's file is judged by everything, its other files by size and accuracy.
+
+Read as files, not through the run's own code: the gate also runs where nothing of a search is installed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.gate.budget_file import METRICS, Device
+from pipeline.gate.errors import GateError
+from pipeline.gate.models import READERS, ModelFacts, ReadOptions, read_model, size_of
+
+
+class _Winner(BaseModel):
+    accuracy: float
+
+
+class _Parity(BaseModel):
+    status: str
+    reason: str
+    accuracy_after: float | None
+
+
+class _Export(BaseModel):
+    format: str
+    precision: str
+    path: str | None
+    parity: _Parity
+    tool_versions: dict[str, str]
+
+
+class _Exports(BaseModel):
+    exports: list[_Export]
+
+
+class _TableDevice(BaseModel):
+    name: str
+
+
+class _Table(BaseModel):
+    device: _TableDevice
+
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class RunModel:
+    """One file of a run, the metrics it is judged by, and the devices that the run knows the latency on."""
+
+    facts: ModelFacts
+    judged_by: frozenset[str]
+    devices: tuple[Device, ...] = ()
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is the folder of a run."""
+    return (path / "run.json").is_file()
+
+
+def read_run(path: Path, options: ReadOptions) -> Iterator[RunModel]:
+    """The files that the run exported, the fp32 ONNX file first. GateError where the run is not that far."""
+    winner = _read(_Winner, path / "winner" / "winner.json", "finetune", path)
+    written = _read(_Exports, path / "exports" / "export.json", "export", path).exports
+    main = next((entry for entry in written if (entry.format, entry.precision) == ("onnx", "fp32")), None)
+    if main is None or main.path is None:
+        raise GateError(f"{path} has no fp32 ONNX file; 'pocketnas export {path} --to onnx' writes it")
+    for entry in (main, *(entry for entry in written if entry is not main)):
+        if entry.path is None:
+            continue
+        facts = _facts(path / "exports" / entry.path, entry, options)
+        if entry is main:
+            yield RunModel(replace(facts, accuracy=winner.accuracy), frozenset(METRICS), _devices(path))
+        else:
+            known = {"size_mb"} if facts.accuracy is None else {"size_mb", "accuracy"}
+            yield RunModel(facts, frozenset(known))
+
+
+def _facts(file: Path, entry: _Export, options: ReadOptions) -> ModelFacts:
+    if not file.exists():
+        raise GateError(f"{file} is gone; the run's export.json lists it")
+    readable = file.suffix in READERS
+    facts = read_model(file, options) if readable else ModelFacts(file, entry.format, size_of(file))
+    parity, notes = entry.parity, facts.notes
+    if parity.status != "passed":
+        notes = (*notes, f"parity {parity.status}: {parity.reason}")
+    return replace(facts, accuracy=parity.accuracy_after, runtime_versions=entry.tool_versions, notes=notes)
+
+
+def _devices(path: Path) -> tuple[Device, ...]:
+    table = path / "table.json"
+    if not table.is_file():
+        return ()
+    name = _read(_Table, table, "profile", path).device.name
+    return (Device(name, table=str(table)),)
+
+
+def _read(kind: type[Document], file: Path, stage: str, run: Path) -> Document:
+    """What the gate needs of a file that a stage of the run wrote."""
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise GateError(f"{run} is not finished: 'pocketnas {stage} {run}' writes {file.name}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise GateError(f"{file} is torn or foreign: {place} {first['msg']}") from None
