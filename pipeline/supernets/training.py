@@ -87,6 +87,7 @@ class _Training:
         self.losses: list[float] = []
         self.teacher: Network | None = None
         self.optimizer = _optimizer(model, settings)
+        _still(self.optimizer)
         self.average = _Average(model, settings.ema_decay)
 
     def advance(self) -> None:
@@ -149,7 +150,7 @@ class _Training:
     def _enter(self, phase: Phase) -> None:
         """What a phase changes once, before its first step."""
         if self.step:
-            self.optimizer.state.clear()
+            _still(self.optimizer)
         if isinstance(self.model, Supernet):
             if phase.teacher == "frozen" and self.teacher is None:
                 self.teacher = self.model.extract(self.model.space.max()).train()
@@ -182,7 +183,6 @@ class _Training:
         momenta = {
             f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
             for name, parameter in self.model.named_parameters()
-            if self.optimizer.state[parameter].get("momentum_buffer") is not None
         }
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()} | momenta
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.tensors.items()}
@@ -205,9 +205,7 @@ class _Training:
         load_weights(self.model, _below(tensors, "model"), path)
         momenta = _below(tensors, "momentum")
         for name, parameter in self.model.named_parameters():
-            if name in momenta:
-                buffer = torch.empty_like(parameter).copy_(momenta[name])
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+            self.optimizer.state[parameter]["momentum_buffer"].copy_(momenta[name])
         self.average.tensors = _below(tensors, "average")
         teacher = _below(tensors, "teacher")
         if teacher and isinstance(self.model, Supernet):
@@ -277,7 +275,14 @@ def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
         {"params": plain, "weight_decay": 0.0},
     ]
     nesterov = settings.momentum > 0
-    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov, foreach=True)
+    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov, fused=True)
+
+
+def _still(optimizer: torch.optim.SGD) -> None:
+    """Momentum of zero everywhere: what SGD starts from, spelled out since its fused code takes no absence."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
