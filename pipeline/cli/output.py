@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 ProgressCallback = Callable[[int, int, str], None]
 
@@ -37,12 +37,14 @@ def progress_bar() -> Iterator[ProgressCallback]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
-        task: list[Any] = []
+        shown: list[tuple[TaskID, str]] = []
 
         def update(done: int, total: int, what: str) -> None:
-            if task and task[-1][1] == what:
-                bar.update(task[-1][0], completed=done, total=total)
-            else:
-                task.append((bar.add_task(what, total=total, completed=done), what))
+            if shown and shown[-1][1] == what:
+                bar.update(shown[-1][0], completed=done, total=total)
+                return
+            if shown:
+                bar.stop_task(shown[-1][0])
+            shown.append((bar.add_task(what, total=total, completed=done), what))
 
         yield update

@@ -32,9 +32,12 @@ class RegionScorer:
 
     def __call__(self, archs: Sequence[Architecture], progress: Progress | None = None) -> list[float]:
         """One score per network, in their order; ArchitectureError for a network outside the space."""
-        raw = [-score.cross_entropy for score in self.judged(archs, progress)]
+        return self.calibrated([-score.cross_entropy for score in self.judged(archs, progress)], archs)
+
+    def calibrated(self, raw: Sequence[float], archs: Sequence[Architecture]) -> list[float]:
+        """The scores `raw` of `archs` on the scale that all regions share."""
         if self.calibration is None:
-            return raw
+            return list(raw)
         return self.calibration(raw, [self.partition.route(arch) for arch in archs])
 
     def judged(self, archs: Sequence[Architecture], progress: Progress | None = None) -> list[Score]:

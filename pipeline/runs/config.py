@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
+from pipeline.search.settings import Method
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
@@ -47,6 +49,7 @@ class DeviceConfig(_Table):
     name: str = Field("host", description="host, ssh://user@board, or adb://serial: where blocks are measured")
     table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
     threads: Count = Field(1, description="Threads of the runtime on the device")
+    visits: Count = Field(3, description="How often each block is measured, at different times")
     networks: Annotated[int, Field(ge=8)] = Field(
         30, description="Whole random networks measured to calibrate the table, and as many to tell its error"
     )
@@ -78,9 +81,12 @@ class SplitConfig(_Table):
 
 
 class SearchConfig(_Table):
-    method: str = Field("guided", description="How architectures are proposed")
+    method: Method = Field("guided", description="How architectures are proposed")
     evaluations: Count = Field(100, description="How many architectures are judged")
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
+    private: Annotated[int, Field(ge=0)] = Field(
+        12, description="How many of the best are ranked anew after 10 batches of training without sharing"
+    )
     workers: Count = Field(1, description="Processes that judge at the same time")
 
 
@@ -142,11 +148,30 @@ def parse_config(document: dict[str, Any], where: str) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error)}") from None
+    _check_names(config, where)
     budget = config.budget
     read_budget(budget.model_dump(exclude_none=True, exclude={"latency_quantile"}), f"{where} [budget]")
     if budget.latency_ms is not None and budget.latency_quantile is not None:
         raise ConfigError(f"{where}: [budget] has both latency_ms and latency_quantile; keep one")
     return config
+
+
+def _check_names(config: Config, where: str) -> None:
+    """Refuse names that no recipe, criterion or exporter has, before anything begins."""
+    from exporters import EXPORTERS
+    from pipeline.fewshot.criteria import CRITERIA
+    from pipeline.supernets.recipes import RECIPES
+
+    named: list[tuple[str, str, Collection[str]]] = [
+        ("[train] recipe", config.train.recipe, RECIPES),
+        ("[split] criterion", config.split.criterion, CRITERIA),
+        *(("[export] formats:", name, EXPORTERS) for name in config.export.formats),
+    ]
+    for key, name, known in named:
+        if name not in known:
+            raise ConfigError(f"{where}: {key} = {name!r} is unknown; known are {', '.join(known)}")
+    if "onnx" not in config.export.formats:
+        raise ConfigError(f"{where}: [export] formats must have 'onnx', which the gate reads")
 
 
 def config_hash(config: Config) -> str:

@@ -71,8 +71,19 @@ def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stag
         if record is None or not record["finished"]:
             raise RunError(f"stage {name!r} needs {stage.name!r}, which has not finished in {run.path}; {command}")
         if record["inputs"] != _inputs_hash(run, stage):
-            raise RunError(f"stage {stage.name!r} in {run.path} was made from other inputs than are there now; {command}")
+            raise RunError(
+                f"stage {stage.name!r} in {run.path} was made from other inputs than are there now; {command}"
+            )
     raise RunError(f"no stage is called {name!r}; known are {', '.join(stage.name for stage in stages)}")
+
+
+def part_of(progress: Progress, number: int, parts: int, what: str) -> Progress:
+    """The progress of part `number` (from 0) of `parts` equal ones, told as that of the whole."""
+
+    def told(done: int, total: int, _: str) -> None:
+        progress(number * total + done, parts * total, what)
+
+    return told
 
 
 def _inputs_hash(run: RunFolder, stage: Stage) -> str:

@@ -100,9 +100,7 @@ class RunFolder:
         file = self.record_path(stage)
         return read_json(file) if file.exists() else None
 
-    def write_record(
-        self, stage: str, inputs: str, seconds: float | None = None, outputs: Sequence[Path] = ()
-    ) -> None:
+    def write_record(self, stage: str, inputs: str, seconds: float | None = None, outputs: Sequence[Path] = ()) -> None:
         """Say that `stage` has begun on `inputs`, or with `seconds` that it has finished: the last thing it does."""
         files = sorted({file for output in outputs for file in _files(output)})
         write_json(

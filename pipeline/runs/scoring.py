@@ -1,66 +1,78 @@
 """Judging architectures of a run with the weights that they inherit from the sub-supernet of their region."""
 
 import json
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latency_tables.files import write_json
 from pipeline.fewshot.partition import Partition
 from pipeline.runs.context import normalised_images, run_dataset
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.folder import RunFolder, read_json
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
-    from pipeline.supernets.evaluate import Score
+    from pipeline.fewshot.calibration import Calibration
+    from pipeline.fewshot.prefix import JudgingImages
+    from pipeline.fewshot.scores import RegionScorer
     from pipeline.supernets.supernet import Supernet
-
-
-def child_path(run: RunFolder, region: int) -> Path:
-    """Where the trained sub-supernet of a region is."""
-    return run.children / str(region) / "supernet.safetensors"
 
 
 def load_child(run: RunFolder, arch: Architecture) -> "Supernet":
     """The sub-supernet of the region that `arch` belongs to."""
+    from pipeline.fewshot.children import child_file
     from pipeline.supernets.files import load_supernet
 
-    return load_supernet(child_path(run, Partition.load(run.partition).route(arch)))
+    return load_supernet(child_file(run.children, Partition.load(run.partition).route(arch)))
 
 
-class RunScorer:
-    """Scores architectures: the mean likelihood exp(-cross-entropy) of the right class, between 0 and 1.
+def judging_images(run: RunFolder) -> "JudgingImages":
+    """What every architecture of the run is judged on."""
+    from pipeline.fewshot.prefix import JudgingImages
 
-    It orders networks as the cross-entropy does, which ranks them better than accuracy. All networks see the
-    same BatchNorm and the same search images. Every judgement is also kept in `judged.jsonl` with its accuracy.
+    dataset, count, seed = run_dataset(run), run.config.search.images, run.config.seed
+    batchnorm_images, _ = normalised_images(dataset.train, dataset, count, seed)
+    return JudgingImages(batchnorm_images, *normalised_images(dataset.search, dataset, count, seed))
+
+
+def region_scorer(run: RunFolder) -> "RegionScorer":
+    """Scores by the trained sub-supernets, calibrated between regions once `save_calibration` has run."""
+    from pipeline.fewshot.calibration import Calibration
+    from pipeline.fewshot.children import load_children
+    from pipeline.fewshot.scores import RegionScorer
+
+    partition = Partition.load(run.partition)
+    file = run.children / "calibration.json"
+    calibration = None
+    if file.exists():
+        document = read_json(file)
+        calibration = Calibration(document["scale"], tuple(document["shifts"]))
+    return RegionScorer(partition, load_children(partition, run.children), judging_images(run), calibration)
+
+
+def save_calibration(run: RunFolder, calibration: "Calibration") -> None:
+    """Keep beside the children what makes their scores comparable."""
+    document = {"schema_version": 1, "scale": calibration.scale, "shifts": list(calibration.shifts)}
+    write_json(run.children / "calibration.json", document)
+
+
+class RecordedScorer:
+    """The run's scorer for a search: minus the calibrated cross-entropy (nats), higher is better.
+
+    Every judgement is also appended to `judged.jsonl` with its accuracy, which the report shows.
     """
 
     def __init__(self, run: RunFolder) -> None:
-        from pipeline.supernets.files import load_supernet
-
-        self._partition = Partition.load(run.partition)
-        self._children = [load_supernet(child_path(run, k)) for k in range(len(self._partition.regions))]
-        dataset, count, seed = run_dataset(run), run.config.search.images, run.config.seed
-        self._batchnorm_images, _ = normalised_images(dataset.train, dataset, count, seed)
-        self._images, self._labels = normalised_images(dataset.search, dataset, count, seed)
+        self._scorer = region_scorer(run)
         self._file = run.judged
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network."""
-        scores = [self._judge(arch) for arch in archs]
-        lines = [
-            {"arch": str(arch), "accuracy": score.accuracy, "cross_entropy": score.cross_entropy}
-            for arch, score in zip(archs, scores, strict=True)
-        ]
+        judged = self._scorer.judged(archs)
         with self._file.open("a") as stream:
-            stream.write("".join(json.dumps(line) + "\n" for line in lines))
-        return [math.exp(-score.cross_entropy) for score in scores]
-
-    def _judge(self, arch: Architecture) -> "Score":
-        from pipeline.supernets.evaluate import judge
-
-        child = self._children[self._partition.route(arch)]
-        return judge(child, arch, self._batchnorm_images, self._images, self._labels)
+            for arch, score in zip(archs, judged, strict=True):
+                entry = {"arch": str(arch), "accuracy": score.accuracy, "cross_entropy": score.cross_entropy}
+                stream.write(json.dumps(entry) + "\n")
+        return self._scorer.calibrated([-score.cross_entropy for score in judged], archs)
 
 
 def judged_accuracies(run: RunFolder) -> dict[str, float]:

@@ -45,9 +45,7 @@ def read_summary(run: RunFolder) -> dict[str, Any]:
     from pipeline.runs.stages import STAGES
 
     records = [(stage.name, run.record(stage.name)) for stage in STAGES]
-    stages = [
-        {"name": name, "seconds": record["seconds"]} for name, record in records if record and record["finished"]
-    ]
+    stages = [{"name": name, "seconds": record["seconds"]} for name, record in records if record and record["finished"]]
     return {**read_json(run.summary), "stages": stages}
 
 
@@ -82,7 +80,7 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
         table.add_row(*row)
     console.print(table)
     for export in summary["exports"]:
-        console.print(_export_line(run, export), highlight=False, soft_wrap=True)
+        console.print(_export_line(run, export), highlight=False, markup=False, soft_wrap=True)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     times = ", ".join(f"{stage['name']} {stage['seconds']:.0f}" for stage in summary["stages"])
     console.print(f"seconds: {times}; {seconds:.0f} in all", highlight=False)
@@ -90,7 +88,7 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
     console.print(f"gate: {gate}; report: {run.report}", soft_wrap=True)
     for check in summary["check"]["checks"]:
         if not check["passed"]:
-            console.print(f"  {check['name']}: {check['message']}", highlight=False, soft_wrap=True)
+            console.print(f"  {check['name']}: {check['message']}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _limit(budget: dict[str, Any], name: str, form: str) -> str:

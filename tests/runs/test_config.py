@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import PipelineError
 from pipeline.runs.config import ConfigError, differing_key, parse_config, read_config
 
 
@@ -35,7 +36,7 @@ def test_only_the_data_path_is_needed() -> None:
     ],
 )
 def test_wrong_values_are_named(tables: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(PipelineError, match=message):
         _parse(**tables)
 
 

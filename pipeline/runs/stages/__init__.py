@@ -14,7 +14,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "search",
-        ("search",),
+        ("data", "train", "search"),
         ("data", "profile", "split"),
         lambda run: [run.study, run.judged, run.candidates],
         search.work,

@@ -42,7 +42,7 @@ def _measured(run: RunFolder, model: str) -> list[CheckResult]:
             actual=latency["measured_ms"],
             level="warn",
             status="failed" if excess > 0 else "passed",
-            message=f"{latency['measured_ms']:.3f} of {limit_ms:g} ms, the median of {len(latency['session_ms'])} sessions",
+            message=f"{latency['measured_ms']:.3f} of {limit_ms:g} ms in {len(latency['session_ms'])} sessions",
             model=model,
             device=latency["device"],
             source=f"measured on {latency['device']}",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,16 +11,11 @@ from latency_tables.blocks import total_macs, total_params
 from latency_tables.files import write_json
 from pipeline.errors import InfeasibleBudget
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, run_table, training_data
-from pipeline.runs.engine import Progress
+from pipeline.runs.engine import Progress, part_of
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.runs.scoring import load_child
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.spaces.architecture import Architecture
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pipeline.supernets.network import Network
 
 BATCHNORM_IMAGES = 2000
 
@@ -41,8 +36,7 @@ def work(run: RunFolder, progress: Progress) -> None:
 
     jobs = _jobs(run)
     for number, job in enumerate(jobs):
-        what = f"fine-tune {number + 1} of {len(jobs)} ({job.role})"
-        _train(run, job, lambda done, total, _, what=what: progress(done, total, what))
+        _train(run, job, part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks"))
     records = {job.name: read_json(_record_path(run, job)) for job in jobs}
     candidates = [job for job in jobs if job.role == "candidate"]
     winner = max(candidates, key=lambda job: records[job.name]["search_accuracy"])

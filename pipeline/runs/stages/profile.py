@@ -48,6 +48,7 @@ def work(run: RunFolder, progress: Progress) -> None:
 
 
 def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
+    from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
     from latency_tables.table import MissingRows
     from pipeline.profiling import ProfileOptions, profile_space
@@ -58,6 +59,13 @@ def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTab
         if missing := table.missing(space.distinct_blocks()):
             raise MissingRows(table.device.name, missing)
         return table
-    options = ProfileOptions(calibration=device.networks, held_out=device.networks, seed=run.config.seed)
+    options = ProfileOptions(
+        calibration=device.networks,
+        held_out=device.networks,
+        seed=run.config.seed,
+        measure=MeasureOptions(visits=device.visits),
+    )
     runner = open_runner(device.name, device.threads)
-    return profile_space(space, runner, run.table, options, lambda done, total, _: progress(done, total, "profile device"))
+    return profile_space(
+        space, runner, run.table, options, lambda done, total, _: progress(done, total, "profile device")
+    )

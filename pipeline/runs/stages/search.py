@@ -2,12 +2,17 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latency_tables.files import write_json
-from pipeline.runs.context import run_costs, run_space
+from pipeline.runs.context import run_costs, run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.scoring import RunScorer
+from pipeline.runs.scoring import RecordedScorer, judging_images, load_child
+from pipeline.spaces.architecture import Architecture
+
+if TYPE_CHECKING:
+    from pipeline.search.study import Candidate
 
 
 def work(run: RunFolder, progress: Progress) -> None:
@@ -22,17 +27,20 @@ def work(run: RunFolder, progress: Progress) -> None:
         method=config.method, evaluations=config.evaluations, seed=run.config.seed, workers=config.workers
     )
     started = time.perf_counter()
-    result = search(
-        Codes(run_space(run)),
-        run_costs(run),
-        Scored("inherited", RunScorer(run)),
-        settings,
-        Path(run.study),
-        progress,
-    )
+    evaluator = Scored("inherited", RecordedScorer(run))
+    result = search(Codes(run_space(run)), run_costs(run), evaluator, settings, Path(run.study), progress)
     seconds = (time.perf_counter() - started) / max(1, result.evaluations)
+    tuned = _privately_tuned(run, result.candidates[: config.private], progress)
+    order = sorted(range(len(result.candidates)), key=lambda place: (-tuned.get(place, float("-inf")), place))
     entries = [
-        {"arch": c.arch, "score": c.score, "trial": c.trial, **dict(c.costs)} for c in result.candidates
+        {
+            "arch": candidate.arch,
+            "score": candidate.score,
+            "private_score": tuned.get(place),
+            "trial": candidate.trial,
+            **dict(candidate.costs),
+        }
+        for place, candidate in ((place, result.candidates[place]) for place in order)
     ]
     write_json(
         run.candidates,
@@ -46,3 +54,18 @@ def work(run: RunFolder, progress: Progress) -> None:
             "front": [c.arch for c in result.front],
         },
     )
+
+
+def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> dict[int, float]:
+    """Minus the cross-entropy of each of the `best` after some batches without sharing, by its place."""
+    from pipeline.fewshot.repair import PrivateTuning, privately_tuned
+
+    data, judging = training_data(run, run_dataset(run)), judging_images(run)
+    tuning = PrivateTuning(batch_size=run.config.train.batch_size, seed=run.config.seed)
+    tuned = {}
+    for place, candidate in enumerate(best):
+        arch = Architecture.parse(candidate.arch)
+        (score,) = privately_tuned(load_child(run, arch), [arch], data, judging, tuning)
+        tuned[place] = -score.cross_entropy
+        progress(place + 1, len(best), "private fine-tunes")
+    return tuned

@@ -27,7 +27,9 @@ def work(run: RunFolder, progress: Progress) -> None:
     )
     checkpoint = run.supernet / "checkpoint.safetensors"
     data = training_data(run, run_dataset(run))
-    result = train(supernet, data, settings, checkpoint, lambda done, total, what: progress(done, total, "train supernet"))
+    result = train(
+        supernet, data, settings, checkpoint, lambda done, total, what: progress(done, total, "train supernet")
+    )
     save_supernet(supernet, run.supernet / "supernet.safetensors")
     write_json(run.supernet / "losses.json", {"schema_version": 1, "losses": [round(x, 5) for x in result.losses]})
     checkpoint.unlink(missing_ok=True)

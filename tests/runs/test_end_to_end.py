@@ -1,0 +1,112 @@
+"""The main job as a user meets it: one command, killed and continued, with files that hold what is printed."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnxruntime
+import optuna
+import pytest
+
+from latency_tables.blocks import total_macs, total_params
+from latency_tables.store import load_table
+from pipeline.runs.context import run_budget, run_costs, run_space
+from pipeline.runs.folder import open_run
+from pipeline.runs.winner import load_winner
+from pipeline.spaces.architecture import Architecture
+from pipeline.spaces.codes import Codes
+from tests.runs.conftest import FinishedRun, pocketnas, write_config
+
+
+def test_the_printed_document_keeps_the_contract(finished: FinishedRun) -> None:
+    printed = finished.printed
+    winner = printed["winner"]
+    assert set(winner) >= {"arch", "accuracy", "latency_ms", "macs", "params"}
+    assert winner["latency_ms"]["predicted"] > 0 and winner["latency_ms"]["measured"] > 0
+    assert printed["random_baseline"]["n"] >= 8 and 0 < printed["random_baseline"]["mean_accuracy"] <= 1
+    assert [stage["name"] for stage in printed["stages"]] == [
+        "data", "profile", "train", "split", "search", "finetune", "export", "check", "report",
+    ]  # fmt: skip
+    assert printed["check"]["passed"] is True
+    assert 0.1 < printed["feasible"]["share"] < 0.6
+    for export in printed["exports"]:
+        assert export["parity"]["status"] == "passed"
+        assert export["parity"]["max_abs_diff"] < 1e-4 and export["parity"]["top1_agreement"] == 1
+
+
+def test_the_winner_is_inside_its_budget_and_costs_what_is_printed(finished: FinishedRun) -> None:
+    run = open_run(finished.path)
+    winner = finished.printed["winner"]
+    arch = Architecture.parse(winner["arch"])
+    blocks = run_space(run).blocks(arch)
+    assert (winner["macs"], winner["params"]) == (total_macs(blocks), total_params(blocks))
+    assert winner["latency_ms"]["predicted"] == pytest.approx(load_table(run.table).predict(blocks).latency_ms)
+    assert run_costs(run).feasible(Codes(run_space(run)).encode([arch])).all()
+    assert winner["macs"] <= (run_budget(run).macs or 0)
+
+
+def test_the_exported_file_is_as_accurate_as_the_winner(finished: FinishedRun) -> None:
+    winner = load_winner(finished.path)
+    session = onnxruntime.InferenceSession(finished.path / "exports" / "model.onnx")
+    logits = [session.run(None, {"image": image[None]})[0] for image in winner.test_images]
+    right = [int(row.argmax()) == label for row, label in zip(logits, winner.test_labels, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(finished.printed["winner"]["accuracy"], abs=1e-9)
+
+
+def test_regions_cover_the_space_and_the_study_opens_in_optuna(finished: FinishedRun) -> None:
+    run = open_run(finished.path)
+    assert sum(region["size"] for region in finished.printed["regions"]) == run_space(run).size
+    assert len(finished.printed["regions"]) == 2
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(run.study)))
+    study = optuna.load_study(study_name=None, storage=storage)
+    assert len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) == 14
+
+
+def test_the_page_and_junit_are_there(finished: FinishedRun) -> None:
+    page = (finished.path / "report.html").read_text()
+    assert finished.printed["winner"]["arch"] in page
+    assert "<testsuite" in (finished.path / "junit.xml").read_text()
+
+
+def test_a_finished_run_is_not_done_again(finished: FinishedRun) -> None:
+    before = {file: file.stat().st_mtime_ns for file in finished.path.rglob("*") if file.is_file()}
+    again = pocketnas("run", finished.config, "--out", finished.path, "--json")
+    assert json.loads(again.stdout) == finished.printed
+    after = {file: file.stat().st_mtime_ns for file in finished.path.rglob("*") if file.is_file()}
+    assert {file.name for file in after if after[file] != before.get(file)} <= {".lock"}
+
+
+def test_one_stage_alone(finished: FinishedRun) -> None:
+    done = pocketnas("report", finished.path, "--again", "--json")
+    assert json.loads(done.stdout)["ran_now"] is True
+    fewer = pocketnas("search", finished.path, "--json")
+    assert json.loads(fewer.stdout)["ran_now"] is False
+
+
+def test_kill_at_any_moment_and_continue_gives_the_same_winner(finished: FinishedRun, tmp_path: Path) -> None:
+    """With the same table: several kills at random moments, then the same winner as without any."""
+    config = write_config(tmp_path, finished.path / "table.json")
+    straight = pocketnas("run", config, "--out", tmp_path / "straight", "--json")
+    assert straight.returncode == 0, straight.stderr
+    command = [sys.executable, "-c", "from pipeline.cli.app import main; main()"]
+    command += ["run", str(config), "--out", str(tmp_path / "killed"), "--json"]
+    rng, kills = random.Random(0), 0
+    while kills < 4:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(3, 12))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills, "the run ended before it could be killed"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, other = json.loads(straight.stdout), json.loads(done.stdout)
+    assert other["winner"]["arch"] == one["winner"]["arch"]
+    assert other["winner"]["accuracy"] == one["winner"]["accuracy"]
+    assert other["random_baseline"]["accuracies"] == one["random_baseline"]["accuracies"]
