@@ -23,14 +23,13 @@ class Dependency:
 
 
 TORCH: Final = Dependency(("torch",), "torch")
-ONNX: Final = (TORCH, Dependency(("onnx",), "onnx"), Dependency(("onnxruntime",), "onnxruntime"))
+ONNX_RUN: Final = (Dependency(("onnxruntime",), "onnxruntime"),)
+ONNX: Final = (TORCH, Dependency(("onnx",), "onnx"), *ONNX_RUN)
 COREML: Final = (TORCH, Dependency(("coremltools",), "coremltools"))
-TENSORRT: Final = (*ONNX, Dependency(("tensorrt", "tensorrt_rtx"), "pocketnas[tensorrt]"))
-LITERT: Final = (
-    TORCH,
-    Dependency(("litert_torch",), "pocketnas[litert]"),
-    Dependency(("ai_edge_litert",), "pocketnas[litert]"),
-)
+TENSORRT_RUN: Final = (Dependency(("tensorrt", "tensorrt_rtx"), "pocketnas[tensorrt]"),)
+TENSORRT: Final = (*ONNX, *TENSORRT_RUN)
+LITERT_RUN: Final = (Dependency(("ai_edge_litert",), "pocketnas[litert]"),)
+LITERT: Final = (TORCH, Dependency(("litert_torch",), "pocketnas[litert]"), *LITERT_RUN)
 EXECUTORCH: Final = (TORCH, Dependency(("executorch",), "pocketnas[executorch]"))
 
 

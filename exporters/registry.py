@@ -33,7 +33,11 @@ class Exporter(Protocol):
 
     @property
     def needs(self) -> tuple[Dependency, ...]:
-        """What has to be installed."""
+        """What has to be installed to write the file."""
+
+    @property
+    def runs_with(self) -> tuple[Dependency, ...]:
+        """What has to be installed to run the file, on another machine too."""
 
     @property
     def repeatable(self) -> bool:

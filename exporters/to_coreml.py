@@ -34,6 +34,7 @@ class CoremlExporter:
     compression: Compression = ""
     suffix: ClassVar[str] = ".mlpackage"
     needs: ClassVar[tuple[Dependency, ...]] = COREML
+    runs_with: ClassVar[tuple[Dependency, ...]] = COREML
     repeatable: ClassVar[bool] = True
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ class ExecutorchExporter:
     precision: Precision
     suffix: ClassVar[str] = ".pte"
     needs: ClassVar[tuple[Dependency, ...]] = EXECUTORCH
+    runs_with: ClassVar[tuple[Dependency, ...]] = EXECUTORCH
     repeatable: ClassVar[bool] = True
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporters.dependencies import LITERT, Dependency
+from exporters.dependencies import LITERT, LITERT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
 from exporters.request import INPUT_NAME, Array, ExportRequest, Precision
 from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
@@ -29,6 +29,7 @@ class LitertExporter:
     precision: Precision
     suffix: ClassVar[str] = ".tflite"
     needs: ClassVar[tuple[Dependency, ...]] = LITERT
+    runs_with: ClassVar[tuple[Dependency, ...]] = LITERT_RUN
     repeatable: ClassVar[bool] = True
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from exporters.dependencies import ONNX, Dependency
+from exporters.dependencies import ONNX, ONNX_RUN, Dependency
 from exporters.errors import ConversionFailed, UnsupportedOperator
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
@@ -25,6 +25,7 @@ class OnnxExporter:
     recipe: str = ""
     suffix: ClassVar[str] = ".onnx"
     needs: ClassVar[tuple[Dependency, ...]] = ONNX
+    runs_with: ClassVar[tuple[Dependency, ...]] = ONNX_RUN
     repeatable: ClassVar[bool] = True
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:

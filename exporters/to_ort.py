@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from exporters.dependencies import ONNX, Dependency
+from exporters.dependencies import ONNX, ONNX_RUN, Dependency
 from exporters.errors import ConversionFailed
 from exporters.request import ExportRequest, Precision
 from exporters.runtime import Runtime
@@ -27,6 +27,7 @@ class OrtExporter:
     recipe: str = ""
     suffix: ClassVar[str] = ".ort"
     needs: ClassVar[tuple[Dependency, ...]] = ONNX
+    runs_with: ClassVar[tuple[Dependency, ...]] = ONNX_RUN
     repeatable: ClassVar[bool] = False
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from exporters.dependencies import TENSORRT, Dependency
+from exporters.dependencies import TENSORRT, TENSORRT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator
 from exporters.files import sha256
 from exporters.request import Array, ExportRequest, Precision
@@ -39,6 +39,7 @@ class TensorrtExporter:
     precision: Precision
     suffix: ClassVar[str] = ".engine"
     needs: ClassVar[tuple[Dependency, ...]] = TENSORRT
+    runs_with: ClassVar[tuple[Dependency, ...]] = TENSORRT_RUN
     repeatable: ClassVar[bool] = False
 
     def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:

@@ -53,7 +53,7 @@ def _parity(
     if found != report.sha256:
         return Parity("failed", f"{report.path} was changed: its sha256 is {found}, export.json says {report.sha256}")
     try:
-        require(report.format, exporter.needs)
+        require(report.format, exporter.runs_with)
         runtimes = exporter.open(path)
     except (CannotRun, MissingDependency) as error:
         return Parity("not run", str(error))

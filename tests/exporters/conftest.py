@@ -40,7 +40,7 @@ class MBConv(nn.Module):
         self.gated, self.residual = se > 0, inputs == outputs and stride == 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.depthwise(self.expand(x))
+        y: torch.Tensor = self.depthwise(self.expand(x))
         y = self.project(y * self.gate(y) if self.gated else y)
         return x + y if self.residual else y
 
@@ -102,9 +102,9 @@ def trained() -> Trained:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
     for _ in range(epochs):
-        for part in torch.randperm(len(inputs)).split(batch):
+        for part in torch.split(torch.randperm(len(inputs)), batch):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(inputs[part]), targets[part]).backward()
+            nn.functional.cross_entropy(network(inputs[part]), targets[part]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     samples = Samples(test, test_labels, calibration=train[:200])
@@ -129,7 +129,8 @@ def unsupported_network() -> nn.Module:
 
     class Bessel(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.special.bessel_j0(x)
+            result: torch.Tensor = torch.special.bessel_j0(x)
+            return result
 
     return nn.Sequential(Bessel(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
 
