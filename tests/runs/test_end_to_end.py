@@ -11,6 +11,7 @@ from pathlib import Path
 import onnxruntime
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from latency_tables.blocks import total_macs, total_params
 from latency_tables.store import load_table
@@ -61,7 +62,7 @@ def test_regions_cover_the_space_and_the_study_opens_in_optuna(finished: Finishe
     run = open_run(finished.path)
     assert sum(region["size"] for region in finished.printed["regions"]) == run_space(run).size
     assert len(finished.printed["regions"]) == 2
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(run.study)))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(run.study)))
     study = optuna.load_study(study_name=None, storage=storage)
     assert len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) == 14
 

@@ -71,7 +71,7 @@ def test_a_stage_whose_inputs_changed_starts_from_nothing(run: RunFolder) -> Non
     for stage in toy.stages:
         run_stage(run, stage, _silent)
     run_stage(run, toy.stages[0], _silent, again=True)
-    with pytest.raises(RunError, match="'train' in .* was made from other inputs"):
+    with pytest.raises(RunError, match=r"'train' in .* was made from other inputs"):
         require_finished(run, (*toy.stages, Stage("split", (), (), lambda _: [], toy._one)), "split")
     assert run_stage(run, toy.stages[1], _silent).ran_now
     assert (run.path / "two" / "part").read_text() == "begun"

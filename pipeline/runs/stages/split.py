@@ -57,7 +57,7 @@ def _divide(run: RunFolder, supernet: "Supernet", data: "TrainingData", progress
     generator = torch.Generator().manual_seed(run.config.seed)
     size = min(run.config.train.batch_size, len(data))
     order = torch.randperm(len(data), generator=generator)
-    chunks = [chunk for chunk in order.split(size) if len(chunk) == size][:GRADIENT_BATCHES]
+    chunks = [chunk for chunk in torch.split(order, size) if len(chunk) == size][:GRADIENT_BATCHES]
     batches = [data.training_batch(chunk, generator) for chunk in chunks]
     evidence = Evidence(supernet, batches, random.Random(run.config.seed), progress)
     return divide(run_space(run), run.config.split.criterion, run.config.split.regions, evidence)
