@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.output import emit, note, progress_bar
+
+if TYPE_CHECKING:
+    from pipeline.runs.config import Config
 
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: new, empty, or the same run to continue.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides every random choice.")]
@@ -32,13 +35,16 @@ def quickstart(
 def run(
     config: Annotated[Path, typer.Argument(help="A TOML file; every key but [data] path has a default.")],
     out: Out,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Images, instead of the configuration's [data] path.")
+    ] = None,
     seed: Seed = None,
     as_json: Json = False,
 ) -> None:
     """From your images, a device and a budget to a checked file. Killed or stopped, the same command continues."""
     from pipeline.runs.config import read_config
 
-    _run(read_config(config, seed), out, as_json)
+    _run(read_config(config, seed, data), out, as_json)
 
 
 def stage_command(name: str, help_text: str) -> Callable[..., None]:
@@ -60,7 +66,7 @@ def stage_command(name: str, help_text: str) -> Callable[..., None]:
     return command
 
 
-def _run(config, out: Path, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _run(config: "Config", out: Path, as_json: bool) -> None:
     from pipeline.runs.engine import run_stage
     from pipeline.runs.folder import create_or_open
     from pipeline.runs.stages import STAGES

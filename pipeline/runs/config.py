@@ -118,9 +118,10 @@ class Config(_Table):
     export: ExportConfig = ExportConfig()
 
 
-def read_config(path: Path, seed: int | None = None) -> Config:
-    """The configuration in a TOML file; a relative `[data] path` (or table, or space file) is relative to it.
+def read_config(path: Path, seed: int | None = None, data: str | None = None) -> Config:
+    """The configuration in a TOML file, with `seed` and `[data] path` replaced where they are given.
 
+    Relative paths in the file (data, table, space) are relative to the file.
     Raises ConfigError for a missing file, text that is not TOML, unknown keys and values out of range.
     """
     try:
@@ -139,6 +140,9 @@ def read_config(path: Path, seed: int | None = None) -> Config:
                 entry[key] = str(beside.resolve())
     if seed is not None:
         document["seed"] = seed
+    if data is not None:
+        place = Path(data)
+        document["data"] = {**document.get("data", {}), "path": str(place.resolve()) if place.exists() else data}
     return parse_config(document, str(path))
 
 

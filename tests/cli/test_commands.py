@@ -1,0 +1,71 @@
+"""The command line: one document on stdout, one line on stderr for what is wrong, exit codes of the contract."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.app import run_command
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_space_prints_the_published_size(capsys: Captured) -> None:
+    assert run_command(["space", "ofa-mbv3-1.0", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["size"] == 7 * 7371**5
+    assert printed["macs"]["max"] == 566_170_656 and printed["params"]["max"] == 7_664_760
+
+
+def test_space_with_an_architecture_lists_its_blocks(capsys: Captured) -> None:
+    assert run_command(["space", "efficientnet-b0", "base", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["params"] == 5_288_548
+    assert sum(block["macs"] for block in printed["blocks"]) == printed["macs"]
+
+
+@pytest.mark.parametrize("name", ["max", "random:3", "r32_w64-skip_w128-k3e3_w256-k5e6-k3e3", "22212220"])
+def test_every_way_to_name_an_architecture(name: str, capsys: Captured) -> None:
+    assert run_command(["space", "nas-bench-macro", name, "--json"]) == 0
+    arch = json.loads(capsys.readouterr().out)["arch"]
+    assert run_command(["space", "nas-bench-macro", arch, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["arch"] == arch
+
+
+def test_ofa_json_inline_and_in_a_file(tmp_path: Path, capsys: Captured) -> None:
+    text = json.dumps({"r": 192, "d": [2, 3, 4, 2, 3], "ks": [3, 5, 7, 3] * 5, "e": [3, 4, 6, 6] * 5})
+    (tmp_path / "net.json").write_text(text)
+    for arch in (text, str(tmp_path / "net.json")):
+        assert run_command(["space", "ofa-mbv3-1.0", arch, "--json"]) == 0
+        printed = json.loads(capsys.readouterr().out)["arch"]
+        assert printed.startswith("r192_w16-k3e1_w24-k3e3-k5e4_w40-k3e3-k5e4-k7e6_w80-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["space", "ofa-mbv3"], ["'ofa-mbv3'", "did you mean ofa-mbv3-1."]),
+        (["space", "quickstart", "maximal"], ["'maximal'", "max, min, base"]),
+        (["space", "quickstart", "base"], ["not built around a network"]),
+        (["space", "nas-bench-macro", "r32_w64-k7e3_w128-skip_w256-skip"], ["k7e3", "stage 1 layer 1", "k3e3"]),
+        (["space", "ofa-mbv3-1.0", '{"d": [2], "ks": [3], "e": [3]}'], ["'d' lists 1 values", "has 5"]),
+        (["space"], ["space"]),
+        (["spaces"], ["spaces"]),
+        (["space", "quickstart", "--jsn"], ["--jsn"]),
+        (["run", "nowhere.toml", "--out", "x"], ["no configuration at 'nowhere.toml'"]),
+        (["train", "nowhere"], ["nowhere is no run"]),
+        (["check", "nowhere.onnx"], ["--budget"]),
+        (["table", "show", "nowhere.json"], ["nowhere.json"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(arguments: list[str], words: list[str], capsys: Captured) -> None:
+    assert run_command(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1 and captured.err.startswith("pocketnas: ")
+    assert all(word in captured.err for word in words), captured.err
+
+
+def test_debug_adds_the_traceback(capsys: Captured) -> None:
+    assert run_command(["space", "nowhere", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""Which package may import which, and what must not be loaded before it is needed."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import exporters
+import latency_tables
+import pipeline
+
+OURS = {"pipeline", "latency_tables", "exporters"}
+PACKAGES = {module.__name__: Path(module.__file__ or "").parent for module in (pipeline, latency_tables, exporters)}
+# Inside pipeline a part imports only parts that stand before it.
+ORDER = [
+    "errors",
+    "budget",
+    "spaces",
+    "data",
+    "profiling",
+    "gate",
+    "supernets",
+    "rank",
+    "fewshot",
+    "search",
+    "report",
+    "runs",
+    "cli",
+]
+
+
+def _imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("leaf", ["latency_tables", "exporters"])
+def test_leaves_import_none_of_our_other_packages(leaf: str) -> None:
+    for file in PACKAGES[leaf].rglob("*.py"):
+        foreign = {name for name in _imports(file) if name.split(".")[0] in OURS - {leaf}}
+        assert not foreign, f"{file} imports {foreign}"
+
+
+def test_the_pipeline_imports_downwards_only() -> None:
+    for file in PACKAGES["pipeline"].rglob("*.py"):
+        part = file.relative_to(PACKAGES["pipeline"]).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for name in _imports(file):
+            pieces = name.split(".")
+            if pieces[0] == "pipeline" and len(pieces) > 1:
+                assert ORDER.index(pieces[1]) <= ORDER.index(part), f"{file} imports {name}"
+
+
+def test_the_product_never_imports_benchmarks_or_tests() -> None:
+    for package in PACKAGES.values():
+        for file in package.rglob("*.py"):
+            assert not {name.split(".")[0] for name in _imports(file)} & {"benchmarks", "tests"}, file
+
+
+@pytest.mark.parametrize(
+    ("code", "forbidden"),
+    [
+        ("import latency_tables.table, latency_tables.runners", {"torch", "onnx", "onnxruntime", "optuna"}),
+        ("import exporters", {"torch", "onnx", "onnxruntime", "coremltools"}),
+        (
+            "from pipeline.cli.app import run_command; run_command(['--help'])",
+            {"torch", "onnx", "onnxruntime", "optuna", "coremltools", "datasets", "sklearn", "plotly", "scipy"},
+        ),
+    ],
+)
+def test_heavy_tools_are_loaded_only_where_they_are_used(code: str, forbidden: set[str]) -> None:
+    script = f"{code}\nimport sys; print('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not loaded & forbidden
