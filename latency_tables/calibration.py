@@ -32,6 +32,7 @@ _FOLDS: Final = 5
 _MIN_NETWORKS: Final = 10  # below that, a factor is all that can be fitted
 _NOISE: Final = 0.01  # relative deviation of a measured network; only its ratio to the priors matters
 _LEAST: Final = 0.1  # of its row, that a block costs in a network
+_ROUNDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ METHODS: Final[dict[str, tuple[Prior, ...]]] = {
     "none": (Prior("none"),),
     "scale": (Prior("scale"),),
     "affine": (Prior("affine"),),
-    "terms": tuple(Prior("terms", groups) for groups in (0.02, 0.05, 0.15)),
-    "blocks": tuple(Prior("blocks", groups, own) for groups in (0.02, 0.05, 0.15) for own in (0.02, 0.05, 0.1)),
+    "terms": tuple(Prior("terms", groups) for groups in (0.05, 0.15)),
+    "blocks": tuple(Prior("blocks", groups, own) for groups in (0.05, 0.15) for own in (0.02, 0.05, 0.1)),
 }
 
 
@@ -112,7 +113,7 @@ def _cross_validated_percent(model: "_Model", prior: Prior, counts: Array, laten
     off = np.empty(n)
     for number in range(int(fold.max()) + 1):
         held = fold == number
-        costs = model.fit(prior, counts[~held], latency_ms[~held], bounded=False)
+        costs = model.fit(prior, counts[~held], latency_ms[~held])
         off[held] = np.abs(counts[held] @ costs / latency_ms[held] - 1)
     return float(100 * off.mean())
 
@@ -139,11 +140,8 @@ class _Model:
                 counts[row, self._index[block]] += 1
         return counts
 
-    def fit(self, prior: Prior, counts: Array, latency_ms: Array, bounded: bool = True) -> Array:
-        """The costs that `prior` allows and that explain the networks best, in milliseconds.
-
-        `bounded` keeps every block above a tenth of its row.
-        """
+    def fit(self, prior: Prior, counts: Array, latency_ms: Array) -> Array:
+        """The costs that explain the networks best and that `prior` allows, in milliseconds."""
         if prior.method == "none":
             return self.rows_ms
         total = counts @ self.rows_ms
@@ -152,13 +150,23 @@ class _Model:
         if prior.method == "scale":
             return mean
         covariance = self._covariance(prior, float(latency_ms.mean()))
-        noise = np.diag((_NOISE * latency_ms) ** 2)
-        gain = np.linalg.solve(counts @ covariance @ counts.T + noise, latency_ms - counts @ mean)
-        costs: Array = mean + covariance @ counts.T @ gain
         least = _LEAST * self.rows_ms
-        if bounded and (costs < least).any():
-            return self._bounded(covariance, mean, least, counts, latency_ms)
-        return costs
+        observed, target, noise = counts, latency_ms, _NOISE * latency_ms
+        held = np.zeros(len(mean), dtype=bool)
+        for _ in range(_ROUNDS):
+            gain = observed @ covariance
+            costs: Array = mean + gain.T @ np.linalg.solve(
+                gain @ observed.T + np.diag(noise**2), target - observed @ mean
+            )
+            below = (costs < least) & ~held
+            if not below.any():
+                break
+            # A block that would cost less is observed to cost just that (an active set that only grows).
+            held |= below
+            observed = np.concatenate([counts, np.eye(len(mean))[held]])
+            target = np.concatenate([latency_ms, least[held]])
+            noise = np.concatenate([_NOISE * latency_ms, np.full(held.sum(), 1e-4 * float(least.max()))])
+        return np.maximum(costs, least)
 
     def _covariance(self, prior: Prior, latency_ms: float) -> Array:
         """The prior covariance of the costs, in square milliseconds."""
@@ -168,18 +176,6 @@ class _Model:
         # A trace of freedom for every cost keeps the matrix invertible.
         own = np.maximum(prior.blocks, 1e-3) * np.append(self.rows_ms[:-1], 1e-3 * latency_ms)
         return np.asarray(columns @ columns.T + np.diag(own**2))
-
-    def _bounded(self, covariance: Array, mean: Array, least: Array, counts: Array, latency_ms: Array) -> Array:
-        """The same optimum under costs >= least, as non-negative least squares (Lawson and Hanson 1974)."""
-        from scipy.linalg import solve_triangular
-        from scipy.optimize import nnls
-
-        root = np.linalg.cholesky(covariance)
-        whitened = solve_triangular(root, np.eye(len(root)), lower=True)
-        rows = np.vstack([counts / (_NOISE * latency_ms)[:, None], whitened])
-        target = np.concatenate([np.full(len(latency_ms), 1 / _NOISE), whitened @ mean])
-        above: Array = nnls(rows, target - rows @ least, maxiter=100 * len(least))[0]
-        return least + above
 
 
 def _group_columns(blocks: Sequence[Block], rows_ms: Array) -> list[Array]:

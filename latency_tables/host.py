@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latency_tables import runner_script
 from latency_tables.errors import MeasurementError
-from latency_tables.jobs import last_line, parse_device, read_timings, write_job
+from latency_tables.jobs import job_document, last_line, parse_device, read_timings, read_usual_s, write_job
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
@@ -23,6 +23,7 @@ class HostRunner:
     def __init__(self, threads: int = 1, python: str = sys.executable) -> None:
         self.threads = threads
         self.python = python
+        self._usual_s: float | None = None
 
     def describe(self) -> DeviceInfo:
         """This machine."""
@@ -35,7 +36,7 @@ class HostRunner:
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
         """Time `models`, one process for all of them."""
         with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder, tempfile.TemporaryFile("w+") as errors:
-            write_job(Path(folder), models, protocol, self.threads)
+            write_job(Path(folder), models, job_document(models, protocol, self.threads, self._usual_s))
             process = subprocess.Popen(
                 [self.python, str(_SCRIPT), "measure", folder],
                 stdout=subprocess.PIPE,
@@ -45,6 +46,7 @@ class HostRunner:
             )
             try:
                 yield from read_timings(process.stdout or (), models, "host", lambda: last_line(errors))
+                self._usual_s = read_usual_s(process.stdout or ())
             finally:
                 process.kill()
                 process.wait()

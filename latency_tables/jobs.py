@@ -13,17 +13,19 @@ from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
 
 
-def job_document(models: Sequence[NamedModel], protocol: TimingProtocol, threads: int) -> dict[str, Any]:
-    """The job that lists `models` as files 0.onnx, 1.onnx, …"""
+def job_document(
+    models: Sequence[NamedModel], protocol: TimingProtocol, threads: int, usual_s: float | None
+) -> dict[str, Any]:
+    """The job that lists `models` as files 0.onnx, 1.onnx, …; `usual_s` is what `read_usual_s` last gave."""
     listed = [{"name": model.name, "file": f"{number}.onnx"} for number, model in enumerate(models)]
-    return {"models": listed, "protocol": protocol.to_dict(), "threads": threads}
+    return {"models": listed, "protocol": protocol.to_dict(), "threads": threads, "usual_s": usual_s}
 
 
-def write_job(folder: Path, models: Sequence[NamedModel], protocol: TimingProtocol, threads: int) -> None:
+def write_job(folder: Path, models: Sequence[NamedModel], document: dict[str, Any]) -> None:
     """Write the models and job.json into `folder`."""
     for number, model in enumerate(models):
         (folder / f"{number}.onnx").write_bytes(model.onnx_bytes)
-    (folder / "job.json").write_text(json.dumps(job_document(models, protocol, threads)))
+    (folder / "job.json").write_text(json.dumps(document))
 
 
 def read_timings(
@@ -41,6 +43,15 @@ def read_timings(
             said = reason() or line.strip() or "no more output"
             raise DeviceLost(f"{device} stopped while it measured {model.name!r}: {said}")
         yield timing
+
+
+def read_usual_s(lines: Iterable[str]) -> float | None:
+    """How long the runner script's probe usually takes, in seconds: its last line; None where it did not say."""
+    try:
+        value = json.loads(next(iter(lines), ""))["usual_s"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, float) and value > 0 else None
 
 
 def last_line(stream: IO[str]) -> str:

@@ -70,11 +70,13 @@ class Probe:
     """Tells whether this core is being shared: a few microseconds of plain Python that then take longer.
 
     Another program on the same core or on its hyper-thread twin slows everything by a quarter and more, for
-    seconds, which no median over a few runs sees.
+    seconds, which no median over a few runs sees. `known` is what an earlier process found usual, in seconds:
+    one that starts on a shared core cannot tell. It is trusted a little less each time, as devices heat up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: float | None = None) -> None:
         self.times: list[float] = []
+        self.known = float("inf") if known is None else 1.02 * known
         end = time.perf_counter() + 0.2
         while time.perf_counter() < end:
             self._time()
@@ -87,10 +89,10 @@ class Probe:
         return elapsed
 
     def usual(self) -> float:
-        """Seconds that the probe takes when nothing disturbs it: its lower decile so far."""
+        """Seconds that the probe takes when nothing disturbs it: its lower decile so far, if none knew better."""
         if len(self.times) > 20000:
             self.times = self.times[::2]
-        return sorted(self.times)[len(self.times) // 10]
+        return min(self.known, sorted(self.times)[len(self.times) // 10])
 
     def undisturbed(self, usual: float) -> bool:
         """Whether the core is all ours now; `usual` is what `usual()` said."""
@@ -155,10 +157,11 @@ def measure(
 
 def _serve(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
-    probe = Probe() if job["protocol"]["patience_ms"] > 0 else None
+    probe = Probe(job["usual_s"]) if job["protocol"]["patience_ms"] > 0 else None
     for model in job["models"]:
         result = measure(model["name"], str(folder / model["file"]), job["protocol"], job["threads"], probe)
         print(json.dumps(result), flush=True)
+    print(json.dumps({"usual_s": probe.usual() if probe else None}), flush=True)
 
 
 # -- a kit: everything in one zip file that Python runs ------------------------------------------------

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, parse_qs
 
 from latency_tables import runner_script
 from latency_tables.errors import MeasurementError, TableError
-from latency_tables.jobs import job_document, last_line, parse_device, read_timings
+from latency_tables.jobs import job_document, last_line, parse_device, read_timings, read_usual_s
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
@@ -53,6 +53,7 @@ class SshRunner:
         if not _PATH.fullmatch(self.python):
             raise TableError(f"the board's python {self.python!r} is no plain path")
         config = options.get("config", [])
+        self._usual_s: float | None = None
         self.options = [
             *("-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
             *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-C"),
@@ -70,9 +71,10 @@ class SshRunner:
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
         """Time `models`, one ssh command for all of them. DeviceLost where the connection ends early."""
-        job = json.dumps(job_document(models, protocol, self.threads)).encode()
+        job = json.dumps(job_document(models, protocol, self.threads, self._usual_s)).encode()
         with self._command(["measure", "FOLDER"], models, job) as (process, errors):
             yield from read_timings(process.stdout or (), models, self.address, lambda: last_line(errors))
+            self._usual_s = read_usual_s(process.stdout or ())
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=_CLEANUP_S)  # the board is removing what it was sent
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.accuracy import error_report
-from latency_tables.blocks import Block
 from latency_tables.errors import TableError
 from latency_tables.table import ErrorReport
 
@@ -168,16 +167,3 @@ def _average(prior: _PriorColumns, index: NDArray[np.int_], target: Array) -> tu
     share = np.exp(np.array(evidences) - max(evidences))
     share /= share.sum()
     return share @ np.array(weights), share @ np.array(left_out)
-
-
-def transferred_costs_ms(
-    result: Transferred, blocks: Sequence[Block], sources_ms: Array, features: Array
-) -> tuple[dict[Block, float], float]:
-    """What each block adds on the new device, and what every network takes beside.
-
-    `sources_ms` (blocks, devices) and `features` (blocks, features) are those of single blocks, whose sums over a
-    network's blocks were what `transfer` was given. A cost below 0 (an extrapolation) becomes 0.
-    """
-    macs = np.array([block.macs for block in blocks], float)
-    costs = sources_ms @ result.source_weights + macs * result.macs_weight + features @ result.feature_weights
-    return dict(zip(blocks, np.maximum(costs, 0.0).tolist(), strict=True)), result.offset_ms

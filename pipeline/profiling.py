@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.accuracy import error_report
-from latency_tables.build import Plan, measure_table
+from latency_tables.build import Plan, journal_path, measure_table
 from latency_tables.calibration import MeasuredNetwork
 from latency_tables.errors import TableError
+from latency_tables.likeness import Likeness
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import NamedModel
 from latency_tables.runners import Runner
+from latency_tables.store import save_table
 from latency_tables.table import ErrorReport, LatencyTable
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture
@@ -47,6 +49,33 @@ def profile_space(
 ) -> LatencyTable:
     """Measure the distinct blocks of `space` and random networks of it, and write the calibrated table to `out`."""
     return measure_table(profile_plan(space, options), runner, out, options.measure, progress)
+
+
+def profile_by_likeness(
+    space: SearchSpace,
+    runner: Runner,
+    out: Path,
+    sources: Sequence[LatencyTable],
+    options: ProfileOptions,
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """A table of `runner`'s device from tables of others and `options.calibration` whole networks measured on it.
+
+    The networks are those, among 1,000 random ones, that tell most; `options.held_out` random ones tell the
+    error. Raises MissingRows where a source lacks blocks of `space`.
+    """
+    archs = random_networks(space, 1000 + options.held_out, random.Random(options.seed))
+    held_out, archs = archs[: options.held_out], archs[options.held_out :]
+    likeness = Likeness(tuple(sources), tuple(space.blocks(arch) for arch in archs))
+    chosen = likeness.choose(options.calibration, np.random.default_rng(options.seed))
+    models = [_model(space, arch) for arch in (*(archs[index] for index in chosen), *held_out)]
+    journal = journal_path(out)
+    device, samples = measure_models(models, runner, journal, options.measure, progress)
+    judging = [MeasuredNetwork(space.blocks(arch), samples.median_ms(str(arch))) for arch in held_out]
+    table = likeness.table(chosen, [samples.median_ms(str(archs[index])) for index in chosen], device, judging)
+    save_table(table, out)
+    journal.unlink(missing_ok=True)
+    return table
 
 
 def profile_plan(space: SearchSpace, options: ProfileOptions = ProfileOptions()) -> Plan:

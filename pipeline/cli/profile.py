@@ -34,6 +34,10 @@ def profile(
         Path | None,
         typer.Option(help="Make the table from the results.json that a kit wrote; --kit then names the kit."),
     ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure only --networks whole ones (10 to 50 do) and take the rest from this table."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure the blocks of SPACE on a device, and whole networks that calibrate and judge their sums.
@@ -43,7 +47,14 @@ def profile(
     from latency_tables.kit import table_from_kit, write_kit
     from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
-    from pipeline.profiling import ProfileOptions, profile_plan, profile_space, space_sha256
+    from latency_tables.store import load_table
+    from pipeline.profiling import (
+        ProfileOptions,
+        profile_by_likeness,
+        profile_plan,
+        profile_space,
+        space_sha256,
+    )
     from pipeline.spaces.files import load_space
 
     found = load_space(space)
@@ -62,7 +73,11 @@ def profile(
     else:
         runner = open_runner(device, threads)
         with progress_bar() as progress:
-            table = profile_space(found, runner, out, options, progress)
+            if like:
+                sources = [load_table(name) for name in like]
+                table = profile_by_likeness(found, runner, out, sources, options, progress)
+            else:
+                table = profile_space(found, runner, out, options, progress)
     seconds = round(time.monotonic() - started, 1)
     emit(table_summary(table) | {"seconds": seconds}, as_json, lambda console: _render(console, table, out))
     unstable = sum(row.unstable for row in table.rows.values())

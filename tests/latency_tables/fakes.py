@@ -41,9 +41,7 @@ class FakeRunner:
             self.timed.append(model.name)
             milliseconds = self.per_call_ms + sum(map(self.cost_ms, model.blocks))
             milliseconds *= self.slowness(number)
-            sessions = tuple(
-                milliseconds * self.rng.gauss(1, self.noise) for _ in range(protocol.sessions)
-            )
+            sessions = tuple(milliseconds * self.rng.gauss(1, self.noise) for _ in range(protocol.sessions))
             yield Timing(model.name, sessions, protocol.runs * protocol.sessions)
 
 

@@ -18,9 +18,7 @@ MODELS = tuple(map(block_model, BLOCKS))
 
 
 def _nets(prefix: str, n: int) -> tuple[NamedModel, ...]:
-    return tuple(
-        NamedModel(f"{prefix}{i}", network(*[SMALL] * (1 + i % 4), *[LARGE] * (i // 4 % 5))) for i in range(n)
-    )
+    return tuple(NamedModel(f"{prefix}{i}", network(*[SMALL] * (1 + i % 4), *[LARGE] * (i // 4 % 5))) for i in range(n))
 
 
 def test_every_model_is_timed_in_every_visit_between_sentinels(tmp_path: Path) -> None:

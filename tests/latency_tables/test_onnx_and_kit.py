@@ -1,0 +1,144 @@
+"""The models that devices time, and kits that carry them to a device that nothing reaches."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from latency_tables.blocks import ACTIVATIONS, Block
+from latency_tables.build import Plan
+from latency_tables.errors import TableError
+from latency_tables.kit import table_from_kit, write_kit
+from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
+from latency_tables.onnx_models import NamedModel, build_model
+from latency_tables.runners import TimingProtocol
+from latency_tables.store import load_table
+from tests.latency_tables.conftest import BLOCKS, LARGE, LINEAR, SMALL, network
+
+QUICK = MeasureOptions(
+    protocol=TimingProtocol(sessions=1, warmups=1, runs=3, session_ms=0, patience_ms=50), visits=2, repeats=1
+)
+
+
+def _run(model: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    output: np.ndarray = session.run(None, {session.get_inputs()[0].name: image})[0]
+    return output
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("squeeze", [0, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_mbconv_runs_and_has_the_shapes_of_its_block(activation: str, squeeze: int, stride: int) -> None:
+    block = Block("mbconv", 9, 8, 8, 5, stride, 24, squeeze, activation, stride == 1)  # type: ignore[arg-type]
+    assert _run(build_model([block]), (1, 8, 9, 9)).shape == (1, 8, block.out_size, block.out_size)
+
+
+def test_a_network_has_the_operators_of_an_export_with_folded_batchnorm() -> None:
+    model = onnx.load_from_string(build_model(network(SMALL, LARGE)))
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == [
+        *("Conv", "Relu"),
+        *("Conv", "Relu", "Conv", "Relu", "Conv", "Add"),
+        *("Conv", "Relu", "Conv", "Relu"),
+        *("GlobalAveragePool", "Conv", "Relu", "Conv", "HardSigmoid", "Mul"),
+        *("Conv", "Add"),
+        *("GlobalAveragePool", "Flatten", "Gemm"),
+    ]
+    assert build_model(network(SMALL)) == build_model(network(SMALL))
+    parameters = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
+    batchnorm = sum(block.mid_channels * 2 + block.out_channels for block in (SMALL, LARGE)) + 8
+    assert parameters == sum(block.params for block in network(SMALL, LARGE)) - batchnorm
+
+
+def test_activations_stay_in_range_however_deep() -> None:
+    deep = tuple([LARGE] * 40)
+    output = _run(build_model(deep), (1, 8, 8, 8))
+    assert np.isfinite(output).all()
+    assert 1e-6 < np.abs(output).mean() < 1e6
+
+
+def test_blocks_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(TableError, match="does not take"):
+        build_model([SMALL, Block("conv", 8, 9, 9)])
+    with pytest.raises(TableError, match="at least one"):
+        build_model([])
+    assert _run(SENTINEL_MODEL.onnx_bytes, SENTINEL_MODEL.input_shape).shape == (1, 100)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    nets = [NamedModel(f"n{i}", network(*[SMALL] * (1 + i % 3), *[LARGE] * (i // 3))) for i in range(6)]
+    return Plan(BLOCKS, tuple(nets[:3]), tuple(nets[3:]), "toy", "sha-of-toy")
+
+
+@pytest.fixture(scope="module")
+def results(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a kit that Python ran as a user would, once stopped on its way."""
+    folder = tmp_path_factory.mktemp("device")
+    assert write_kit(folder / "kit.zip", plan, QUICK, 1) == len(plan.models) + 1
+    command = [sys.executable, "-I", "kit.zip"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+    partial = folder / "results.json.partial"
+    for _ in range(400):
+        if partial.is_file() and len(partial.read_text().splitlines()) > 4:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert partial.is_file()
+    with partial.open("a") as stream:
+        stream.write('{"kind": "tim')  # torn as a crash tears it
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not partial.exists()
+    return folder / "results.json"
+
+
+def test_a_kit_s_results_make_the_table(results: Path, plan: Plan, tmp_path: Path) -> None:
+    table = table_from_kit(results, tmp_path / "t.json", "sha-of-toy", "my phone", results.parent / "kit.zip")
+    assert load_table(tmp_path / "t.json") == table
+    assert table.device.name == "my phone"
+    assert set(table.rows) == {block.key for block in plan.blocks}
+    assert all(row.sessions >= 2 and 0 < row.median_ms < 100 for row in table.rows.values())
+    assert table.error is not None
+    assert table.error.networks == 3
+
+
+def test_results_of_another_kit_or_torn_are_refused(results: Path, plan: Plan, tmp_path: Path) -> None:
+    out = tmp_path / "t.json"
+    with pytest.raises(TableError, match="another space"):
+        table_from_kit(results, out, "sha-of-another")
+    other = tmp_path / "other.zip"
+    write_kit(other, Plan(plan.blocks[:3], (), (), "toy", "sha-of-toy"), QUICK, 1)
+    with pytest.raises(TableError, match="another one"):
+        table_from_kit(results, out, "sha-of-toy", kit=other)
+    torn = tmp_path / "torn.json"
+    torn.write_bytes(results.read_bytes()[:-100])
+    with pytest.raises(TableError, match="torn"):
+        table_from_kit(torn, out, "sha-of-toy")
+    document = json.loads(results.read_text())
+    document["plan"]["blocks"].pop()
+    torn.write_text(json.dumps(document))
+    with pytest.raises(TableError, match="does not hold together"):
+        table_from_kit(torn, out, "sha-of-toy")
+    document = json.loads(results.read_text())
+    document["entries"] = [entry for entry in document["entries"] if entry.get("name") != LINEAR.key]
+    torn.write_text(json.dumps(document))
+    with pytest.raises(TableError, match="lacks 1 model"):
+        table_from_kit(torn, out, "sha-of-toy")
+    assert not out.exists()
+
+
+def test_a_large_model_is_small_in_a_kit(tmp_path: Path) -> None:
+    wide = Block("mbconv", 7, 160, 160, 7, 1, 960, 240, "hswish", True)
+    assert len(build_model([wide])) > 3_000_000
+    write_kit(tmp_path / "kit.zip", Plan((wide,), (), ()), QUICK, 1)
+    assert (tmp_path / "kit.zip").stat().st_size < 100_000
