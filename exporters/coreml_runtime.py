@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from exporters.errors import CannotRun
+from exporters.quiet import quiet
 from exporters.request import Array
 from exporters.runtime import as_shaped, in_batches, median_ms
-from exporters.to_coreml import import_coremltools, quiet
+from exporters.to_coreml import import_coremltools
 
 WEIGHTS = Path("Data") / "com.apple.CoreML" / "weights"
 

@@ -149,9 +149,9 @@ def _export(exporter: Exporter, judge: Judge, staging: Path, errors: list[Export
 def _verified(exporter: Exporter, judge: Judge, staged: Path) -> tuple[Parity, float | None]:
     try:
         runtimes = exporter.open(staged)
+        parity = worst([judge.parity(exporter, runtime) for runtime in runtimes])
     except CannotRun as error:
         return Parity("not run", str(error)), None
-    parity = worst([judge.parity(exporter, runtime) for runtime in runtimes])
     if parity.status == "failed":
         return parity, None
     return parity, runtimes[-1].latency_ms(judge.inputs[: judge.request.options.batch or 1])

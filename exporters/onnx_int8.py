@@ -1,7 +1,5 @@
 """Static int8 in QDQ form: one recipe for ONNX Runtime, one for TensorRT."""
 
-import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from exporters.errors import WrongInput
+from exporters.quiet import quiet
 from exporters.request import INPUT_NAME, Array, ExportRequest
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def quantised(request: ExportRequest, path: Path, recipe: str) -> "onnx.ModelPro
         raise WrongInput("int8 needs calibration images from the training split: set Samples.calibration")
     chosen = RECIPES[recipe]
     target = request.scratch / f"quantised-{recipe}.onnx"
-    with _quiet():
+    with quiet():
         quantization.quantize_static(
             str(_prepared(path, request.scratch)),
             str(target),
@@ -90,14 +89,3 @@ def _drop_unused(model: "onnx.ModelProto") -> None:
     used = {name for node in model.graph.node for name in node.input}
     for entry in [entry for entry in model.graph.initializer if entry.name not in used]:
         model.graph.initializer.remove(entry)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser advises through the root logger what is done here already."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(level)

@@ -1,12 +1,8 @@
 """Core ML: an mlprogram package, converted from a trace of the network."""
 
-import contextlib
-import io
 import json
-import logging
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from exporters.dependencies import COREML, Dependency
 from exporters.errors import ConversionFailed, ExportError, UnsupportedOperator, WrongInput
 from exporters.files import sha256
+from exporters.quiet import quiet
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
 
@@ -61,19 +58,6 @@ def import_coremltools() -> Any:
         import coremltools
 
         return coremltools
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing of coremltools' warnings, log lines and progress bars."""
-    level = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)
-        try:
-            yield
-        finally:
-            logging.disable(level)
 
 
 def _converted(request: ExportRequest, half: bool) -> Any:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from exporters.dependencies import EXECUTORCH, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
+from exporters.quiet import quiet
 from exporters.request import Array, ExportRequest, Precision
 from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
-from exporters.to_litert import quiet
 
 SHAPE_METHOD = "input_shape"
 
@@ -52,7 +52,7 @@ class ExecutorchExporter:
                 ).to_executorch()
                 path.write_bytes(program.buffer)
         except OSError:
-            raise
+            raise  # no room left, which the caller tells
         except Exception as error:  # torch.export and the partitioner raise what they like
             lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             if "not in Core ATen opset" in lines[0]:

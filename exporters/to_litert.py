@@ -1,18 +1,16 @@
 """LiteRT (formerly TensorFlow Lite): `.tflite`, what Android's Play services run."""
 
 import contextlib
-import io
 import json
-import logging
-import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from exporters.dependencies import LITERT, LITERT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
+from exporters.quiet import quiet
 from exporters.request import INPUT_NAME, Array, ExportRequest, Precision
 from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
 
@@ -46,6 +44,8 @@ class LitertExporter:
                     named_output(request), sample_kwargs={INPUT_NAME: example(request)}, strict_export=False
                 )
                 converted.export(str(path))
+        except OSError:
+            raise  # no room left, which the caller tells
         except Exception as error:  # the converter raises whatever torch.export, MLIR or its own code does
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             if "Lowering not found" in reason:
@@ -129,20 +129,3 @@ def _attach(path: Path, request: ExportRequest) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name), text)  # ZipInfo's fixed date keeps the bytes the same
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing of the converters' log lines and warnings; standard output belongs to the caller's JSON."""
-    level = logging.root.manager.disable
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stderr(io.StringIO()),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)
-        try:
-            yield
-        finally:
-            logging.disable(level)

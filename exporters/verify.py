@@ -55,12 +55,12 @@ def _parity(
     try:
         require(report.format, exporter.runs_with)
         runtimes = exporter.open(path)
+        compared = [compare(expected, runtime.run(inputs), None, None, threshold, runtime.by) for runtime in runtimes]
+        if samples is None or samples.labels is None:
+            return worst(compared)
+        if inputs.dtype != samples.images.dtype:
+            raise WrongInput("these files take uint8 pixels; verify them without samples")
+        after = accuracy(runtimes[-1].run(samples.images), samples.labels)
     except (CannotRun, MissingDependency) as error:
         return Parity("not run", str(error))
-    parity = worst([compare(expected, runtime.run(inputs), None, None, threshold, runtime.by) for runtime in runtimes])
-    if samples is None or samples.labels is None:
-        return parity
-    if inputs.dtype != samples.images.dtype:
-        raise WrongInput("these files take uint8 pixels; verify them without samples")
-    after = accuracy(runtimes[-1].run(samples.images), samples.labels)
-    return replace(parity, accuracy_before=report.parity.accuracy_before, accuracy_after=after)
+    return replace(worst(compared), accuracy_before=report.parity.accuracy_before, accuracy_after=after)

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from exporters.coreml_runtime import MilRuntime
 from exporters.mil_operators import OPERATORS
-from exporters.to_coreml import import_coremltools, quiet
+from exporters.quiet import quiet
+from exporters.to_coreml import import_coremltools
 from tests.exporters.conftest import MBConv
 
 SHAPE = (2, 6, 9, 8)
