@@ -29,33 +29,33 @@ class Augmentation:
             if not 0 <= value < 1:
                 raise PipelineError(f"augmentation {name} is {value}; it is a share, from 0 up to below 1")
 
-    def geometry(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """All that is random about `n` images, shape (n, 5) in 0..1: a part of the rows is a part of the images."""
+        return torch.rand(n, 5, generator=generator)
+
+    def geometry(self, images: Tensor, draws: Tensor) -> Tensor:
         """Shift and flip of uint8 images (n, h, w, 3): one gather, a different one for each image."""
         n, height, width, _ = images.shape
-        rows = self._indices(n, height, generator)
-        columns = self._indices(n, width, generator)
+        rows, columns = self._indices(height, draws[:, 0]), self._indices(width, draws[:, 1])
         if self.flip:
-            flipped = torch.rand(n, generator=generator) < 0.5
-            columns = torch.where(flipped[:, None], columns.flip(1), columns)
+            columns = torch.where(draws[:, 2:3] < 0.5, columns.flip(1), columns)
         return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
-    def colour(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def colour(self, images: Tensor, draws: Tensor) -> Tensor:
         """Brightness and contrast of float images (n, 3, h, w) in 0..1."""
+        brightness, contrast = (2 * draws[:, 3:] - 1).view(len(images), 2, 1, 1, 1).unbind(1)
         if self.brightness:
-            images = images * self._factors(len(images), self.brightness, generator)
+            images = images * (1 + self.brightness * brightness)
         if self.contrast:
             grey = images.mean(dim=(1, 2, 3), keepdim=True)
-            images = (images - grey) * self._factors(len(images), self.contrast, generator) + grey
+            images = (images - grey) * (1 + self.contrast * contrast) + grey
         return images
 
-    def _indices(self, n: int, size: int, generator: torch.Generator) -> Tensor:
+    def _indices(self, size: int, draws: Tensor) -> Tensor:
+        """The source of each of `size` rows or columns after a shift by -reach..reach, shape (n, size)."""
         reach = round(self.shift * size)
-        offsets = torch.randint(-reach, reach + 1, (n, 1), generator=generator)
-        return (torch.arange(size) + offsets).clamp_(0, size - 1)
-
-    @staticmethod
-    def _factors(n: int, reach: float, generator: torch.Generator) -> Tensor:
-        return 1 + reach * (2 * torch.rand((n, 1, 1, 1), generator=generator) - 1)
+        offsets = (draws * (2 * reach + 1)).long() - reach
+        return (torch.arange(size) + offsets[:, None]).clamp_(0, size - 1)
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from latency_tables.blocks import Block
 from pipeline.supernets.modules import BlockModule
+from pipeline.supernets.template import tensor_places
 
 Channels = Literal["in", "mid", "se", "out"]
 _OUT_IN: Final[tuple[Channels, ...]] = ("out", "in")
@@ -51,6 +52,8 @@ class Bank(nn.Module):
             for name in self.weights.state_dict()
             if not name.endswith("num_batches_tracked")
         ]
+        places = tensor_places(self.weights)
+        self._places = [(*places[name], name, axes) for name, axes in self._names]
 
     def slices(self, block: Block) -> dict[str, Tensor]:
         """The tensors of `block` by their names in a `BlockModule(block)`: views where nothing is transformed."""
@@ -60,14 +63,13 @@ class Bank(nn.Module):
             "se": block.se_channels,
             "out": block.out_channels,
         }
-        tensors: dict[str, Tensor] = dict(self.weights.named_parameters())
-        tensors.update(self.weights.named_buffers())
         sliced = {}
-        for name, axes in self._names:
-            layer = name.partition(".")[0]
-            if (layer.startswith("expand") and not block.expands) or (layer == "squeeze" and not sizes["se"]):
+        for tensors, leaf, name, axes in self._places:
+            if name.startswith("expand") and not block.expands:
                 continue
-            sliced[name] = leading(tensors[name], [sizes[axis] for axis in axes])
+            if name.startswith("squeeze") and not block.se_channels:
+                continue
+            sliced[name] = leading(tensors[leaf], [sizes[axis] for axis in axes])
         if "depthwise.weight" in sliced:
             sliced["depthwise.weight"] = self._kernel(sliced["depthwise.weight"], block.kernel)
         return sliced

@@ -45,11 +45,17 @@ class TrainingData:
         """The images at `indices` (m,), copied into memory."""
         return replace(self, images=self._take(indices), labels=self.labels[indices])
 
-    def training_batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented normalised images (m, 3, h, w) float32 in channels_last order, and labels (m,)."""
-        pixels = self.augment.geometry(self._take(indices), generator)
-        images = self.augment.colour(_unit(pixels), generator)
-        return self._normalise(images), self.labels[indices]
+    def training_batch(
+        self, indices: Tensor, generator: torch.Generator, part: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Augmented normalised images (m, 3, h, w) float32 in channels_last order, and labels (m,).
+
+        Only those of `part` of the batch; what happens to an image does not depend on which part is taken.
+        """
+        draws = self.augment.draw(len(indices), generator)[part]
+        chosen = indices[part]
+        pixels = self.augment.geometry(self._take(chosen), draws)
+        return self._normalise(self.augment.colour(_unit(pixels), draws)), self.labels[chosen]
 
     def normalised(self, indices: Tensor | None = None) -> Tensor:
         """Images (m, 3, h, w) float32 in channels_last order without augmentation; all where no `indices`."""

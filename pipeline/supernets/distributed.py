@@ -1,6 +1,11 @@
-"""Data-parallel training under `torchrun`: each process takes its share of a batch, gradients are averaged."""
+"""Data-parallel training under `torchrun`: the processes together compute what one would on the whole batch.
+
+Each takes its share of the images; gradients are averaged, and BatchNorm normalises with the statistics of the
+whole batch.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,14 +19,15 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def shard(batch: Tensor) -> Tensor:
-    """This process's part of `batch` (n,); PipelineError where the processes cannot have equal parts."""
+def share(batch_size: int) -> slice | None:
+    """This process's part of a batch, None where it is alone; PipelineError where the parts would not be equal."""
     count = processes()
     if count == 1:
-        return batch
-    if len(batch) % count:
-        raise PipelineError(f"a batch of {len(batch)} images cannot be shared equally by {count} processes")
-    return batch.chunk(count)[dist.get_rank()]
+        return None
+    if batch_size % count:
+        raise PipelineError(f"a batch of {batch_size} images cannot be shared equally by {count} processes")
+    rank, each = dist.get_rank(), batch_size // count
+    return slice(rank * each, (rank + 1) * each)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -45,3 +51,42 @@ def average_value(value: float) -> float:
     total = torch.tensor(value, dtype=torch.float64)
     dist.all_reduce(total)
     return float(total) / count
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d`, over the images of all processes while they train together (torch's own needs a GPU)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or processes() == 1:
+            return super().forward(x)
+        count = x.numel() // x.shape[1] * processes()
+        mean = _total(x.sum((0, 2, 3), keepdim=True)) / count
+        centred = x - mean
+        variance = _total(centred.square().sum((0, 2, 3), keepdim=True)) / count
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.flatten(), self.momentum)
+                self.running_var.lerp_(variance.flatten() * (count / (count - 1)), self.momentum)
+        scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale)
+
+
+class _Total(torch.autograd.Function):
+    """Sum over the processes; the gradient is the sum of theirs, since each one's loss depends on every input."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _total(value: Tensor) -> Tensor:
+    total: Tensor = _Total.apply(value)  # type: ignore[no-untyped-call]
+    return total

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from latency_tables.blocks import Activation, Block
 from pipeline.supernets.depthwise import DepthwiseConv2d
+from pipeline.supernets.distributed import BatchNorm
 
 ACTIVATIONS: Final[dict[Activation, Callable[[], nn.Module]]] = {
     "none": nn.Identity,
@@ -69,20 +70,20 @@ def _layers(block: Block) -> "OrderedDict[str, nn.Module]":
     match block.kind:
         case "conv":
             layers["conv"] = nn.Conv2d(c, o, block.kernel, block.stride, block.kernel // 2, bias=False)
-            layers["norm"] = nn.BatchNorm2d(o)
+            layers["norm"] = BatchNorm(o)
             activate("act")
         case "mbconv":
             if block.expands:
                 layers["expand"] = nn.Conv2d(c, m, 1, bias=False)
-                layers["expand_norm"] = nn.BatchNorm2d(m)
+                layers["expand_norm"] = BatchNorm(m)
                 activate("expand_act")
             layers["depthwise"] = DepthwiseConv2d(m, block.kernel, block.stride)
-            layers["depthwise_norm"] = nn.BatchNorm2d(m)
+            layers["depthwise_norm"] = BatchNorm(m)
             activate("depthwise_act")
             if block.se_channels:
                 layers["squeeze"] = SqueezeExcite(m, block.se_channels, block.activation == "silu")
             layers["project"] = nn.Conv2d(m, o, 1, bias=False)
-            layers["project_norm"] = nn.BatchNorm2d(o)
+            layers["project_norm"] = BatchNorm(o)
         case "pool":
             layers["pool"] = nn.AdaptiveAvgPool2d(1)
         case "mix":

@@ -67,8 +67,10 @@ class Supernet(nn.Module):
                 name: tensor.detach().clone(memory_format=_layout(tensor))
                 for name, tensor in self.slices(key, block).items()
             }
-            modules.append(self._template(block).build(copies, block))
-        return Network.of(modules).train(self.training)
+            modules.append(self._template(block).build(copies, block, self.training))
+        network = Network.of(modules)
+        network.training = self.training
+        return network
 
     def slices(self, key: str, block: Block) -> dict[str, Tensor]:
         """The shared tensors that `block` at the position `key` computes with, by their names in its module."""
@@ -93,27 +95,52 @@ class Supernet(nn.Module):
         return list(zip(keys, blocks, strict=True))
 
     def _template(self, block: Block) -> Template:
-        shape = replace(block, in_size=1)  # weights do not depend on the size of what flows through them
-        if shape not in self._templates:
-            self._templates[shape] = Template(shape)
-        return self._templates[shape]
+        template = self._templates.get(block)
+        if template is None:
+            # Weights do not depend on the size of what flows through them, so sizes share one template.
+            shape = replace(block, in_size=1)
+            template = self._templates.setdefault(shape, Template(shape))
+            self._templates[block] = template
+        return template
 
 
 def inherit(parent: Supernet, region: SearchSpace) -> Supernet:
     """A supernet of `region` that computes what `parent` does on it, with only the weights `region` can use.
 
-    Raises SupernetError where `region` is not a part of the parent's space.
+    Resolutions may differ, weights do not depend on them. Raises SupernetError where `region` has a choice that
+    the parent's space lacks.
     """
+    objection = _not_inside(region, parent.space)
+    if objection is not None:
+        raise SupernetError(
+            f"region {region.name!r} is no part of space {parent.space.name!r}: {objection}; "
+            "a supernet hands its weights to parts of its own space only"
+        )
     child = Supernet(region, parent.sharing)
     for key, bank in child.banks.items():
-        source = dict(parent.banks).get(key)
-        if not isinstance(source, Bank) or not isinstance(bank, Bank):
-            raise SupernetError(
-                f"region {region.name!r} has {key}, which space {parent.space.name!r} lacks; "
-                "a supernet hands its weights to parts of its own space only"
-            )
-        bank.load(source)
+        source = parent.banks[key]
+        if isinstance(bank, Bank) and isinstance(source, Bank):
+            bank.load(source)
     return child.train(parent.training)
+
+
+def _not_inside(region: SearchSpace, space: SearchSpace) -> str | None:
+    """What of `region` is not in `space`, resolutions apart; None where all of it is."""
+    for name in ("stem", "head", "classes"):
+        if getattr(region, name) != getattr(space, name):
+            return f"its {name} is {getattr(region, name)} instead of {getattr(space, name)}"
+    if len(region.stages) != len(space.stages):
+        return f"it has {len(region.stages)} stages instead of {len(space.stages)}"
+    for number, (part, whole) in enumerate(zip(region.stages, space.stages, strict=True), 1):
+        for name in ("stride", "activation", "squeeze"):
+            if getattr(part, name) != getattr(whole, name):
+                return f"{name} of its stage {number} is {getattr(part, name)} instead of {getattr(whole, name)}"
+        if not set(part.widths) <= set(whole.widths) or not set(part.depths) <= set(whole.depths):
+            return f"stage {number} has widths {part.widths} and depths {part.depths}"
+        for layer, (ops, known) in enumerate(zip(part.slots, whole.slots, strict=False), 1):
+            if not set(ops) <= set(known):
+                return f"stage {number} layer {layer} has ops {', '.join(map(str, ops))}"
+    return None
 
 
 def _layout(tensor: Tensor) -> torch.memory_format:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.errors import PipelineError
 from pipeline.supernets.augment import resize
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.distributed import average_gradients, average_value, shard
+from pipeline.supernets.distributed import average_gradients, average_value, share
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase
@@ -96,7 +96,7 @@ class _Training:
         if self.step == start:
             self._enter(phase)
         self._set_lr(phase, start, end)
-        images, labels = self.data.training_batch(self._indices(), self._generator("augment"))
+        images, labels = self._batch()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._passes(phase, images, labels)
         average_gradients(self.model.parameters())
@@ -166,15 +166,20 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def _indices(self) -> Tensor:
-        """The images of this step that this process takes; an epoch is a permutation of its own."""
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """The images and labels of this step that this process takes; an epoch is a permutation of its own."""
         epoch, batch = divmod(self.step, self.steps_per_epoch)
-        generator = _generator(f"{self.settings.seed}/epoch {epoch}")
-        order = torch.randperm(len(self.data), generator=generator)
-        return shard(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+        order = torch.randperm(len(self.data), generator=self._generator(f"epoch {epoch}"))
+        indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        generator = self._generator(f"augment {self.step}")
+        part = share(len(indices))
+        if part is None:
+            return self.data.training_batch(indices, generator)
+        return self.data.training_batch(indices, generator, part)
 
     def _generator(self, purpose: str) -> torch.Generator:
-        return _generator(f"{self.settings.seed}/{self.step}/{purpose}")
+        digest = hashlib.blake2b(f"{self.settings.seed}/{purpose}".encode(), digest_size=7).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
     # -- state in a file --------------------------------------------------------------------------
 
@@ -288,8 +293,3 @@ def _still(optimizer: torch.optim.SGD) -> None:
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
-
-
-def _generator(spelling: str) -> torch.Generator:
-    digest = hashlib.blake2b(spelling.encode(), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))

@@ -1,0 +1,31 @@
+"""A space and images so small that training steps take milliseconds."""
+
+import pytest
+import torch
+
+from pipeline.spaces.architecture import SKIP, Op
+from pipeline.spaces.space import Head, SearchSpace, Stage, Stem
+from pipeline.supernets.data import TrainingData
+
+
+@pytest.fixture(scope="session")
+def tiny_space() -> SearchSpace:
+    """Every kind of choice: skip, kernels 3 to 7, ratios, depths, widths, resolutions, squeeze-and-excitation."""
+    ops = tuple(Op(k, e) for k in (3, 5, 7) for e in (1, 2, 3))
+    stages = (
+        Stage((8, 16), (1, 2), ((SKIP, *ops), ops), 2, "relu", "input/4"),
+        Stage((16, 24), (1, 2, 3), (tuple(op for op in ops if op.expand > 1), ops, ops), 2, "hswish", "mid/4"),
+    )
+    return SearchSpace("tiny", 4, (12, 16), Stem(8, stride=1), stages, Head(32, 24))
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> TrainingData:
+    """64 images of 4 classes that a network can tell apart: each class has its own bright quarter."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 4
+    images = torch.randint(0, 100, (64, 16, 16, 3), generator=generator, dtype=torch.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = divmod(label, 2)
+        image[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] += 120
+    return TrainingData(images, labels, (0.4, 0.4, 0.4), (0.25, 0.25, 0.25))
