@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from latency_tables.files import write_json
 from pipeline.errors import PipelineError
 from pipeline.runs.config import Config, config_hash, differing_key, parse_config
 
 SCHEMA_VERSION = 1
+STAGE_NAMES: Final = ("data", "profile", "train", "split", "search", "finetune", "export", "check", "report")
 
 
 class RunError(PipelineError):
@@ -99,6 +100,11 @@ class RunFolder:
         """What is known of `stage`, None where it never began; RunError where the record is torn."""
         file = self.record_path(stage)
         return read_json(file) if file.exists() else None
+
+    def stage_seconds(self) -> list[tuple[str, float]]:
+        """The finished stages in order, and how long each took."""
+        records = [(name, self.record(name)) for name in STAGE_NAMES]
+        return [(name, record["seconds"]) for name, record in records if record and record["finished"]]
 
     def write_record(self, stage: str, inputs: str, seconds: float | None = None, outputs: Sequence[Path] = ()) -> None:
         """Say that `stage` has begun on `inputs`, or with `seconds` that it has finished: the last thing it does."""
