@@ -55,7 +55,7 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
         pairs=() if measured is None else (Pair("winner", latency["predicted"], measured),),
         exports=tuple(_export_row(export) for export in summary["exports"]),
         checks=tuple(_check_result(check) for check in summary["check"]["checks"]),
-        stages=tuple(StageSeconds(stage["name"], stage["seconds"]) for stage in _stages(run)),
+        stages=tuple(StageSeconds(name, seconds) for name, seconds in run.stage_seconds()),
         provenance=(
             ("configuration", str(run.path / "run.json")),
             ("seed", str(run.config.seed)),
@@ -82,13 +82,6 @@ def _random_points(run: RunFolder) -> tuple[Point, ...]:
         for entry in read_json(run.winner / "winner.json")["trained"]
         if entry["role"] == "random"
     )
-
-
-def _stages(run: RunFolder) -> list[dict[str, Any]]:
-    from pipeline.runs.stages import STAGES
-
-    records = (run.record(stage.name) for stage in STAGES)
-    return [record for record in records if record is not None and record["finished"]]
 
 
 def _export_row(export: dict[str, Any]) -> ExportRow:

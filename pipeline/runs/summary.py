@@ -42,10 +42,7 @@ def build_summary(run: RunFolder) -> dict[str, Any]:
 
 def read_summary(run: RunFolder) -> dict[str, Any]:
     """The summary with the seconds of every stage, as the contract has it."""
-    from pipeline.runs.stages import STAGES
-
-    records = [(stage.name, run.record(stage.name)) for stage in STAGES]
-    stages = [{"name": name, "seconds": record["seconds"]} for name, record in records if record and record["finished"]]
+    stages = [{"name": name, "seconds": seconds} for name, seconds in run.stage_seconds()]
     return {**read_json(run.summary), "stages": stages}
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.runs.config import Config, parse_config
 from pipeline.runs.engine import Progress, Stage, require_finished, run_stage
-from pipeline.runs.folder import RunError, RunFolder, create_or_open, open_run
+from pipeline.runs.folder import STAGE_NAMES, RunError, RunFolder, create_or_open, open_run
+from pipeline.runs.stages import STAGES
 
 
 def _config(**tables: object) -> Config:
@@ -130,3 +131,7 @@ def test_a_torn_stage_record_is_named(run: RunFolder) -> None:
 def test_two_processes_do_not_share_a_folder(run: RunFolder) -> None:
     with run.lock(), pytest.raises(RunError, match="another pocketnas is at work"), run.lock():
         pass
+
+
+def test_the_stages_are_those_that_the_folder_knows() -> None:
+    assert tuple(stage.name for stage in STAGES) == STAGE_NAMES
