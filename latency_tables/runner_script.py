@@ -72,9 +72,12 @@ class Probe:
     Another program on the same core or on its hyper-thread twin slows everything by a quarter and more, for
     seconds, which no median over a few runs sees. `known` is what an earlier process found usual, in seconds:
     one that starts on a shared core cannot tell. It is trusted a little less each time, as devices heat up.
+
+    Waiting for an undisturbed moment spends `patience_s`, and undisturbed work gives twice its time back.
     """
 
-    def __init__(self, known: float | None = None) -> None:
+    def __init__(self, patience_s: float, known: float | None = None) -> None:
+        self.most_s = self.patience_s = patience_s
         self.times: list[float] = []
         self.known = float("inf") if known is None else 1.02 * known
         end = time.perf_counter() + 0.2
@@ -98,53 +101,60 @@ class Probe:
         """Whether the core is all ours now; `usual` is what `usual()` said."""
         return self._time() < 1.15 * usual
 
+    def worked(self, seconds: float) -> None:
+        """Undisturbed work was done for that long."""
+        self.patience_s = min(self.most_s, self.patience_s + 2 * seconds)
 
-def time_session(
-    model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe | None = None
-) -> tuple[float, int, bool]:
+    def waited(self, seconds: float) -> None:
+        """That long was lost to a disturbance."""
+        self.patience_s -= seconds
+
+
+def time_session(model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe) -> tuple[float, int, bool]:
     """One fresh session: (median milliseconds of a run, number of timed runs, whether it was disturbed).
 
     After the warm-ups at least `runs` runs are timed, and more until they last `session_ms`, so that the
     median of a block of a few microseconds stands on as much time as that of a slow one. Runs beside which the
-    probe was disturbed are repeated, for `patience_ms` at most; after that every run counts, and a session in
-    which half of the runs were disturbed says so.
+    probe was disturbed are repeated while its patience lasts; then every run counts, and a session in which
+    half of the runs were disturbed says so.
     """
     import numpy
 
     session = make_session(model, threads)
     entry = session.get_inputs()[0]
-    image = numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)
-    feed, clock = {entry.name: image}, time.perf_counter
-    timings: list[float] = []
+    feed = {entry.name: numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)}
+    clock = time.perf_counter
     for _ in range(protocol["warmups"] + 1):
         start = clock()
         session.run(None, feed)
         once = clock() - start
     together = max(1, int(0.0002 / max(once, 1e-9)))  # short runs are timed several at a time
-    usual = probe.usual() if probe else 0.0
-    lost, patience = 0.0, protocol["patience_ms"] / 1000
-    bad, spent, least = 0, 0.0, protocol["session_ms"] / 1000
-    while len(timings) < protocol["runs"] or (spent < least and len(timings) < 20 * protocol["runs"]):
-        before = probe is None or probe.undisturbed(usual)
+    usual, bad, spent = probe.usual(), 0, 0.0
+    timings: list[float] = []
+    while len(timings) < protocol["runs"] or (
+        spent < protocol["session_ms"] / 1000 and len(timings) < 20 * protocol["runs"]
+    ):
+        quiet = probe.undisturbed(usual)
         start = clock()
         for _ in range(together):
             session.run(None, feed)
         elapsed = clock() - start
-        after = probe is None or probe.undisturbed(usual)
-        if (before and after) or lost > patience:
-            bad += not (before and after)
+        quiet = probe.undisturbed(usual) and quiet
+        if quiet or probe.patience_s <= 0:
             timings.append(elapsed / together)
             spent += elapsed
-        else:
+        if quiet:
+            probe.worked(elapsed)
+        elif probe.patience_s > 0:
             time.sleep(0.002)
             session.run(None, feed)  # the pause cooled the caches
-            lost += clock() - start
+            probe.waited(clock() - start)
+        else:
+            bad += 1
     return statistics.median(timings) * 1000, len(timings) * together, 2 * bad > len(timings)
 
 
-def measure(
-    name: str, model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe | None
-) -> dict[str, Any]:
+def measure(name: str, model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe) -> dict[str, Any]:
     """Time one model: its name, the median of each fresh session in milliseconds, and the number of timed runs."""
     medians, runs, disturbed = [], 0, 0
     for _ in range(protocol["sessions"]):
@@ -157,11 +167,11 @@ def measure(
 
 def _serve(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
-    probe = Probe(job["usual_s"]) if job["protocol"]["patience_ms"] > 0 else None
+    probe = Probe(job["protocol"]["patience_ms"] / 1000, job["usual_s"])
     for model in job["models"]:
         result = measure(model["name"], str(folder / model["file"]), job["protocol"], job["threads"], probe)
         print(json.dumps(result), flush=True)
-    print(json.dumps({"usual_s": probe.usual() if probe else None}), flush=True)
+    print(json.dumps({"usual_s": probe.usual()}), flush=True)
 
 
 # -- a kit: everything in one zip file that Python runs ------------------------------------------------
@@ -181,7 +191,7 @@ def run_kit(kit: str, out: str = "results.json", threads: int = 1) -> int:
         with partial.open("a") as stream:
             if not partial.stat().st_size:
                 stream.write(json.dumps(header) + "\n")
-            probe = Probe() if job["protocol"]["patience_ms"] > 0 else None
+            probe = Probe(job["protocol"]["patience_ms"] / 1000)
             for visit in range(job["visits"]):
                 _visit(archive, job, visit, entries, stream, threads, probe)
     document = dict(header, complete=True, plan=job["plan"], entries=entries)
@@ -211,7 +221,7 @@ def _visit(
     entries: list[dict[str, Any]],
     stream: Any,
     threads: int,
-    probe: Probe | None,
+    probe: Probe,
 ) -> None:
     def add(entry: dict[str, Any]) -> None:
         entries.append(entry)

@@ -26,8 +26,8 @@ class TimingProtocol:
     """How one model is timed in one visit: `sessions` fresh sessions, in each `warmups` untimed runs, then
     at least `runs` timed ones and more until they last `session_ms`; the session's value is their median.
 
-    Where the runner can tell that another program disturbed a run, it repeats it, for up to `patience_ms` a
-    session; 0 takes every run."""
+    Where the runner can tell that another program disturbed a run, it repeats it, and waits for a quiet moment
+    up to `patience_ms`, which undisturbed work gives back; 0 takes every run."""
 
     sessions: int = 2
     warmups: int = 5

@@ -172,16 +172,14 @@ def validate_table(
     space: SearchSpace,
     archs: Sequence[Architecture],
     runner: Runner,
+    options: MeasureOptions,
     progress: Progress | None = None,
-    options: MeasureOptions | None = None,
 ) -> Validation:
     """Measure `archs` on `runner`'s device and compare them with `table`. Raises MissingRows, MeasurementError."""
     predictions = [table.predict(space.blocks(arch)) for arch in archs]
     with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder:
         models = [_model(space, arch) for arch in archs]
-        device, samples = measure_models(
-            models, runner, Path(folder) / "journal", options or MeasureOptions(), progress
-        )
+        device, samples = measure_models(models, runner, Path(folder) / "journal", options, progress)
     measured = [samples.median_ms(str(arch)) for arch in archs]
     predicted = [prediction.latency_ms for prediction in predictions]
     off = [abs(p - m) / m for p, m in zip(predicted, measured, strict=True)]

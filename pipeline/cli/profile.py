@@ -26,6 +26,7 @@ def profile(
     held_out: Annotated[int, typer.Option(min=0, help="Other ones that the error is reported on.")] = 100,
     visits: Annotated[int, typer.Option(min=1, help="How often each model is measured, at different times.")] = 3,
     classes: Annotated[int | None, typer.Option(min=2, help="Classes, where not the space's own.")] = None,
+    quick: Annotated[bool, typer.Option(help="One short look: a tenth of the time, several times the error.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the random networks and of the order.")] = 0,
     kit: Annotated[
         Path | None, typer.Option(help="Write a zip to carry to a device that nothing here can reach.")
@@ -60,13 +61,14 @@ def profile(
     found = load_space(space)
     if classes is not None:
         found = found.with_classes(classes)
-    options = ProfileOptions(networks, held_out, seed, MeasureOptions(visits=visits, seed=seed))
+    measure = MeasureOptions.quick(seed) if quick else MeasureOptions(visits=visits, seed=seed)
+    options = ProfileOptions(networks, held_out, seed, measure)
     if kit is not None and from_kit is None:
         models = write_kit(kit, profile_plan(found, options), options.measure, threads)
         emit({"kit": str(kit), "models": models}, as_json, lambda console: _render_kit(console, kit, models))
         return
     if out is None:
-        raise typer.BadParameter("it is needed: where to write the table", param_hint="--out")
+        raise typer.BadParameter("--out TABLE is needed: where to write the table")
     started = time.monotonic()
     if from_kit is not None:
         table = table_from_kit(from_kit, out, space_sha256(found), device if device != "host" else "", kit)

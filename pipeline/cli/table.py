@@ -81,10 +81,12 @@ def validate(
     space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
     models: Annotated[int, typer.Option(min=2, help="How many random networks to measure now.")] = 30,
     device: Annotated[str, typer.Option(help="Where to measure: host, ssh://user@board, …")] = "host",
+    quick: Annotated[bool, typer.Option(help="One short look: a tenth of the time, and more noise.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the networks; another one than the table was made with.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure whole random networks now and compare them with what the table predicts."""
+    from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
     from latency_tables.store import load_table
     from pipeline.profiling import random_networks, validate_table
@@ -94,7 +96,8 @@ def validate(
     runner = open_runner(device, loaded.device.threads)
     archs = random_networks(found, models, random.Random(seed))
     with progress_bar() as progress:
-        result = validate_table(loaded, found, archs, runner, progress)
+        options = MeasureOptions.quick(seed) if quick else MeasureOptions(seed=seed)
+        result = validate_table(loaded, found, archs, runner, options, progress)
     if result.device_differs:
         note(f"careful: the table is of another device or runtime: {result.device_differs}")
     error = result.error
@@ -196,7 +199,7 @@ def import_(
         from pipeline.spaces.files import load_space
 
         if space is None or len(files) != 1:
-            raise typer.BadParameter("one CSV and --space SPACE are needed", param_hint="--format networks")
+            raise typer.BadParameter("--format networks needs one CSV and --space SPACE")
         measured = read_networks(files[0], load_space(space))
         table = table_from_networks(measured, device, f"regression on {files[0].name}")
     else:
