@@ -4,6 +4,7 @@ Each takes its share of the images; gradients are averaged, and BatchNorm normal
 whole batch.
 """
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+
+
+def join_processes() -> None:
+    """Meet the other processes where `torchrun` started this one; nothing happens otherwise."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files."""
+    return processes() == 1 or dist.get_rank() == 0
 
 
 def processes() -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.errors import PipelineError
 from pipeline.supernets.augment import resize
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.distributed import average_gradients, average_value, share
+from pipeline.supernets.distributed import average_gradients, average_value, is_first, share
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase
@@ -58,6 +58,7 @@ def train(
         training.restore(checkpoint)
     model.train()
     saved = time.monotonic()
+    writes = checkpoint is not None and is_first()
     while training.step < training.steps:
         training.advance()
         if progress is not None:
@@ -66,7 +67,7 @@ def train(
             on_epoch(training.step // training.steps_per_epoch, model)
             model.train()
         done = training.step == training.steps
-        if checkpoint is not None and (done or time.monotonic() - saved >= settings.checkpoint_seconds):
+        if writes and checkpoint and (done or time.monotonic() - saved >= settings.checkpoint_seconds):
             training.save(checkpoint)
             saved = time.monotonic()
     training.finish()

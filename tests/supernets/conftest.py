@@ -5,6 +5,7 @@ import torch
 
 from pipeline.spaces.architecture import SKIP, Op
 from pipeline.spaces.space import Head, SearchSpace, Stage, Stem
+from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.data import TrainingData
 
 
@@ -28,4 +29,4 @@ def tiny_data() -> TrainingData:
     for image, label in zip(images, labels.tolist(), strict=True):
         row, column = divmod(label, 2)
         image[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] += 120
-    return TrainingData(images, labels, (0.4, 0.4, 0.4), (0.25, 0.25, 0.25))
+    return TrainingData(images, labels, (0.4, 0.4, 0.4), (0.25, 0.25, 0.25), Augmentation(flip=False))
