@@ -55,7 +55,6 @@ class Packing:
     def suggest(self, trial: Trial) -> CodeArray:
         """The row that the study's sampler proposes for `trial`."""
         params = {
-            group.name: trial.suggest_int(group.name, 0, math.prod(group.cardinalities) - 1)
-            for group in self._groups
+            group.name: trial.suggest_int(group.name, 0, math.prod(group.cardinalities) - 1) for group in self._groups
         }
         return self.unpack(params)

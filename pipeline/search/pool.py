@@ -1,6 +1,7 @@
 """Feasible candidates in bulk: the whole space where it is small, else random ones, costed vectorised."""
 
-from dataclasses import dataclass, field
+from collections.abc import Set
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -10,61 +11,90 @@ from pipeline.search.candidates import CandidateSpace, CodeArray, distinct, enum
 from pipeline.search.costs import Costs
 
 _DRAW: Final = 1 << 14
-_DRAWS_UP_TO: Final = 1 << 21  # about two seconds of drawing and costing
-_WALKS_UP_TO: Final = 300
+_PROBE: Final = 1 << 16
+_RESERVOIR: Final = 2048
+_REJECTION_FROM: Final = 1e-3  # share of feasible networks from which drawing until one fits is quick
+_MIXING_STEPS: Final = 150
+_WALK_STEPS: Final = 20
+_WALKS_UP_TO: Final = 30
 
 
 class SpaceExhaustedError(PipelineError):
     """Every feasible network that could be found has been proposed already."""
 
 
-@dataclass(slots=True)
+Seen = Set[bytes]
+
+
 class Problem:
-    """What is searched: candidates and their costs. `start` is a known feasible row, for budgets so tight that
-    random networks hardly ever fit."""
+    """What is searched: candidates and their costs.
 
-    space: CandidateSpace
-    costs: Costs
-    start: CodeArray | None = None
-    _everything: CodeArray | None = field(default=None, init=False)
-    _asked: bool = field(default=False, init=False)
+    `start` is a known feasible row (1, genes), for budgets so tight that random networks hardly ever fit.
+    """
 
+    def __init__(self, space: CandidateSpace, costs: Costs, start: CodeArray | None = None) -> None:
+        self.space, self.costs, self.start = space, costs, start
+
+    @cached_property
     def everything(self) -> CodeArray | None:
         """Every feasible row in a fixed order, or None where the space is too large to enumerate."""
-        if not self._asked:
-            rows = enumerate_codes(self.space)
-            self._everything = None if rows is None else rows[self.costs.feasible(rows)]
-            self._asked = True
-        return self._everything
+        rows = enumerate_codes(self.space)
+        return None if rows is None else rows[self.costs.feasible(rows)]
+
+    @cached_property
+    def feasible_share(self) -> float:
+        """The share of the space's distinct networks inside the limits: exact, or from 65,536 random ones."""
+        rows = enumerate_codes(self.space)
+        if rows is None:
+            rows = self.space.sample(_PROBE, np.random.default_rng(0))
+        return float(self.costs.feasible(rows).mean())
+
+    @cached_property
+    def reservoir(self) -> CodeArray:
+        """A fixed set of about 2,000 random feasible rows, to start from; all of them in a small space."""
+        if self.everything is not None:
+            return self.everything
+        rng = np.random.default_rng(1)
+        rows = self.space.sample(_PROBE, rng)
+        found = distinct(rows[self.costs.feasible(rows)])[:_RESERVOIR]
+        if len(found) == _RESERVOIR:
+            return found
+        starts = found if self.start is None else np.concatenate([found, self.start])
+        if not len(starts):
+            return starts
+        return distinct(self._walk(starts[rng.integers(len(starts), size=_RESERVOIR)], _MIXING_STEPS, rng))
 
     def narrowed(self, name: str, limit: float) -> "Problem":
         """The same problem under a tighter limit on cost `name`."""
-        narrow = Problem(self.space, self.costs.with_limit(name, limit), None)
-        everything = self.everything()
-        narrow._asked = True
-        narrow._everything = None if everything is None else everything[narrow.costs.feasible(everything)]
-        narrow.start = self.start if self.start is not None and narrow.costs.feasible(self.start).all() else None
+        costs = self.costs.with_limit(name, limit)
+        narrow = Problem(self.space, costs)
+        if self.start is not None and costs.feasible(self.start).all():
+            narrow.start = self.start
+        everything, reservoir = self.everything, self.reservoir
+        narrow.everything = None if everything is None else everything[costs.feasible(everything)]
+        narrow.reservoir = reservoir[costs.feasible(reservoir)]
+        narrow.feasible_share = self.feasible_share * len(narrow.reservoir) / max(1, len(reservoir))
         return narrow
 
-    def random(self, n: int, rng: np.random.Generator, seen: frozenset[bytes] | set[bytes] = frozenset()) -> CodeArray:
-        """Up to `n` distinct feasible rows not in `seen`, uniform over distinct networks where that is affordable.
+    def random(self, n: int, rng: np.random.Generator, seen: Seen = frozenset()) -> CodeArray:
+        """Up to `n` distinct feasible rows not in `seen`, uniform over distinct networks.
 
-        Where so few networks fit that two million draws find fewer, the rest come from random walks inside
-        the budget. May return fewer rows than asked for, even none: then hardly any are left.
+        Where fewer than one network in a thousand fits, they are the ends of random walks inside the budget,
+        which is uniform only nearly. May return fewer rows than asked for, even none: then hardly any are left.
         """
-        everything = self.everything()
-        if everything is not None:
-            return self.unseen(everything[rng.permutation(len(everything))], seen)[:n]
-        found = self._drawn(n, rng, seen)
-        return found if len(found) >= n else self._walked(found, n, rng, seen)
+        if self.everything is not None:
+            return self.unseen(self.everything[rng.permutation(len(self.everything))], seen)[:n]
+        if self.feasible_share >= _REJECTION_FROM:
+            return self._drawn(n, rng, seen)
+        return self._walked(n, rng, seen)
 
-    def unseen(self, codes: CodeArray, seen: frozenset[bytes] | set[bytes]) -> CodeArray:
+    def unseen(self, codes: CodeArray, seen: Seen) -> CodeArray:
         """The rows of `codes` that are not in `seen`, in order."""
         if not seen or not len(codes):
             return codes
         return codes[[key not in seen for key in keys(codes)]]
 
-    def proper(self, codes: CodeArray, seen: frozenset[bytes] | set[bytes]) -> CodeArray:
+    def proper(self, codes: CodeArray, seen: Seen) -> CodeArray:
         """`codes` made canonical, without infeasible, repeated and seen ones, in order."""
         codes = distinct(self.space.canonical(codes))
         return self.unseen(codes[self.costs.feasible(codes)], seen)
@@ -73,39 +103,37 @@ class Problem:
         """One canonical row per parent: each gene drawn anew with probability `rate`, at least one of them."""
         return self.space.canonical(mutate(parents, self.space.cardinalities, rng, rate))
 
-    def _drawn(self, n: int, rng: np.random.Generator, seen: frozenset[bytes] | set[bytes]) -> CodeArray:
+    def _drawn(self, n: int, rng: np.random.Generator, seen: Seen) -> CodeArray:
         found = np.empty((0, len(self.space.cardinalities)), dtype=np.uint8)
-        drawn = 0
-        while len(found) < n and drawn < _DRAWS_UP_TO:
-            rows = self.space.sample(_DRAW, rng)
-            drawn += _DRAW
-            found = np.concatenate([found, rows[self.costs.feasible(rows)]])
-            if len(found) >= n or drawn == _DRAWS_UP_TO:
-                found = self.unseen(distinct(found), seen)
-            if drawn >= _DRAWS_UP_TO // 16 and len(found) < n * drawn / _DRAWS_UP_TO:
-                break  # it would take too long: walk instead
-        return self.unseen(distinct(found), seen)[:n]
-
-    def _walked(
-        self, found: CodeArray, n: int, rng: np.random.Generator, seen: frozenset[bytes] | set[bytes]
-    ) -> CodeArray:
-        starts = found if self.start is None else np.concatenate([found, self.start])
-        if not len(starts):
-            return found
-        walkers = starts[rng.integers(len(starts), size=max(64, min(n, 4096)))]
-        for _ in range(_WALKS_UP_TO):
-            steps = self.mutants(walkers, rng, 1.5 / len(self.space.cardinalities))
-            inside = self.costs.feasible(steps)
-            walkers = np.where(inside[:, None], steps, walkers)
-            found = self.unseen(distinct(np.concatenate([found, walkers])), seen)
+        draws = int(np.clip(1.5 * n / self.feasible_share, 64, _DRAW))
+        for _ in range(10 + 4 * int(n / self.feasible_share) // draws):
+            rows = self.space.sample(draws, rng)
+            rows = self.unseen(rows[self.costs.feasible(rows)], seen)
+            found = distinct(np.concatenate([found, rows]))
             if len(found) >= n:
                 break
-        return found[rng.permutation(len(found))][:n]
+        return found[:n]
+
+    def _walked(self, n: int, rng: np.random.Generator, seen: Seen) -> CodeArray:
+        found = np.empty((0, len(self.space.cardinalities)), dtype=np.uint8)
+        if not len(self.reservoir):
+            return found
+        for _ in range(_WALKS_UP_TO):
+            starts = self.reservoir[rng.integers(len(self.reservoir), size=max(16, n))]
+            found = distinct(np.concatenate([found, self.unseen(self._walk(starts, _WALK_STEPS, rng), seen)]))
+            if len(found) >= n:
+                break
+        return found[:n]
+
+    def _walk(self, rows: CodeArray, steps: int, rng: np.random.Generator) -> CodeArray:
+        """Where random walks from `rows` are after `steps` steps; a step out of the budget is not taken."""
+        for _ in range(steps):
+            moved = self.mutants(rows, rng, 1.5 / len(self.space.cardinalities))
+            rows = np.where(self.costs.feasible(moved)[:, None], moved, rows)
+        return rows
 
 
-def mutate(
-    parents: CodeArray, cardinalities: tuple[int, ...], rng: np.random.Generator, rate: float
-) -> CodeArray:
+def mutate(parents: CodeArray, cardinalities: tuple[int, ...], rng: np.random.Generator, rate: float) -> CodeArray:
     """Copies of `parents` (n, genes), each gene drawn anew with probability `rate`, at least one changed."""
     options = np.array(cardinalities)
     free = np.flatnonzero(options > 1)

@@ -27,7 +27,6 @@ Progress = Callable[[int, int, str], None]
 STUDY_NAME: Final = "search"
 _POLL_S: Final = 0.02
 _UNANNOUNCED_S: Final = 60.0  # a proposal takes a fraction of a second; who is silent for longer is dead
-_SHARE_DRAWS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,7 @@ def search(
     Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
     begun for another space, budget, evaluator, method or seed.
     """
-    problem = Problem(space, costs)
-    problem.start = costs.ensure_reachable()
+    problem = Problem(space, costs, costs.ensure_reachable())
     if not len(problem.random(1, np.random.default_rng(settings.seed))):
         raise InfeasibleBudget("no network inside all limits was found; the least over its limits was not enough")
     verbosity = optuna.logging.get_verbosity()
@@ -145,14 +143,13 @@ class _Worker:
         codes = np.stack([self._packing.unpack(trial.params) for trial in complete])
         found = [self._candidate(trial, row) for trial, row in zip(complete, codes.tolist(), strict=True)]
         found.sort(key=lambda candidate: (-candidate.score, candidate.trial))
-        drawn = self._problem.space.sample(_SHARE_DRAWS, np.random.default_rng(self._settings.seed))
         return SearchResult(
             candidates=tuple(found),
             front=undominated(found, front_cost(self._problem.costs)),
             evaluations=len(complete),
             withdrawn=sum(trial.state is TrialState.PRUNED for trial in trials),
             failed=sum(trial.state is TrialState.FAIL for trial in trials),
-            feasible_share=float(self._problem.costs.feasible(drawn).mean()),
+            feasible_share=self._problem.feasible_share,
             exhausted=self._exhausted,
         )
 
