@@ -21,6 +21,7 @@ from pipeline.supernets.data import TrainingData
 SPACE = load_space("nas-bench-macro")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 HELD_OUT = 5_000  # training images that judge; nothing trains on them, and the test images stay unread
+TEST_SEED, LABEL_SEED = 2024, 7  # which networks are ranked, and which are labelled for the ranker
 _OPS = {"0": SKIP, "1": Op(3, 3), "2": Op(5, 6)}
 
 
@@ -48,9 +49,12 @@ def read_truth(shared: Path) -> Truth:
     return Truth(tuple(found), np.array(list(found.values())))
 
 
-def drawn(truth: Truth, n: int, seed: int) -> list[int]:
-    """The same `n` networks for every variant, uniform over the distinct ones."""
-    return sorted(random.Random(seed).sample(range(len(truth.archs)), n))
+def drawn(truth: Truth, ranked: int, labelled: int) -> tuple[list[Architecture], list[Architecture]]:
+    """The networks that every variant ranks, and others that are labelled; uniform over the distinct ones."""
+    archs = sorted(truth.archs, key=str)
+    tested = random.Random(TEST_SEED).sample(archs, ranked)
+    rest = sorted(set(archs) - set(tested), key=str)
+    return tested, random.Random(LABEL_SEED).sample(rest, labelled)
 
 
 def pixels(shared: Path, work: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

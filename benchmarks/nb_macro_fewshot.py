@@ -30,8 +30,6 @@ from pipeline.supernets.evaluate import Score
 from pipeline.supernets.files import load_supernet
 from pipeline.supernets.supernet import Supernet, inherit
 
-TEST_SEED, LABEL_SEED = 2024, 7  # which networks are ranked, and which are labelled for the ranker
-
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -53,10 +51,15 @@ SCALES = {
     "tiny": Scale(  # does it run?
         (Leg(16, 640, 0.03),), (Leg(16, 3_200, 0.02),), 12, 8, 40, 40, PrivateTuning(1, 32), 4, 1
     ),
-    "small": Scale(  # about 25 CPU minutes a seed on one core
-        (Leg(16, 96_000, 0.03), Leg(32, 19_200, 0.015)),
-        (Leg(16, 48_000, 0.02), Leg(32, 9_600, 0.01)),
-        300, 64, 200, 300, PrivateTuning(10, 64), 20, 4,
+    "small": Scale(  # about 20 CPU minutes a seed on one core
+        (Leg(16, 96_000, 0.03), Leg(32, 9_600, 0.015)),
+        (Leg(16, 24_000, 0.02), Leg(32, 4_800, 0.01)),
+        300, 48, 150, 250, PrivateTuning(10, 64), 20, 4,
+    ),
+    "medium": Scale(  # about two hours a seed on one core
+        (Leg(16, 900_000, 0.03), Leg(32, 90_000, 0.015)),
+        (Leg(16, 450_000, 0.02), Leg(32, 45_000, 0.01)),
+        300, 64, 250, 500, PrivateTuning(20, 64), 20, 20,
     ),
     "large": Scale(  # about an hour a seed on a data-centre GPU
         (Leg(32, 9_000_000, 0.1),),
@@ -83,22 +86,20 @@ class Experiment:
         data = training_data(shared, work, device)
         self.trainer = Trainer(data, seed, scale.batch_size, pause)
         self.judging: JudgingImages = judging_images(shared, work, device, scale.bn_images, scale.images)
-        truth = read_truth(shared)
-        self.archs = [truth.archs[i] for i in drawn(truth, scale.networks, TEST_SEED)]
-        rest = sorted(set(truth.archs) - set(self.archs), key=str)
-        self.labelled = random.Random(LABEL_SEED).sample(rest, scale.labels)
+        self.archs, self.labelled = drawn(read_truth(shared), scale.networks, scale.labels)
 
     def run(self) -> None:
         """All steps, the most telling first, so that a run that is stopped early tells most."""
         root = self.trainer.run(fresh(SPACE, self.seed), self.scale.root, self.folder / "root.safetensors")
-        self.variant("root", Partition.whole(SPACE), [root])
         more = self.trainer.run(root, self.scale.extra, self.folder / "oneshot.safetensors")
         self.variant("oneshot", Partition.whole(SPACE), [more])
-        self.tuned("labels", self.labelled, Partition.whole(SPACE), [more])
-        for name, criterion, regions, decisions in VARIANTS:
+        for number, (name, criterion, regions, decisions) in enumerate(VARIANTS):
             partition, spent = self.split(root, name, criterion, regions, decisions)
             children = self.children(root, name, partition, spent)
             self.variant(name, partition, children)
+            if number == 0:
+                self.tuned("labels", self.labelled, Partition.whole(SPACE), [more])
+        self.variant("root", Partition.whole(SPACE), [root])
         for name in ("oneshot", *(variant[0] for variant in VARIANTS)):
             partition, children = self.trained(name)
             scores = self.read(f"{name}.json")["scores"]

@@ -11,7 +11,7 @@ from nb_macro_data import OnDevice
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings
-from pipeline.supernets.supernet import Supernet
+from pipeline.supernets.supernet import Supernet, inherit
 from pipeline.supernets.training import train
 
 
@@ -37,7 +37,7 @@ class Trainer:
         """`start` trained through `legs`, kept in `out`; what is there already is not done again."""
         if out.is_file():
             return load_supernet(out).to(self.data.device)
-        model = start
+        model = inherit(start, start.space)  # a copy: others start from the same weights
         for number, leg in enumerate(legs):
             model = at_resolution(model, leg.resolution).to(self.data.device)
             settings = TrainSettings(

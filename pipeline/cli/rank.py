@@ -49,9 +49,9 @@ def rank(
         note(f"page with plots: {page}")
 
     def render(console: Console) -> None:
-        table = Table("proxy", *(label for label, _ in SHOWN), title=f"{file.name}: {truth}, 95 % intervals")
-        for name, entry in document.items():
-            table.add_row(name, *(shown(entry, key) for _, key in SHOWN))
+        table = Table("", *document, title=f"{file.name}: {truth}, 95 % intervals")
+        for label, key in SHOWN:
+            table.add_row(label, *(shown(entry, key) for entry in document.values()))
         console.print(table)
         for name, entry in document.items():
             for other, difference in entry["minus"].items():

@@ -6,23 +6,21 @@ different ways, so together they do better than each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.fewshot.decisions import SplitError
+from pipeline.fewshot.ridge import Floats, Ridge
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.space import SearchSpace
 
-Floats = NDArray[np.float64]
 Part = Literal["score", "size", "options", "region"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
-_PENALTIES: Final = tuple(10.0 ** (exponent / 4) for exponent in range(-8, 17))
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Ranker:
-    """Ridge regression on standardised features, its penalty chosen by leave-one-out error on the labels."""
+    """Features and what the labels taught about them: `ridge.leave_one_out` tells how well, without new labels."""
 
     features: Features
-    mean: Floats
-    spread: Floats
-    weights: Floats
-    penalty: float
-    leave_one_out: Floats = field(repr=False)
+    ridge: Ridge
 
     @classmethod
     def fit(
@@ -91,27 +85,8 @@ class Ranker:
         """Learn from `labels` (higher is better), one for each of `archs`; SplitError with fewer than 8."""
         if len(labels) < 8 or len(labels) != len(archs):
             raise SplitError(f"a ranker needs at least 8 labelled networks; there are {len(labels)} for {len(archs)}")
-        x = features(archs, scores, regions)
-        mean, spread = x.mean(0), x.std(0)
-        spread = np.where(spread > 1e-12, spread, 1.0)
-        x = (x - mean) / spread
-        y = np.asarray(labels, float) - np.mean(labels)
-        u, s, vt = np.linalg.svd(x, full_matrices=False)
-        best: tuple[float, float, Floats, Floats] | None = None
-        for penalty in _PENALTIES:
-            shrink = s**2 / (s**2 + penalty)
-            fitted = u @ (shrink * (u.T @ y))
-            leverage = (u**2 * shrink).sum(1) + 1 / len(y)
-            residual = (y - fitted) / np.maximum(1 - leverage, 1e-6)
-            error = float((residual**2).mean())
-            if best is None or error < best[0]:
-                weights = vt.T @ (s / (s**2 + penalty) * (u.T @ y))
-                best = error, penalty, weights, y - residual
-        if best is None:
-            raise RuntimeError("unreachable: there are penalties to try")
-        return cls(features, mean, spread, best[2], best[1], best[3])
+        return cls(features, Ridge.fit(features(archs, scores, regions), np.asarray(labels, float)))
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], regions: Sequence[int]) -> Floats:
-        """The predicted label of each network, up to a constant: higher is better."""
-        x = (self.features(archs, scores, regions) - self.mean) / self.spread
-        return np.asarray(x @ self.weights)
+        """The predicted label of each network: higher is better."""
+        return self.ridge(self.features(archs, scores, regions))

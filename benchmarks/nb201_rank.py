@@ -1,0 +1,128 @@
+"""What the published few-shot scores on NAS-Bench-201 are worth, and what mends them.
+
+    python benchmarks/nb201_rank.py [--shared DIR]
+
+Reads nasbench201_supernets.csv.gz (all 15,625 networks: truth, one-shot and few-shot scores, size), prints
+Markdown tables: the proxies alone, calibration between the five sub-supernets, and a ranker that learns from
+a few trained networks which proxies and options to believe.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.fewshot.calibration import calibrate
+from pipeline.fewshot.ridge import Floats, Ridge
+from pipeline.rank.options import table_of_options
+from pipeline.rank.report import Columns
+from pipeline.rank.statistics import Bootstrap, kendall_tau, rank_statistics, tau_difference
+from pipeline.rank.weighted import Order
+
+DRAWS = 20  # how often labelled networks are drawn
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
+    columns = Columns.read(parser.parse_args().shared / "nasbench201_supernets.csv.gz")
+    truth = columns.numbers("true_acc")
+    proxies = {
+        "one-shot": columns.numbers("oneshot_acc"),
+        "few-shot": columns.numbers("fewshot_acc"),
+        "MACs": columns.numbers("macs"),
+        "parameters": columns.numbers("params"),
+    }
+    options = table_of_options(columns.text("arch_str"))
+    names = sorted({row["1<-0"] for row in options})
+    regions = np.array([names.index(row["1<-0"]) for row in options])
+    alone(truth, proxies)
+    calibrations(truth, proxies, regions, len(names))
+    one_hot = np.array([[row[place] == op for place in row for op in names] for row in options], dtype=np.float64)
+    rankers(truth, proxies, one_hot)
+
+
+def alone(truth: Floats, proxies: dict[str, Floats]) -> None:
+    """Each proxy by itself."""
+    print("| proxy | tau [95 %] | minus MACs [95 %] | P@10 % | best in top 10 (random 10) | tau in true top 10 % |")
+    print("|---|---|---|---|---|---|")
+    few = Bootstrap(500)
+    for name, proxy in proxies.items():
+        found = rank_statistics(truth, proxy, few, top=(10,))
+        difference = tau_difference(truth, proxy, proxies["MACs"], few)
+        print(
+            f"| {name} | {_interval(found.kendall_tau)} | {_interval(difference)} |"
+            f" {found.precision_at_10_percent.value:.2f} | {found.best_in_top_k[10].value:.2f}"
+            f" ({found.random_best_in_top_k[10]:.2f}) | {found.tau_in_true_top_10_percent.value:.3f} |"
+        )
+
+
+def calibrations(truth: Floats, proxies: dict[str, Floats], regions: np.ndarray, count: int) -> None:  # type: ignore[type-arg]
+    """The few-shot scores with each sub-supernet's scale moved, and how far moving could lift them at all."""
+    rng = np.random.default_rng(0)
+    score, parent = proxies["few-shot"], proxies["one-shot"]
+    print("\n| calibration of the five sub-supernets | tau, mean over draws (sd) |\n|---|---|")
+    print(f"| none | {kendall_tau(truth, score):.3f} |")
+    for each in (10, 50):
+        for what, reference in (("the parent's scores", parent), ("true accuracies", truth)):
+            taus = []
+            for _ in range(DRAWS):
+                drawn = [rng.choice(np.flatnonzero(regions == k), each, replace=False) for k in range(count)]
+                chosen = np.concatenate(drawn)
+                fitted = calibrate(score[chosen], reference[chosen], regions[chosen], count)  # type: ignore[arg-type]
+                taus.append(kendall_tau(truth, fitted(score, regions)) or 0.0)  # type: ignore[arg-type]
+            print(f"| means of {what}, {each} networks a region | {np.mean(taus):.3f} ({np.std(taus):.3f}) |")
+    perfect = np.empty_like(score)
+    for region in range(count):
+        own = np.flatnonzero(regions == region)
+        perfect[own[np.argsort(score[own], kind="stable")]] = np.sort(truth[own])
+    print(f"| perfect: each region given its true distribution | {kendall_tau(truth, perfect):.3f} |")
+
+
+def rankers(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:
+    """Ridge regression on parts, taught by a few truly trained networks, judged on all others."""
+    rank = {name: _ranks(proxy)[:, None] for name, proxy in proxies.items()}
+    sizes = np.hstack([np.log(proxies["MACs"])[:, None], np.log(proxies["parameters"])[:, None]])
+    sets = {
+        "size": [sizes],
+        "options": [one_hot],
+        "options + size": [one_hot, sizes],
+        "one-shot + size": [rank["one-shot"], sizes],
+        "few-shot + size": [rank["few-shot"], sizes],
+        "one-shot + options + size": [rank["one-shot"], one_hot, sizes],
+        "few-shot + options + size": [rank["few-shot"], one_hot, sizes],
+        "few-shot + one-shot + options + size": [rank["few-shot"], rank["one-shot"], one_hot, sizes],
+    }
+    counts = (30, 60, 100, 200)
+    print("\n| parts | " + " | ".join(f"{n} labels" for n in counts) + " |")
+    print("|---" * (len(counts) + 1) + "|")
+    for name, parts in sets.items():
+        x = np.hstack(parts)
+        cells = []
+        for n in counts:
+            rng = np.random.default_rng(n)
+            taus = []
+            for _ in range(DRAWS):
+                chosen = rng.choice(len(truth), n, replace=False)
+                ridge = Ridge.fit(x[chosen], _ranks(truth[chosen]))
+                rest = np.setdiff1d(np.arange(len(truth)), chosen)
+                taus.append(kendall_tau(truth[rest], ridge(x[rest])) or 0.0)
+            cells.append(f"{np.mean(taus):.3f} ({np.std(taus):.3f})")
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _ranks(values: Floats) -> Floats:
+    ones = np.ones((1, len(values)))
+    ranks: Floats = Order.of(values).mid_ranks(ones)[0] / len(values)
+    return ranks
+
+
+def _interval(estimate):  # type: ignore[no-untyped-def]
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
+if __name__ == "__main__":
+    main()
