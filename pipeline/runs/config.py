@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -49,7 +49,9 @@ class DeviceConfig(_Table):
     name: str = Field("host", description="host, ssh://user@board, or adb://serial: where blocks are measured")
     table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
     threads: Count = Field(1, description="Threads of the runtime on the device")
-    visits: Count = Field(3, description="How often each block is measured, at different times")
+    effort: Literal["quick", "full"] = Field(
+        "full", description="full: three visits to every block; quick: a tenth of the time, several times the error"
+    )
     networks: Annotated[int, Field(ge=8)] = Field(
         30, description="Whole random networks measured to calibrate the table, and as many to tell its error"
     )

@@ -23,7 +23,7 @@ resolutions = [12, 16]
 
 [device]
 networks = 16
-visits = 2
+effort = "quick"
 {table}
 
 [budget]

@@ -63,7 +63,7 @@ def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTab
         calibration=device.networks,
         held_out=device.networks,
         seed=run.config.seed,
-        measure=MeasureOptions(visits=device.visits),
+        measure=MeasureOptions.quick() if device.effort == "quick" else MeasureOptions(),
     )
     runner = open_runner(device.name, device.threads)
     return profile_space(
