@@ -13,5 +13,5 @@ class MeasurementError(TableError):
     exit_code = 3
 
 
-class DeviceLost(MeasurementError):  # noqa: N818  # it says what happened
+class DeviceLost(MeasurementError):  # it says what happened
     """The connection to a device ended, or it died, in the middle of a measurement: trying again may help."""

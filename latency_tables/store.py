@@ -4,6 +4,7 @@ import difflib
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from latency_tables.errors import TableError
 from latency_tables.files import write_atomic
@@ -48,6 +49,13 @@ def table_text(table: LatencyTable) -> str:
     document = table.model_dump(mode="json")
     rows = document.pop("rows")
     head = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    lines = [f"  {json.dumps(key)}: {json.dumps(rows[key], sort_keys=True, allow_nan=False)}" for key in sorted(rows)]
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(_shown(rows[key]), sort_keys=True, allow_nan=False)}" for key in sorted(rows)
+    ]
     body = ",\n".join(lines)
     return head.removesuffix("\n}") + ',\n "rows": {\n' + body + "\n }\n}\n"
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the flags that it does not have."""
+    return {name: value for name, value in row.items() if value is not False}

@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class MissingRows(TableError):  # noqa: N818  # it says what it carries
+class MissingRows(TableError):  # it says what it carries
     """A network has blocks that the table does not know; `missing` lists every one of them."""
 
     def __init__(self, device: str, missing: Sequence[Block]) -> None:
@@ -70,7 +70,7 @@ class Row(_Model):
     """One block: measured alone, and what it adds to a network (the same, until a calibration says otherwise).
 
     `spread_percent` is the range that the middle half of the fresh sessions spans, in percent of their median;
-    `unstable` rows kept a large one after they had been measured again.
+    `unstable` rows kept a large one after they had been measured again. An `interpolated` row was not measured.
     """
 
     median_ms: Milliseconds
@@ -79,6 +79,7 @@ class Row(_Model):
     samples: Count = 0
     sessions: Count = 0
     unstable: bool = False
+    interpolated: bool = False
 
 
 class Calibration(_Model):

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.accuracy import error_report
+from latency_tables.blocks import Block
 from latency_tables.build import Plan, journal_path, measure_table
 from latency_tables.calibration import MeasuredNetwork
 from latency_tables.errors import TableError
@@ -28,6 +30,8 @@ from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import space_to_dict
 from pipeline.spaces.named import resolve_architecture
 from pipeline.spaces.space import SearchSpace
+
+CLASSES: Final = (2, 10, 100, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,21 @@ def profile_by_likeness(
     return table
 
 
+def table_blocks(space: SearchSpace) -> tuple[Block, ...]:
+    """The blocks whose rows a table of `space` has: its own, and classifiers of other numbers of classes, between
+    which one for the classes of somebody's images can be interpolated."""
+    others = (space.with_classes(classes) for classes in CLASSES)
+    linear = (block for other in others for block in other.distinct_blocks() if block.kind == "linear")
+    return tuple(dict.fromkeys((*space.distinct_blocks(), *linear)))
+
+
 def profile_plan(space: SearchSpace, options: ProfileOptions = ProfileOptions()) -> Plan:
     """The blocks and the random networks that a table of `space` is made from; the same for the same seed."""
     networks = random_networks(space, options.calibration + options.held_out, random.Random(options.seed))
     # A space with fewer networks than asked for is shared out in the same proportion.
     fitted = round(len(networks) * options.calibration / max(1, options.calibration + options.held_out))
     return Plan(
-        blocks=space.distinct_blocks(),
+        blocks=table_blocks(space),
         calibration=tuple(_model(space, arch) for arch in networks[:fitted]),
         held_out=tuple(_model(space, arch) for arch in networks[fitted:]),
         space=space.name,

@@ -39,12 +39,16 @@ def profile(
         list[str] | None,
         typer.Option(help="Measure only --networks whole ones (10 to 50 do) and take the rest from this table."),
     ] = None,
+    extend: Annotated[
+        str | None, typer.Option(help="Measure only the rows that this table of the same device lacks.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure the blocks of SPACE on a device, and whole networks that calibrate and judge their sums.
 
     A stopped measurement continues when the same command is run again.
     """
+    from latency_tables.extend import extend_table
     from latency_tables.kit import table_from_kit, write_kit
     from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
@@ -55,6 +59,7 @@ def profile(
         profile_plan,
         profile_space,
         space_sha256,
+        table_blocks,
     )
     from pipeline.spaces.files import load_space
 
@@ -75,7 +80,9 @@ def profile(
     else:
         runner = open_runner(device, threads)
         with progress_bar() as progress:
-            if like:
+            if extend is not None:
+                table = extend_table(load_table(extend), table_blocks(found), runner, out, options.measure, progress)
+            elif like:
                 sources = [load_table(name) for name in like]
                 table = profile_by_likeness(found, runner, out, sources, options, progress)
             else:

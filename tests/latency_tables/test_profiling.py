@@ -10,8 +10,10 @@ import pytest
 
 from latency_tables.blocks import Block
 from latency_tables.errors import TableError
+from latency_tables.extend import extend_table, with_interpolated_classifiers
+from latency_tables.journal import SENTINEL
 from latency_tables.measure import MeasureOptions
-from latency_tables.store import save_table
+from latency_tables.store import load_table, save_table
 from latency_tables.table import Calibration, DeviceInfo, LatencyTable, MissingRows, Provenance, Row
 from pipeline.cli.app import run_command as run
 from pipeline.profiling import (
@@ -23,6 +25,7 @@ from pipeline.profiling import (
     profile_space,
     random_networks,
     read_networks,
+    table_blocks,
     validate_table,
 )
 from pipeline.spaces.files import load_space
@@ -51,7 +54,9 @@ def _exact_table(space: SearchSpace, name: str = "exact") -> LatencyTable:
 
 def test_a_plan_has_every_block_once_and_no_network_twice(quickstart: SearchSpace) -> None:
     plan = profile_plan(quickstart, FAST)
-    assert set(plan.blocks) == set(quickstart.distinct_blocks())
+    assert set(plan.blocks) > set(quickstart.distinct_blocks())
+    classes = {block.out_channels for block in plan.blocks if block.kind == "linear"}
+    assert classes == {2, 10, 100, 1000}
     names = [model.name for model in (*plan.calibration, *plan.held_out)]
     assert (len(plan.calibration), len(plan.held_out), len(set(names))) == (40, 30, 70)
     assert profile_plan(quickstart, FAST) == plan
@@ -71,7 +76,7 @@ def test_a_space_with_few_networks_is_shared_out(quickstart: SearchSpace) -> Non
 def test_profiling_a_known_device(quickstart: SearchSpace, tmp_path: Path) -> None:
     runner = FakeRunner(plain_cost_ms, per_call_ms=0.05, noise=0.01)
     table = profile_space(quickstart, runner, tmp_path / "t.json", FAST)
-    assert set(table.rows) == {block.key for block in quickstart.distinct_blocks()}
+    assert set(table.rows) == {block.key for block in table_blocks(quickstart)}
     assert table.provenance.space == "quickstart"
     assert table.error is not None
     assert table.error.mape_percent < 1.5
@@ -154,13 +159,14 @@ def test_the_commands_measure_this_machine(tmp_path: Path, capsys: pytest.Captur
     space.write_text(
         'schema_version = 1\nname = "tiny"\nclasses = 3\nresolutions = [16]\n'
         'stem = { channels = 8, activation = "relu" }\nhead = { channels = 16, activation = "relu" }\n'
-        '[[stages]]\nwidths = [8]\ndepths = [1, 2, 3, 4]\nkernels = [3, 5]\nexpands = [2]\nstride = 1\nactivation = "relu"\n'
+        "[[stages]]\nwidths = [8]\ndepths = [1, 2, 3, 4]\nkernels = [3, 5]\nexpands = [2]\n"
+        'stride = 1\nactivation = "relu"\n'
     )
     out = tmp_path / "host.json"
     arguments = ["--networks", "12", "--held-out", "6", "--quick", "--json"]
     assert run(["profile", str(space), "--device", "host", "--out", str(out), *arguments]) == 0
     profiled = _json(capsys)
-    assert profiled["rows"] == 6
+    assert profiled["rows"] == 6 + 4
     assert profiled["error"]["networks"] == 6
     assert profiled["device"]["runtime"] == "onnxruntime"
     assert run(["table", "predict", str(out), str(space), "max", "--json"]) == 0
@@ -189,3 +195,41 @@ def test_commands_that_cannot_run_say_why(
     assert "'hsot'" in capsys.readouterr().err
     assert run(["profile", "quickstart", "--device", "adb://none?binary=x", "--out", str(tmp_path / "u.json")]) == 3
     assert not (tmp_path / "u.json").exists()
+
+
+def test_a_table_is_extended_on_its_own_device_only(quickstart: SearchSpace, tmp_path: Path) -> None:
+    table = profile_space(quickstart, FakeRunner(plain_cost_ms, per_call_ms=0.02), tmp_path / "t.json", FAST)
+    wider = quickstart.with_classes(25)
+    runner = FakeRunner(plain_cost_ms, per_call_ms=0.02)
+    larger = extend_table(table, wider.distinct_blocks(), runner, tmp_path / "u.json", FAST.measure)
+    assert set(larger.rows) - set(table.rows) == {wider.head_blocks(4, 48)[-1].key}
+    assert set(runner.timed) == {SENTINEL, wider.head_blocks(4, 48)[-1].key}
+    assert (
+        larger.predict(wider.blocks(wider.max())).latency_ms
+        > table.predict(quickstart.blocks(quickstart.max())).latency_ms
+    )
+    assert "measured later" in larger.provenance.notes[-1]
+    other = FakeRunner(plain_cost_ms)
+    other.describe = lambda: table.device.model_copy(update={"runtime_version": "2"})  # type: ignore[method-assign]
+    with pytest.raises(TableError, match="runtime_version 2"):
+        extend_table(table, wider.distinct_blocks(), other, tmp_path / "v.json", FAST.measure)
+
+
+def test_classifiers_are_interpolated_only_when_asked_and_say_so(quickstart: SearchSpace, tmp_path: Path) -> None:
+    table = _exact_table(quickstart)
+    rows = dict(table.rows)
+    for classes in (2, 100):
+        block = quickstart.with_classes(classes).head_blocks(4, 48)[-1]
+        rows[block.key] = Row(median_ms=plain_cost_ms(block), network_ms=plain_cost_ms(block))
+    table = table.model_copy(update={"rows": rows})
+    wider = quickstart.with_classes(25)
+    blocks = wider.blocks(wider.max())
+    with pytest.raises(MissingRows):
+        table.predict(blocks)
+    filled = with_interpolated_classifiers(table, wider.distinct_blocks())
+    assert filled.predict(blocks).latency_ms == pytest.approx(0.1 + sum(map(plain_cost_ms, blocks)))
+    assert "interpolated" in filled.provenance.notes[-1]
+    save_table(filled, tmp_path / "t.json")
+    assert load_table(tmp_path / "t.json").rows[blocks[-1].key].interpolated
+    with pytest.raises(MissingRows):  # nothing beyond the measured ones
+        with_interpolated_classifiers(table, quickstart.with_classes(101).distinct_blocks())
