@@ -81,7 +81,7 @@ class Encoder:
 
     def traits(self, codes: CodeArray, choices: FloatArray) -> FloatArray:
         """Log costs and option counts, shape (n, traits), centred and scaled."""
-        return (self._raw_traits(codes, choices) - self._centre) / self._spread
+        return np.asarray((self._raw_traits(codes, choices) - self._centre) / self._spread)
 
     def _raw_traits(self, codes: CodeArray, choices: FloatArray) -> FloatArray:
         values = self._costs.values(codes).values()

@@ -151,7 +151,7 @@ def _squared(left: FloatArray, right: FloatArray) -> FloatArray:
     """Squared Euclidean distances, shape (len(left), len(right))."""
     product = left @ right.T
     norms = np.einsum("ij,ij->i", left, left)[:, None] + np.einsum("ij,ij->i", right, right)
-    return np.maximum(norms - 2 * product, 0.0)
+    return np.asarray(np.maximum(norms - 2 * product, 0.0))
 
 
 def _group_distances(columns: FloatArray, group_of: NDArray[np.intp]) -> FloatArray:

@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 from pipeline.errors import PipelineError
 
-Method = Literal["guided", "tpe", "random"]
+Method = Literal["guided", "tpe", "nsga2", "rea", "reinforce", "weaknas", "ofa", "local", "random"]
 Objective = Literal["accuracy", "front"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)

@@ -4,14 +4,25 @@ from collections.abc import Mapping
 from typing import Final
 
 from pipeline.search.samplers.base import History, ProposalSampler
+from pipeline.search.samplers.evolution import NSGA2, AgingEvolution
 from pipeline.search.samplers.guided import Guided
+from pipeline.search.samplers.local import LocalSearch
+from pipeline.search.samplers.ofa import PredictorEvolution
 from pipeline.search.samplers.random_networks import RandomNetworks
+from pipeline.search.samplers.reinforce import Reinforce
 from pipeline.search.samplers.tpe import TPE
+from pipeline.search.samplers.weaknas import WeakPredictors
 from pipeline.search.settings import Method
 
 SAMPLERS: Final[Mapping[Method, type[ProposalSampler]]] = {
     "guided": Guided,
     "tpe": TPE,
+    "nsga2": NSGA2,
+    "rea": AgingEvolution,
+    "reinforce": Reinforce,
+    "weaknas": WeakPredictors,
+    "ofa": PredictorEvolution,
+    "local": LocalSearch,
     "random": RandomNetworks,
 }
 

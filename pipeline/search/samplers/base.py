@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.search.candidates import CodeArray, FloatArray, keys
+from pipeline.search.encoding import Encoder
 from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
 
@@ -49,10 +51,15 @@ class ProposalSampler(BaseSampler):
     def __init__(self, problem: Problem, seed: int, front: str | None = None) -> None:
         self.problem = problem
         self.packing = Packing(problem.space)
-        self._seed = seed
-        self._front = front
+        self.seed = seed
+        self.front = front
         self._judged: dict[int, tuple[CodeArray, float]] = {}
         self._start = self.start_codes()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What predictors see of a candidate."""
+        return Encoder(self.problem.space, self.problem.costs, self._start)
 
     @abstractmethod
     def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
@@ -64,7 +71,7 @@ class ProposalSampler(BaseSampler):
         Raises SpaceExhaustedError where no feasible network is left.
         """
         problem = self.problem
-        if self._front is not None:
+        if self.front is not None:
             problem, history = self._under_a_cap(history, rng)
         proposed = problem.proper(self.propose(history, problem, rng), history.seen)
         if not len(proposed):
@@ -78,7 +85,7 @@ class ProposalSampler(BaseSampler):
 
     def start_codes(self) -> CodeArray:
         """The same random feasible rows for every method of a seed: fair comparisons begin alike."""
-        return self.problem.random(64, np.random.default_rng([self._seed, 1]))
+        return self.problem.random(64, np.random.default_rng([self.seed, 1]))
 
     # -- Optuna ------------------------------------------------------------------------------------
 
@@ -89,7 +96,7 @@ class ProposalSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         history, open_trials = self._history(study, trial)
-        rng = np.random.default_rng([self._seed, 2, len(history), open_trials])
+        rng = np.random.default_rng([self.seed, 2, len(history), open_trials])
         return dict(self.packing.pack(self.next(history, rng)))
 
     def sample_independent(
@@ -121,7 +128,7 @@ class ProposalSampler(BaseSampler):
         return History(codes, scores, np.ones(len(codes), dtype=bool), seen), len(open_keys)
 
     def _under_a_cap(self, history: History, rng: np.random.Generator) -> tuple[Problem, History]:
-        cost = self.problem.costs[self._front or ""]
+        cost = self.problem.costs[self.front or ""]
         among = cost.of(self._start) * cost.margin
         low, high = float(among.min()), float(among.max())
         cap = low + (high - low) * rng.random()

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.search.candidates import CodeArray, distinct, keys
-from pipeline.search.encoding import Encoder
+from pipeline.search.candidates import CodeArray
+from pipeline.search.engine import evolve
 from pipeline.search.pool import Problem
 from pipeline.search.predictor import Predictor, Relevances, learn_relevances
 from pipeline.search.samplers.base import History, ProposalSampler
@@ -14,7 +14,6 @@ from pipeline.search.samplers.base import History, ProposalSampler
 _START: Final = 5  # random networks before the first prediction
 _LEARN_FROM: Final = 512  # judged networks that predictions are conditioned on, the best and the newest
 _GENERATIONS: Final = 6
-_OFFSPRING: Final = 192
 _PARENTS: Final = 48
 _UNSURE: Final = 1024  # rows whose uncertainty is computed, after a look at the mean of all
 
@@ -24,7 +23,6 @@ class Guided(ProposalSampler):
     predictor finds from the best networks. Hyper-parameters are learned anew whenever the history has grown by a
     quarter, from that history alone, so that a resumed search does the same."""
 
-    _encoder: Encoder | None = None
     _learned: tuple[int, Relevances] | None = None
 
     def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
@@ -41,42 +39,17 @@ class Guided(ProposalSampler):
         return pool[np.argsort(-predictor.expected_improvement(pool), kind="stable")] if len(pool) else pool
 
     def _predictor(self, history: History) -> Predictor:
-        if self._encoder is None:
-            self._encoder = Encoder(self.problem.space, self.problem.costs, self._start)
         due = learning_point(len(history))
         if self._learned is None or self._learned[0] != due:
-            self._learned = due, learn_relevances(self._encoder, history.codes[:due], history.scores[:due])
+            self._learned = due, learn_relevances(self.encoder, history.codes[:due], history.scores[:due])
         kept = _worth_learning(history)
-        return Predictor(self._encoder, self._learned[1]).fit(history.codes[kept], history.scores[kept])
+        return Predictor(self.encoder, self._learned[1]).fit(history.codes[kept], history.scores[kept])
 
     def _evolved(self, history: History, problem: Problem, predictor: Predictor, rng: np.random.Generator) -> CodeArray:
         """Candidates from a short evolution that maximises the predicted score."""
-        found = np.concatenate(
-            [history.best_first()[:_PARENTS], problem.reservoir[rng.integers(len(problem.reservoir), size=16)]]
-        )
-        found = distinct(found)
-        value = predictor.mean(found)
-        for _ in range(_GENERATIONS):
-            parents = found[np.argsort(-value, kind="stable")[:_PARENTS]]
-            born = problem.proper(offspring(parents, _OFFSPRING, problem, rng), frozenset(keys(found)))
-            if len(born):
-                found = np.concatenate([found, born])
-                value = np.concatenate([value, predictor.mean(born)])
-        return found
-
-
-def offspring(parents: CodeArray, count: int, problem: Problem, rng: np.random.Generator) -> CodeArray:
-    """Mutants (7 in 10, of one gene to an eighth of them) and uniform crossovers of random parents."""
-    one = parents[rng.integers(len(parents), size=count)]
-    other = parents[rng.integers(len(parents), size=count)]
-    mutants = np.concatenate(
-        [
-            problem.mutants(part, rng, rate)
-            for part, rate in zip(np.array_split(one, 3), (0.02, 0.06, 0.12), strict=True)
-        ]
-    )
-    crossed = problem.space.canonical(np.where(rng.random(one.shape) < 0.5, one, other))
-    return np.where((rng.random(count) < 0.3)[:, None], crossed, mutants)
+        some = problem.reservoir[rng.integers(len(problem.reservoir), size=16)]
+        start = np.concatenate([history.best_first()[:_PARENTS], some])
+        return evolve(predictor.mean, problem, rng, _GENERATIONS, _PARENTS, start).codes
 
 
 def learning_point(judged: int) -> int:
