@@ -17,7 +17,7 @@ from pipeline.fewshot.calibration import calibrate
 from pipeline.fewshot.ridge import Floats, Ridge
 from pipeline.rank.options import table_of_options
 from pipeline.rank.report import Columns
-from pipeline.rank.statistics import Bootstrap, kendall_tau, rank_statistics, tau_difference
+from pipeline.rank.statistics import Bootstrap, expected_best, kendall_tau, rank_statistics, tau_difference
 from pipeline.rank.weighted import Order
 
 DRAWS = 20  # how often labelled networks are drawn
@@ -40,6 +40,8 @@ def main() -> None:
     names = sorted({row["1<-0"] for row in options})
     regions = np.array([names.index(row["1<-0"]) for row in options])
     alone(truth, proxies)
+    weeding(truth, proxies)
+    equal_size(truth, proxies)
     calibrations(truth, proxies, regions, len(names))
     one_hot = np.array([[row[place] == op for place in row for op in names] for row in options], dtype=np.float64)
     rankers(truth, proxies, one_hot)
@@ -58,6 +60,33 @@ def alone(truth: Floats, proxies: dict[str, Floats]) -> None:
             f" {found.precision_at_10_percent.value:.2f} | {found.best_in_top_k[10].value:.2f}"
             f" ({found.random_best_in_top_k[10]:.2f}) | {found.tau_in_true_top_10_percent.value:.3f} |"
         )
+
+
+def weeding(truth: Floats, proxies: dict[str, Floats]) -> None:
+    """How many of the truly best networks go when the worst by proxy are dropped."""
+    print("\n| proxy | " + " | ".join(f"worst {share:.0%} dropped" for share in (0.25, 0.5, 0.75)) + " |")
+    print("|---|---|---|---|")
+    ones = np.ones((1, len(truth)))
+    best = Order.of(truth).top_shares(ones, np.array([0.1 * len(truth)]))[0]
+    for name, proxy in proxies.items():
+        kept = [Order.of(proxy).top_shares(ones, np.array([keep * len(truth)]))[0] for keep in (0.75, 0.5, 0.25)]
+        print(f"| {name} | " + " | ".join(f"{1 - (best * k).sum() / best.sum():.1%}" for k in kept) + " |")
+
+
+def equal_size(truth: Floats, proxies: dict[str, Floats]) -> None:
+    """What the scores know that size does not: tau among networks of exactly equal MACs, and below a limit."""
+    macs = proxies["MACs"]
+    groups = [own for own in (np.flatnonzero(macs == value) for value in np.unique(macs)) if len(own) >= 30]
+    sizes = [len(own) for own in groups]
+    print(f"\n| proxy | mean tau among equal MACs ({len(groups)} groups) | best / mean in top 10 below a MACs limit |")
+    print("|---|---|---|")
+    allowed = np.flatnonzero(macs <= np.quantile(macs, 0.5))
+    for name in ("one-shot", "few-shot", "MACs"):
+        taus = [kendall_tau(truth[own], proxies[name][own]) or 0.0 for own in groups]
+        first = truth[allowed][np.argsort(-proxies[name][allowed], kind="stable")[:10]]
+        print(f"| {name} | {np.average(taus, weights=sizes):.3f} | {first.max():.2f} / {first.mean():.2f} |")
+    inside = truth[allowed]
+    print(f"| random 10 | 0 | {expected_best(inside, 10):.2f} / {inside.mean():.2f} |")
 
 
 def calibrations(truth: Floats, proxies: dict[str, Floats], regions: np.ndarray, count: int) -> None:  # type: ignore[type-arg]

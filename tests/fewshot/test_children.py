@@ -15,6 +15,7 @@ from pipeline.fewshot.decisions import SplitError, decisions_of
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.plan import FewShotPlan, regions_within
 from pipeline.fewshot.prefix import JudgingImages, judge_all
+from pipeline.fewshot.ranked import RankedScorer, label
 from pipeline.fewshot.repair import PrivateTuning, privately_tuned, pruned, repaired
 from pipeline.fewshot.scores import RegionScorer, scored_by_parent
 from pipeline.spaces.files import load_space, preset_names
@@ -165,6 +166,23 @@ def test_private_tuning_improves_and_leaves_the_supernet_alone() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
     again = privately_tuned(supernet, archs, some_data(), judging(), PrivateTuning(20, 24, 0.05))
     assert again == tuned
+
+
+def test_the_ranker_learns_from_private_tunes_of_a_scorer() -> None:
+    given = evidence(MACRO)
+    scorer = RegionScorer(Partition.whole(MACRO), [given.supernet], judging())
+    rng = random.Random(3)
+    archs = [MACRO.sample(rng) for _ in range(8)]
+    labels = label(scorer, archs, some_data(), PrivateTuning(4, 24, 0.05))
+    tuned = privately_tuned(given.supernet, archs[:2], some_data(), judging(), PrivateTuning(4, 24, 0.05))
+    assert labels[:2] == [-score.cross_entropy for score in tuned]
+    full = RankedScorer.learn(scorer, archs, labels)
+    assert len(full([MACRO.min(), MACRO.max()])) == 2
+    by_size = RankedScorer.learn(scorer, archs, labels, ("size",))
+    ones = [0.0] * 2
+    assert by_size([MACRO.min(), MACRO.max()]) == pytest.approx(
+        by_size.ranker([MACRO.min(), MACRO.max()], ones, [0, 0]).tolist()
+    )
 
 
 def test_repaired_order() -> None:
