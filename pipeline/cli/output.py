@@ -2,13 +2,15 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+_LOG_SECONDS: Final = 30.0
 ProgressCallback = Callable[[int, int, str], None]
 
 
@@ -27,7 +29,14 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
-    """A callback `progress(done, total, what)` drawn as a bar on stderr: what, how far, how long still."""
+    """A callback `progress(done, total, what)`, drawn on stderr: what, how far, how long still.
+
+    A bar on a terminal; in a log a line for each new thing and every half minute.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _LogLines(console)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -36,7 +45,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+    with Progress(*columns, console=console, transient=False) as bar:
         shown: list[tuple[TaskID, str]] = []
 
         def update(done: int, total: int, what: str) -> None:
@@ -48,3 +57,24 @@ def progress_bar() -> Iterator[ProgressCallback]:
             shown.append((bar.add_task(what, total=total, completed=done), what))
 
         yield update
+
+
+class _LogLines:
+    """Progress where there is no terminal to draw on."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._what = ""
+        self._began = self._told = 0.0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if what == self._what and now - self._told < _LOG_SECONDS:
+            return
+        left = ""
+        if what != self._what:
+            self._what, self._began = what, now
+        elif done:
+            left = f", {(now - self._began) / done * (total - done):.0f} s left"
+        self._told = now
+        self._console.print(f"{what}: {done}/{total}{left}", highlight=False, markup=False, soft_wrap=True)
