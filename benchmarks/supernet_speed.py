@@ -18,6 +18,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from torch import Tensor, nn
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
 from pipeline.supernets.evaluate import judge
+from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
+from pipeline.supernets.training import make_optimizer
 
 BATCH = 32
 
@@ -39,7 +42,7 @@ class Ours:
     def __init__(self, size: int) -> None:
         space = load_space("ofa-mbv3-1.0").with_resolutions((size,))
         self.supernet = Supernet(space)
-        self.optimizer = _optimizer(self.supernet)
+        self.optimizer = make_optimizer(self.supernet, TrainSettings(lr=0.01))
 
     def step(self, arch: Architecture, images: Tensor, labels: Tensor) -> None:
         self.supernet.train()
@@ -141,15 +144,11 @@ def in_turns(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def report(what: str, seconds: dict[str, float]) -> None:
-    """One line: milliseconds of each side and the ratio."""
-    times = "   ".join(f"{name} {value * 1e3:8.1f} ms" for name, value in seconds.items())
+def report(what: str, seconds: dict[str, float], per: int = 1) -> None:
+    """One line: milliseconds of each side and the ratio; `per` is how many of it each time was for."""
+    times = "   ".join(f"{name} {value / per * 1e3:8.1f} ms" for name, value in seconds.items())
     ratio = f"   ratio {seconds['ours'] / seconds['ofa']:.3f}" if "ofa" in seconds else ""
     print(f"{what:32} {times}{ratio}", flush=True)
-
-
-def _actions(sides: dict[str, Any], call: Callable[[Any], object]) -> dict[str, Callable[[], object]]:
-    return {name: (lambda side=side: call(side)) for name, side in sides.items()}
 
 
 def _random_archs(size: int, count: int) -> list[Architecture]:
@@ -168,37 +167,39 @@ def measure_steps(checkout: Path | None, sizes: Sequence[int], repeats: int) -> 
     for size in sizes:
         sides = _sides(checkout, size)
         images, labels = torch.randn(BATCH, 3, size, size), torch.randint(1000, (BATCH,))
-        largest = load_space("ofa-mbv3-1.0").with_resolutions((size,)).max()
-        report(f"step max {size} px", in_turns(_actions(sides, lambda s: s.step(largest, images, labels)), repeats))
-        archs = _random_archs(size, 5)
+        largest = [load_space("ofa-mbv3-1.0").with_resolutions((size,)).max()]
+        for name, archs in (("max", largest), ("random", _random_archs(size, 5))):
+            steps = {side: partial(_steps, trained, archs, images, labels) for side, trained in sides.items()}
+            report(f"step {name} {size} px", in_turns(steps, repeats), len(archs))
 
-        def all_random(side: Any) -> None:
-            for arch in archs:
-                side.step(arch, images, labels)  # noqa: B023  # called within this turn of the loop
 
-        seconds = in_turns(_actions(sides, all_random), repeats)
-        report(f"step random {size} px", {name: value / len(archs) for name, value in seconds.items()})
+def _steps(side: Any, archs: list[Architecture], images: Tensor, labels: Tensor) -> None:
+    for arch in archs:
+        side.step(arch, images, labels)
 
 
 def measure_judging(checkout: Path | None, images_each: int, repeats: int) -> None:
     """Judging candidates at 64 px."""
     sides = _sides(checkout, 64)
-    archs = _random_archs(64, 3)
     bn_images, images = torch.randn(images_each, 3, 64, 64), torch.randn(images_each, 3, 64, 64)
     labels = torch.randint(1000, (images_each,))
-    for number, arch in enumerate(archs, 1):
-        seconds = in_turns(_actions(sides, lambda s: s.judge(arch, bn_images, images, labels)), repeats)  # noqa: B023
-        report(f"judge random {number}, {images_each} images", seconds)
+    for number, arch in enumerate(_random_archs(64, 3), 1):
+        judged = {name: partial(side.judge, arch, bn_images, images, labels) for name, side in sides.items()}
+        report(f"judge random {number}, {images_each} images", in_turns(judged, repeats))
 
 
 def measure_extracting(checkout: Path | None, repeats: int) -> None:
     """Extracting random and the largest subnet with their weights."""
     sides = _sides(checkout, 64)
-    largest = load_space("ofa-mbv3-1.0").with_resolutions((64,)).max()
-    report("extract max", in_turns(_actions(sides, lambda s: s.extract(largest)), repeats * 4))
-    archs = _random_archs(64, 10)
-    seconds = in_turns(_actions(sides, lambda s: [s.extract(arch) for arch in archs]), repeats)
-    report("extract random", {name: value / len(archs) for name, value in seconds.items()})
+    largest = [load_space("ofa-mbv3-1.0").with_resolutions((64,)).max()]
+    for name, archs in (("max", largest), ("random", _random_archs(64, 10))):
+        taken = {side: partial(_extract, supernet, archs) for side, supernet in sides.items()}
+        report(f"extract {name}", in_turns(taken, repeats * 4), len(archs))
+
+
+def _extract(side: Any, archs: list[Architecture]) -> None:
+    for arch in archs:
+        side.extract(arch)
 
 
 def measure_memory(checkout: Path | None, sizes: Sequence[int], threads: int) -> None:

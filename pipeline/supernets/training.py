@@ -58,7 +58,7 @@ def train(
         training.restore(checkpoint)
     model.train()
     saved = time.monotonic()
-    writes = checkpoint is not None and is_first()
+    written = checkpoint if is_first() else None
     while training.step < training.steps:
         training.advance()
         if progress is not None:
@@ -67,8 +67,8 @@ def train(
             on_epoch(training.step // training.steps_per_epoch, model)
             model.train()
         done = training.step == training.steps
-        if writes and checkpoint and (done or time.monotonic() - saved >= settings.checkpoint_seconds):
-            training.save(checkpoint)
+        if written is not None and (done or time.monotonic() - saved >= settings.checkpoint_seconds):
+            training.save(written)
             saved = time.monotonic()
     training.finish()
     model.eval()
@@ -87,8 +87,7 @@ class _Training:
         self.step = 0
         self.losses: list[float] = []
         self.teacher: Network | None = None
-        self.optimizer = _optimizer(model, settings)
-        _still(self.optimizer)
+        self.optimizer = make_optimizer(model, settings)
         self.average = _Average(model, settings.ema_decay)
 
     def advance(self) -> None:
@@ -271,7 +270,8 @@ def _schedule(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int, int
     return schedule
 
 
-def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
+    """SGD with Nesterov momentum, weight decay on what is not BatchNorm, bias or kernel transform."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -281,7 +281,9 @@ def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
         {"params": plain, "weight_decay": 0.0},
     ]
     nesterov = settings.momentum > 0
-    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov, fused=True)
+    optimizer = torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov, fused=True)
+    _still(optimizer)
+    return optimizer
 
 
 def _still(optimizer: torch.optim.SGD) -> None:

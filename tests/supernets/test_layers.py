@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.augment import Augmentation, resize
-from pipeline.supernets.batchnorm import reestimate_batchnorm
+from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
 from pipeline.supernets.depthwise import DepthwiseConv2d
 from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.network import Network
@@ -145,6 +145,17 @@ def test_the_same_batches_give_the_same_bits_and_nothing_else_changes(tiny_space
     assert modes == [layer.training for layer in network.modules()]
     assert {norm.momentum for norm in _norms(network)} == {0.1}
     assert all(torch.equal(one, other) for one, other in zip(weights, network.parameters(), strict=True))
+
+
+def test_folding_changes_nothing_but_the_layers(tiny_space: SearchSpace) -> None:
+    supernet = lively(tiny_space)
+    for arch in (tiny_space.max(), tiny_space.min()):
+        network = supernet.extract(arch)
+        x = torch.randn(3, 3, 16, 16)
+        before = network(x)
+        fold_batchnorm(network)
+        assert not _norms(network)
+        torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-5)
 
 
 def test_statistics_of_nothing_are_refused(tiny_space: SearchSpace) -> None:
