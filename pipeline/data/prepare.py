@@ -3,8 +3,9 @@
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,8 @@ def prepare(
     total, done = sum(map(len, parts.values())), 0
     sums = np.zeros((2, 3))
     for name, items in parts.items():
-        file = folder / f".{name}.npy"
-        pixels = np.lib.format.open_memmap(file, "w+", np.uint8, (len(items), size, size, 3))
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for index, image in enumerate(pool.map(lambda item: _decode(item, size), items, chunksize=16)):
+        with _new_array(folder / f"{name}.npy", (len(items), size, size, 3)) as pixels:
+            for index, image in enumerate(_decoded(items, size)):
                 pixels[index] = image
                 if name == "train":
                     scaled = image.reshape(-1, 3) / 255.0
@@ -83,9 +82,6 @@ def prepare(
                 done += 1
                 if progress and (done % 64 == 0 or done == total):
                     progress(done, total, "reading images")
-        pixels.flush()
-        del pixels
-        file.replace(folder / f"{name}.npy")
         np.save(folder / f"{name}_labels.npy", np.array([item.label for item in items], np.int64))
     mean, square = sums / max(1, len(parts["train"]))
     std = np.sqrt(np.maximum(square - mean**2, 1e-6))
@@ -115,6 +111,30 @@ def load_dataset(folder: Path) -> Dataset:
     except (OSError, ValueError) as error:
         raise DataError(f"prepared images in {folder} are torn ({error}); delete it to read them anew") from None
     return Dataset(train, search, test, tuple(summary["classes"]), tuple(summary["mean"]), tuple(summary["std"]))
+
+
+@contextmanager
+def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """A uint8 array in a file that has its final name only once it is whole."""
+    unfinished = path.with_name(f".{path.name}")
+    try:
+        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        with unfinished.open("r+b") as stream:
+            # A full disk is then an error here and now; found out by writing to the map, it would be a crash.
+            os.posix_fallocate(stream.fileno(), 0, unfinished.stat().st_size)
+        yield pixels
+        pixels.flush()
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _decoded(items: Sequence[Item], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The pixels of every item in order, a bounded number of them decoded ahead by all cores."""
+    ahead = 64
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for start in range(0, len(items), ahead):
+            yield from pool.map(lambda item: _decode(item, size), items[start : start + ahead])
 
 
 def _decode(item: Item, size: int) -> NDArray[np.uint8]:

@@ -1,6 +1,8 @@
 """The command line: one document on stdout, one line on stderr for what is wrong, exit codes of the contract."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,17 @@ def test_a_mistake_is_one_line_that_names_it(arguments: list[str], words: list[s
 def test_debug_adds_the_traceback(capsys: Captured) -> None:
     assert run_command(["space", "nowhere", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: the system refuses the write in the same way."""
+    config = tmp_path / "c.toml"
+    config.write_text('[data]\npath = "digits"\n[space]\nname = "quickstart"\n')
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        f"from pipeline.cli.app import run_command; sys.exit(run_command(['run', {str(config)!r}, '--out', 'run']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("pocketnas: no space left")
+    assert not list((tmp_path / "run" / "data").glob("*.npy"))
