@@ -4,8 +4,8 @@
     python benchmarks/gate_noise.py --out noise.jsonl --summary         the table in docs/results/gate.md
 
 A run is one whole decision of the gate (`judge_change`, the default plan, 2.5 % allowed). "identical" compares a
-model with itself; "slower" compares 42 equal blocks with 40, which is 5 % more work by construction.
-`--load N` keeps N processes busy beside it.
+model with itself; "slower" compares 21 equal blocks with 20 (`--size medium`: 42 with 40 larger ones), which is 5 %
+more work by construction. `--load N` keeps N processes busy beside it.
 """
 
 import argparse
@@ -29,17 +29,19 @@ from pipeline.gate.host_rounds import Candidate, host_round
 from pipeline.gate.measure import Plan, judge_change
 
 ALLOWED = 0.025
-BLOCK = Block("mbconv", 14, 40, 40, 5, 1, 120, 0, "hswish", True)
-CASES = {"identical": (40, 40), "slower": (42, 40)}
+SIZES = {
+    "small": (Block("mbconv", 14, 24, 24, 3, 1, 72, 0, "hswish", True), 20),
+    "medium": (Block("mbconv", 14, 40, 40, 5, 1, 120, 0, "hswish", True), 40),
+}
 
 
-def one_run(folder: Path, case: str, seed: int, load: int) -> dict[str, Any]:
+def one_run(folder: Path, size: str, case: str, seed: int, load: int) -> dict[str, Any]:
     """One decision of the gate, as a line of the results."""
-    new, old = (Candidate(folder / f"{blocks}.onnx", {}) for blocks in CASES[case])
+    new, old = Candidate(folder / f"{size}-{case}.onnx", {}), Candidate(folder / f"{size}-identical.onnx", {})
     rng, start = random.Random(seed), time.perf_counter()
     outcome = judge_change(lambda: host_round([new, old], 1, rng), ALLOWED, Plan())
     return {
-        "case": case,
+        "case": f"{size}, {case}",
         "seed": seed,
         "load": load,
         "machine_load": round(os.getloadavg()[0], 2),
@@ -84,7 +86,7 @@ def summary(lines: list[dict[str, Any]]) -> str:
         some = [line for line in lines if (line["case"], line["load"]) == (case, load)]
         n, alarms = len(some), sum(line["decision"] == "above" for line in some)
         unsure = sum(line["decision"] == "undecided" for line in some)
-        if case == "identical":
+        if case.endswith("identical"):
             bound = f"at most {beta.ppf(0.95, alarms + 1, n - alarms):.2%}" if alarms < n else "-"
         else:
             bound = f"at least {beta.ppf(0.05, alarms, n - alarms + 1):.1%}" if alarms else "-"
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--load", type=int, default=0)
+    parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--identical-per-slower", type=int, default=2)
     parser.add_argument("--summary", action="store_true")
     arguments = parser.parse_args()
@@ -111,10 +114,12 @@ def main() -> None:
         order = ["identical"] * arguments.identical_per_slower + ["slower"]
         end = time.monotonic() + 60 * arguments.minutes
         with tempfile.TemporaryDirectory() as name, busy(arguments.load), arguments.out.open("a") as stream:
-            for blocks in {blocks for pair in CASES.values() for blocks in pair}:
-                (Path(name) / f"{blocks}.onnx").write_bytes(build_model([BLOCK] * blocks))
+            folder, size = Path(name), arguments.size
+            block, blocks = SIZES[size]
+            for case, number in (("identical", blocks), ("slower", blocks * 21 // 20)):
+                (folder / f"{size}-{case}.onnx").write_bytes(build_model([block] * number))
             while time.monotonic() < end:
-                lines.append(one_run(Path(name), order[len(lines) % len(order)], len(lines), arguments.load))
+                lines.append(one_run(folder, size, order[len(lines) % len(order)], len(lines), arguments.load))
                 stream.write(json.dumps(lines[-1]) + "\n")
                 stream.flush()
     print(summary(lines))

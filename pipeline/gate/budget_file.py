@@ -19,7 +19,7 @@ from pipeline.gate.results import Level
 METRICS: Final = ("latency_ms", "macs", "params", "size_mb", "accuracy")
 HIGHER_IS_BETTER: Final = frozenset({"accuracy"})
 DEFAULT_TOLERANCE: Final = {"latency_ms": 0.025, "size_mb": 0.01}
-_RUN_TABLES: Final = ("data", "space", "device", "train", "split", "search", "finetune", "export")
+_RUN_KEYS: Final = ("seed", "data", "space", "device", "train", "split", "search", "finetune", "export")
 
 Quantity = float | str
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -187,7 +187,7 @@ def _own_tables(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     budget = document["budget"]
     if not isinstance(budget, dict):
         raise GateError(f"{where}: [budget] is {budget!r}; accepted is a table of limits")
-    kept = {key: value for key, value in document.items() if key not in (*_RUN_TABLES, "budget")}
+    kept = {key: value for key, value in document.items() if key not in (*_RUN_KEYS, "budget")}
     twice = sorted(set(kept) & set(budget))
     if twice:
         raise GateError(f"{where}: {twice[0]} stands both in [budget] and outside of it")
@@ -230,7 +230,9 @@ def _explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     if first["type"] != "extra_forbidden":
-        return f"{where}: {'.'.join(location)} = {first['input']!r} is not accepted: {first['msg']}"
+        # For a value of several possible kinds pydantic adds the kind that it tried: "macs.float".
+        key = ".".join(part for part in location if part not in ("float", "str") and "[" not in part)
+        return f"{where}: {key} = {first['input']!r} is not accepted: {first['msg']}"
     known = sorted(_known_keys(BudgetDocument, location[:-1]))
     close = difflib.get_close_matches(location[-1].lower(), known, n=1, cutoff=0.6)
     hint = f" did you mean {close[0]}?" if close else ""

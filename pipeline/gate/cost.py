@@ -42,7 +42,7 @@ class GraphCost:
     unsupported: Mapping[str, int]
 
 
-class _UnknownShape(Exception):  # noqa: N818  # never leaves this module
+class _UnknownShape(Exception):
     """A counter needs a shape that the file does not tell."""
 
 

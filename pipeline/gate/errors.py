@@ -7,7 +7,7 @@ class GateError(PipelineError):
     """A budget, baseline or model file that cannot be used; the message says what is accepted."""
 
 
-class CannotMeasure(GateError):  # noqa: N818  # it is a finding as much as an error
+class CannotMeasure(GateError):
     """A latency that could not be taken or predicted here."""
 
     exit_code = 3

@@ -1,7 +1,7 @@
 """An ONNX file as a graph: nodes in order, the shape of every tensor, the constants."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,7 @@ def _without_weights(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, .
 
     thin = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     thin.graph.name = model.graph.name
-    thin.graph.node.extend(model.graph.node)
+    thin.graph.node.extend(_in_order(model.graph.node))
     for value in model.graph.input:
         _fix_input(thin.graph.input.add(), value, shapes.get(value.name))
     for value in model.graph.output:
@@ -107,6 +107,25 @@ def _without_weights(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, .
         elif tensor.name not in listed:
             thin.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     return thin
+
+
+def _in_order(nodes: Iterable["onnx.NodeProto"]) -> list["onnx.NodeProto"]:
+    """`nodes` so that each reads what an earlier one gave: some converters append theirs at the end."""
+    waiting = list(nodes)
+    unmade = {name for node in waiting for name in node.output}
+    done: list[onnx.NodeProto] = []
+    while waiting:
+        ready = []
+        for node in waiting:
+            if unmade.isdisjoint(node.input):
+                ready.append(node)
+                unmade.difference_update(node.output)
+        if not ready:
+            raise GateError("the graph runs in a circle")
+        done += ready
+        taken = set(map(id, ready))
+        waiting = [node for node in waiting if id(node) not in taken]
+    return done
 
 
 def _fix_input(

@@ -4,6 +4,7 @@ A graph built by pocketnas, from blocks or by exporting a trained network, gives
 made of. Of a foreign graph some convolutions may be no block; the share of MACs that is tells how much is known.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from pipeline.gate.graph import Graph, Node
 Precision = Literal["fp32", "fp16", "int8"]
 
 _TRANSPARENT: Final = frozenset({"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"})
-_RESHAPES: Final = frozenset({"Flatten", "Reshape", "Squeeze"})
+_RESHAPES: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Gather"})
 _GATES: Final = {"relu": "HardSigmoid", "silu": "Sigmoid"}
 
 
@@ -85,7 +86,7 @@ class _Parser:
         self._consumers: dict[str, list[Node]] = defaultdict(list)
         self._nodes: list[Node] = []
         for node in graph.nodes:
-            if node.operator in _TRANSPARENT:
+            if node.operator in _TRANSPARENT or self._reshapes_vector(node):
                 self._same[node.outputs[0]] = self._name(node.inputs[0])
                 continue
             seen = replace(node, inputs=tuple(map(self._name, node.inputs)))
@@ -111,10 +112,10 @@ class _Parser:
         return found
 
     def leftover(self) -> tuple[tuple[str, int], ...]:
-        """Operators that belong to no block, reshapes of a vector aside."""
+        """Operators that belong to no block."""
         counts: dict[str, int] = defaultdict(int)
         for node in self._nodes:
-            if node.outputs[0] not in self._used and node.operator not in _RESHAPES:
+            if node.outputs[0] not in self._used:
                 counts[node.operator] += 1
         return tuple(sorted(counts.items()))
 
@@ -296,6 +297,16 @@ class _Parser:
         return node if node is not None and source in node.inputs else None
 
     # -- the graph ----------------------------------------------------------------------------------
+
+    def _reshapes_vector(self, node: Node) -> bool:
+        """Whether a pooled vector only changes its spelling; exporters write that in many ways."""
+        if node.operator not in _RESHAPES:
+            return False
+        before, after = self._graph.shape(node.inputs[0]), self._graph.shape(node.outputs[0])
+        if before is None or after is None or None in before or None in after:
+            return False
+        sizes = [size for size in (*before, *after) if size is not None]
+        return math.prod(s or 0 for s in before) == math.prod(s or 0 for s in after) == max(sizes, default=1)
 
     def _name(self, name: str) -> str:
         return self._same.get(name, name)

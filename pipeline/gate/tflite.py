@@ -1,6 +1,7 @@
 """TFLite (LiteRT) files as graphs, read with the flatbuffers package that ONNX Runtime brings along."""
 
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -63,7 +64,7 @@ def read_flatbuffer(path: Path) -> Graph:
         raise GateError(f"{path} is no TFLite model")
     try:
         return _graph(_Table(data, int.from_bytes(data[:4], "little")))
-    except (IndexError, ValueError, TypeError) as error:
+    except (IndexError, ValueError, TypeError, struct.error) as error:
         raise GateError(f"{path} is no TFLite model: it is cut off or foreign ({type(error).__name__})") from None
 
 
@@ -100,7 +101,7 @@ def _operator_name(code: "_Table") -> str:
 
 
 class _Table:
-    """A flatbuffers table whose fields are asked by number. Raises IndexError, ValueError or TypeError if torn."""
+    """A flatbuffers table whose fields are asked by number. Asking a torn one raises an error of Python's own."""
 
     def __init__(self, data: bytes, position: int) -> None:
         from flatbuffers.table import Table  # type: ignore[import-untyped]

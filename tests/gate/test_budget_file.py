@@ -1,0 +1,101 @@
+"""Budget files: what is read, and how a wrong one is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.budget import BudgetError
+from pipeline.errors import PipelineError
+from pipeline.gate.budget_file import METRICS, BudgetDocument, BudgetFile, json_schema, load_budget, parse_budget
+from pipeline.gate.errors import GateError
+
+
+def parse(text: str, tmp_path: Path) -> BudgetFile:
+    path = tmp_path / "budget.toml"
+    path.write_text(text)
+    return load_budget(path)
+
+
+def test_the_contract_of_the_command_line(tmp_path: Path) -> None:
+    file = parse('latency_ms = 20\nmacs = "300M"\nparams = "6M"\nsize_mb = 12\naccuracy = 0.9\n', tmp_path)
+    budget = file.budget(None)
+    assert (budget.latency_ms, budget.macs, budget.params, budget.size_mb, budget.accuracy) == (20, 3e8, 6e6, 12, 0.9)
+    assert set(file.levels.values()) == {"error"}
+    assert file.tolerance == {"latency_ms": 0.025, "macs": 0, "params": 0, "size_mb": 0.01, "accuracy": 0}
+
+
+def test_a_runs_config_is_a_budget_file(tmp_path: Path) -> None:
+    file = parse('seed = 3\n[data]\npath = "x"\n[budget]\nlatency_ms = 20\n', tmp_path)
+    assert file.budget(None).latency_ms == 20
+
+
+def test_everything_at_once(tmp_path: Path) -> None:
+    file = parse(
+        'latency_ms = {pixel = 25, host = 8}\nsize_mb = 12\n[levels]\nlatency_ms = "warn"\n'
+        '[tolerance]\nlatency_ms = "4%"\naccuracy = 0.01\n[devices.pixel]\ntable = "pixel.json"\n'
+        '[[models]]\npath = "small.onnx"\nsize_mb = 3\n[[models]]\npath = "*.tflite"\nname = "lite"\n',
+        tmp_path,
+    )
+    small, lite = file.models
+    assert (file.budget(small).size_mb, file.budget(lite).size_mb) == (3, 12)
+    assert file.levels["latency_ms"] == "warn"
+    assert (file.tolerance["latency_ms"], file.tolerance["accuracy"]) == (0.04, 0.01)
+    assert small.pattern == str(tmp_path / "small.onnx")
+    assert lite.name == "lite"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("latencyms = 20", r"unknown key latencyms: did you mean latency_ms\?"),
+        ("Size_MB = 2", r"did you mean size_mb\?"),
+        ("size_mb = 2\n[levels]\nlatency = 'warn'", r"unknown key levels\.latency: did you mean latency_ms\?"),
+        ("size_mb = 2\n[levels]\nmacs = 'warning'", r"levels\.macs = 'warning' is not accepted: .*'error' or 'warn'"),
+        ("size_mb = 2\n[devices.a]\ntabel = 'x'", r"devices\.a\.tabel: did you mean table\?"),
+        ("size_mb = 2\n[devices.a]\nthreads = 2", r"\[devices\.a\] needs either table"),
+        ("size_mb = 2\n[devices.a]\ntable = 'x'\nurl = 'host'", r"\[devices\.a\] needs either table"),
+        ("size_mb = 2\n[[models]]\nname = 'x'", r"models\.0\.path .*Field required"),
+        ("size_mb = 2\n[[models]]\npath = 'x'\nsizemb = 3", r"models\.0\.sizemb: did you mean size_mb\?"),
+        ("size_mb = 2\n[tolerance]\nmacs = 'lots'", r"tolerance macs = 'lots' is no share; accepted is"),
+        ("size_mb = 2\n[tolerance]\nmacs = '-3%'", r"tolerance macs = '-3%' is no share"),
+        ("size_mb = -1", r"size_mb = -1\.0 is not a positive number"),
+        ("accuracy = 90", r"accuracy = 90 is above 1"),
+        ("macs = true", r"macs = True is not accepted"),
+        ("[[models]]\npath = 'x'\nmacs = 'many'", r"macs = 'many' is not a positive number"),
+        ("size_mb = 2\nschema_version = 7", r"schema_version = 7 is not accepted"),
+        ("", r"limits nothing"),
+        ("size_mb = 2\n[budget]\nsize_mb = 3", r"size_mb stands both in \[budget\] and outside"),
+        ("budget = 3", r"\[budget\] is 3; accepted is a table"),
+        ("size_mb = = 2", r"is not TOML"),
+        ("size_mb = 2\ndevices = 3", r"devices = 3 is not accepted"),
+        ("size_mb = 2\nlevels.macs = 3", r"levels\.macs = 3 is not accepted"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises((GateError, BudgetError), match=said):
+        parse(text, tmp_path)
+
+
+KEYS = st.sampled_from([*METRICS, "levels", "tolerance", "devices", "models", "path", "x"])
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+
+
+@given(st.recursive(VALUES, lambda v: st.lists(v, max_size=2) | st.dictionaries(KEYS, v, max_size=3), max_leaves=8))
+def test_whatever_stands_in_it_is_read_or_refused_in_words(document: object) -> None:
+    content = document if isinstance(document, dict) else {"latency_ms": document}
+    try:
+        parse_budget(content, "budget.toml", Path("/"))
+    except PipelineError as error:
+        assert str(error)
+
+
+def test_the_schema_has_every_key_with_a_description() -> None:
+    schema = json_schema()
+    json.dumps(schema)
+    assert set(schema["properties"]) == set(BudgetDocument.model_fields)
+    tables = [schema, *schema["$defs"].values()]
+    assert all(entry["description"] for table in tables for entry in table["properties"].values())
+    assert all(table["additionalProperties"] is False for table in tables)

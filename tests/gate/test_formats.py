@@ -1,0 +1,74 @@
+"""Files of other formats: read as far as they go, never further."""
+
+from pathlib import Path
+
+import pytest
+
+from latency_tables.blocks import total_macs
+from pipeline.gate.errors import GateError
+from pipeline.gate.models import READERS, read_model, sha256_of
+from tests.gate.conftest import FILES, TINY
+
+IN_FILE = 2950  # parameters with BatchNorm folded into biases
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("tiny.mlpackage", IN_FILE),
+        ("tiny-int8.mlpackage", IN_FILE),
+        ("tiny.tflite", IN_FILE + 16),  # the converter gave the 16 channels of the mix a bias
+    ],
+)
+def test_macs_and_parameters_agree_with_the_blocks(name: str, params: int) -> None:
+    facts = read_model(FILES / name)
+    assert (facts.macs, facts.params, facts.uncounted) == (total_macs(TINY), params, {})
+    assert facts.size_bytes == sum(f.stat().st_size for f in [FILES / name, *(FILES / name).rglob("*")] if f.is_file())
+    assert not facts.runnable
+
+
+def test_the_older_core_ml_format_tells_only_its_size() -> None:
+    facts = read_model(FILES / "tiny.mlmodel")
+    assert (facts.macs, facts.params) == (None, None)
+    assert facts.size_bytes > 0
+    assert "only its size" in facts.notes[0]
+
+
+@pytest.mark.parametrize("name", ["tiny.mlpackage", "tiny.tflite"])
+@pytest.mark.parametrize("keep", [0, 3, 11, 900, 15_000])
+def test_a_torn_file_is_refused_in_words(tmp_path: Path, name: str, keep: int) -> None:
+    source, suffix = FILES / name, Path(name).suffix
+    path = tmp_path / f"torn{suffix}"
+    if source.is_dir():
+        path.mkdir()
+        (path / "x.mlmodel").write_bytes(next(source.rglob("*.mlmodel")).read_bytes()[:keep])
+    else:
+        path.write_bytes(source.read_bytes()[:keep])
+    with pytest.raises(GateError, match=rf"torn{suffix} is no"):
+        read_model(path)
+
+
+def test_an_empty_package_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.mlpackage").mkdir()
+    with pytest.raises(GateError, match=r"no \.mlmodel in it"):
+        read_model(tmp_path / "empty.mlpackage")
+
+
+def test_an_unknown_format_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"x")
+    with pytest.raises(GateError, match=r"model\.pt is no model that can be read; accepted are \.onnx"):
+        read_model(tmp_path / "model.pt")
+    with pytest.raises(GateError, match=r"no model .*none\.onnx"):
+        read_model(tmp_path / "none.onnx")
+
+
+def test_the_hash_of_a_package_sees_names_and_contents(tmp_path: Path) -> None:
+    for package, file, content in (("a", "x", b"1"), ("b", "y", b"1"), ("c", "x", b"2"), ("d", "x", b"1")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / file).write_bytes(content)
+    a, b, c, d = (sha256_of(tmp_path / package) for package in "abcd")
+    assert a == d and len({a, b, c}) == 3
+
+
+def test_every_reader_says_what_it_read() -> None:
+    assert set(READERS) == {".onnx", ".ort", ".mlpackage", ".mlmodel", ".tflite"}
