@@ -34,10 +34,12 @@ class Deployed(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Outputs (n, classes)."""
+        if self.folds:
+            image = image.float()  # first: TensorRT cannot transpose uint8
         if self.permutes:
             image = image.permute(0, 3, 1, 2)
         if self.folds:
-            image = image.float() * self.scale + self.shift
+            image = image * self.scale + self.shift
         outputs: torch.Tensor = self.network(image)
         return outputs.softmax(dim=1) if self.softmax else outputs
 

@@ -48,8 +48,9 @@ def build(trt: Any, log: Any, job: dict[str, Any]) -> dict[str, Any]:
     network = builder.create_network(0 if typed is None else 1 << int(typed))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(Path(job["onnx"]).read_bytes()):
-        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        return {"ok": False, "kind": "operator", "error": "; ".join(errors) or _last(log)}
+        first = parser.get_error(0)
+        what = f"operator {first.node_operator()} of node {first.node_name()!r}: {first.desc()}"
+        return {"ok": False, "kind": "operator", "error": " ".join(what.split())}
     network.name = job["name"]
     config = builder.create_builder_config()
     if job["capabilities"]:
@@ -114,7 +115,7 @@ def run(trt: Any, log: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(log: Any) -> str:
-    return " | ".join(log.lines[-LOG_LINES:]) or "it logged nothing"
+    return " ".join(" | ".join(log.lines[-LOG_LINES:]).split()) or "it logged nothing"
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class TensorrtExporter:
         answer = work("build", job, request.scratch)
         if not answer["ok"]:
             if answer["kind"] == "operator":
-                raise UnsupportedOperator(f"tensorrt: {answer['error']}; {OPERATOR_HINT}")
+                raise UnsupportedOperator(f"tensorrt cannot build {answer['error']}; {OPERATOR_HINT}")
             raise ConversionFailed(f"tensorrt: {answer['error']}")
         _keep(path, kept)
         return {**notes, "cache": "miss", "layers": str(answer["layers"])}

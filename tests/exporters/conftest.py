@@ -1,17 +1,21 @@
 """One small MBConv network, trained for some seconds on scikit-learn's digits, shared by every test."""
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from exporters import EXPORTERS, ExportOptions, ExportReport, Metadata, Preprocessing, Samples, export_all
+from exporters import EXPORTERS, ExportOptions, ExportReport, Metadata, Preprocessing, Samples, export_all, manifest
 
 PREPROCESSING = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.25, 0.3, 0.35))
 LABELS = tuple(f"digit {number}" for number in range(10))
@@ -87,16 +91,36 @@ def digit_images() -> tuple[np.ndarray, np.ndarray]:
     return PREPROCESSING.normalised(np.repeat(pixels[..., None], 3, axis=-1)), digits.target
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder `name`, filled by `make` once for all worker processes of this test run."""
+    root = factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            folder.mkdir()
+            make(folder)
+            (folder / "done").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
-def trained() -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     images, labels = digit_images()
     train, test, train_labels, test_labels = train_test_split(
         images, labels, test_size=360, random_state=0, stratify=labels
     )
-    torch.manual_seed(0)
     torch.set_num_threads(1)  # several threads on a busy machine wait for each other
+    folder = once(tmp_path_factory, "trained", lambda folder: _train(train, train_labels, folder))
     network = small_network()
-    inputs, targets = torch.from_numpy(train), torch.from_numpy(train_labels)
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    return Trained(network.eval(), Samples(test, test_labels, calibration=train[:200]))
+
+
+def _train(images: np.ndarray, labels: np.ndarray, folder: Path) -> None:
+    torch.manual_seed(0)
+    network = small_network()
+    inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
     epochs, batch = 6, 64
     steps = epochs * -(-len(inputs) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=1e-2)
@@ -107,8 +131,7 @@ def trained() -> Trained:
             nn.functional.cross_entropy(network(inputs[part]), targets[part]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-    samples = Samples(test, test_labels, calibration=train[:200])
-    return Trained(network.eval(), samples)
+    save_file(network.state_dict(), folder / "weights.safetensors")
 
 
 @dataclass(frozen=True)
@@ -135,38 +158,52 @@ def unsupported_network() -> nn.Module:
     return nn.Sequential(Bessel(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
 
 
-def _export(
-    trained: Trained, folder: Path, targets: Sequence[str], images: int | None, options: ExportOptions
+def _exported(
+    factory: pytest.TempPathFactory,
+    name: str,
+    trained: Trained,
+    targets: Sequence[str],
+    images: int | None = None,
+    **options: Any,
 ) -> Exported:
-    samples = trained.samples
+    """The targets whose tools are installed, in the folder `name`, compared on the first `images` images."""
+    samples, cache = trained.samples, once(factory, "engines", lambda _: None)
     labels = None if samples.labels is None else samples.labels[:images]
-    samples = Samples(samples.images[:images], labels, samples.calibration)
-    reports = export_all(trained.network, samples, targets, folder, METADATA, options)
+
+    def make(folder: Path) -> None:
+        some = Samples(samples.images[:images], labels, samples.calibration)
+        chosen = [target for target in targets if available(target)]
+        export_all(
+            trained.network, some, chosen, folder / "exports", METADATA, ExportOptions(cache_dir=cache, **options)
+        )
+
+    folder = once(factory, name, make) / "exports"
+    reports = [entry.report() for entry in manifest.read(folder).exports]
     return Exported(folder, {report.format: report for report in reports})
 
 
 @pytest.fixture(scope="session")
 def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("engines")
+    return once(tmp_path_factory, "engines", lambda _: None)
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Trained, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Every target whose tools are installed, exported once."""
-    targets = [target for target in EXPORTERS if available(target)]
-    return _export(trained, tmp_path_factory.mktemp("exported"), targets, None, ExportOptions(cache_dir=engine_cache))
+def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Every target, exported once."""
+    return _exported(tmp_path_factory, "exported", trained, list(EXPORTERS))
 
 
 @pytest.fixture(scope="session")
-def exported_again(trained: Trained, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The same network in the same targets where they promise the same bytes; fewer images to compare on."""
-    targets = [target for target, exporter in EXPORTERS.items() if available(target) and exporter.repeatable]
-    return _export(trained, tmp_path_factory.mktemp("again"), targets, 8, ExportOptions(cache_dir=engine_cache))
+def exported_again(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same network in the targets that promise the same bytes; fewer images to compare on."""
+    repeatable = [target for target, exporter in EXPORTERS.items() if exporter.repeatable]
+    return _exported(tmp_path_factory, "again", trained, repeatable, images=8)
 
 
 @pytest.fixture(scope="session")
-def folded(trained: Trained, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def folded(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """One target of each format that takes pixels and returns probabilities."""
     targets = ["onnx", "ort", "coreml-fp16", "tensorrt", "litert", "executorch"]
-    options = ExportOptions(preprocessing=PREPROCESSING, softmax=True, cache_dir=engine_cache)
-    return _export(trained, tmp_path_factory.mktemp("folded"), [t for t in targets if available(t)], 200, options)
+    return _exported(
+        tmp_path_factory, "folded", trained, targets, images=200, preprocessing=PREPROCESSING, softmax=True
+    )
