@@ -105,8 +105,8 @@ def divide(
     """`space` cut into at most `regions` regions; fewer where no decision can cut without passing that number.
 
     The region with most networks is always cut next, so several decisions make a hierarchy. `decisions` limits
-    what may be split (in order of preference, for `exhaustive`); empty means every decision of the space. Raises
-    SplitError for an unknown criterion, fewer than 1 region, or a decision that the space does not leave open.
+    what may be split (in order of preference, for `exhaustive`); empty means `usual_decisions`. Raises SplitError
+    for an unknown criterion, fewer than 1 region, or a decision that the space does not leave open.
     """
     if criterion not in CRITERIA:
         raise SplitError(f"criterion {criterion!r} is unknown; known are {', '.join(CRITERIA)}")
@@ -123,9 +123,9 @@ def divide(
             break
         number = max(open_regions, key=lambda i: partition.sizes[i])
         region = partition.regions[number]
-        still_open = [d for d in decisions_of(region) if not decisions or d in decisions]
+        still_open = usual_decisions(region)
         if decisions:
-            still_open.sort(key=list(decisions).index)
+            still_open = sorted(set(decisions_of(region)) & set(decisions), key=list(decisions).index)
         parts = regions - len(partition.regions) + 1
         split = CRITERIA[criterion](region, still_open, parts, evidence) if still_open else None
         if split is None:
@@ -133,6 +133,27 @@ def divide(
         else:
             partition = partition.divided(number, split)
     return partition
+
+
+def usual_decisions(space: SearchSpace) -> list[Decision]:
+    """The decisions that are split where nobody names others: those about weights, each once.
+
+    An op is left out where its kernel and its expand ratio can be decided independently, and the resolution, which
+    all weights serve alike.
+    """
+    found = decisions_of(space)
+    halves = {(d.stage, d.layer) for d in found if d.kind == "kernel"} & {
+        (d.stage, d.layer) for d in found if d.kind == "expand"
+    }
+    return [
+        d for d in found if d.kind != "resolution" and not (d.kind == "op" and (d.stage, d.layer) in halves)
+    ]
+
+
+def gradient_passes(space: SearchSpace, batches: int, decisions: Sequence[Decision] = ()) -> int:
+    """How many forward and backward passes of one batch the gradient criterion spends on its first cut."""
+    candidates = decisions or usual_decisions(space)
+    return batches * sum(len(d.options(space)) for d in candidates if len(d.options(space)) <= MOST_OPTIONS)
 
 
 def _widest_cut(

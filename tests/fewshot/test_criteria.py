@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.fewshot.criteria import CRITERIA, Evidence, divide
+from pipeline.fewshot.criteria import CRITERIA, Evidence, divide, gradient_passes, usual_decisions
 from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
 from pipeline.fewshot.gradients import cosine_distance, network_gradient, option_distances
 from pipeline.fewshot.grouping import best_grouping, divisions
@@ -139,15 +139,13 @@ def test_options_that_compute_the_same_are_never_split() -> None:
 def test_contract_of_every_criterion(criterion: str, name: str) -> None:
     space = narrow(name)
     decisions = [d for d in decisions_of(space) if d.kind == "op"][:3]
-    for regions in (1, 2, 4):
-        partition = divide(space, criterion, regions, evidence(space), decisions)
-        assert 1 <= len(partition.regions) <= regions
-        assert sum(partition.sizes) == space.size
-        assert partition.criterion == criterion
-        assert {split.decision for split in partition.splits} <= set(decisions)
-        again = divide(space, criterion, regions, evidence(space), decisions)
-        assert again == partition
-    assert len(partition.regions) >= 3
+    assert divide(space, criterion, 1, evidence(space), decisions).regions == (space,)
+    partition = divide(space, criterion, 4, evidence(space), decisions)
+    assert 3 <= len(partition.regions) <= 4
+    assert sum(partition.sizes) == space.size
+    assert partition.criterion == criterion
+    assert {split.decision for split in partition.splits} <= set(decisions)
+    assert divide(space, criterion, 4, evidence(space), decisions) == partition
 
 
 def test_exhaustive_has_one_region_for_each_option_and_goes_on_below() -> None:
@@ -162,6 +160,25 @@ def test_exhaustive_has_one_region_for_each_option_and_goes_on_below() -> None:
 def test_similarity_keeps_options_of_like_cost_together() -> None:
     partition = divide(MACRO, "similarity", 2, evidence(MACRO), [Decision("op", 1, 1)])
     assert partition.splits[0].groups == (("skip", "k3e3"), ("k5e6",))
+
+
+def test_costs_of_comparing_gradients_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = 0
+
+    def counted(*args: object) -> list[torch.Tensor | None]:
+        nonlocal passes
+        passes += 1
+        return network_gradient(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pipeline.fewshot.gradients.network_gradient", counted)
+    divide(MACRO, "gradient", 2, evidence(MACRO))
+    assert passes == gradient_passes(MACRO, 1)
+
+
+def test_kernel_and_expand_stand_for_an_op_that_is_their_product() -> None:
+    kinds = {d.kind for d in usual_decisions(load_space("ofa-mbv3-1.0"))}
+    assert kinds == {"depth", "kernel", "expand"}
+    assert {d.kind for d in usual_decisions(MACRO)} == {"depth", "op"}
 
 
 def test_what_cannot_be_split_is_said() -> None:
