@@ -42,7 +42,8 @@ def junit(report: Report) -> str:
     suite = ElementTree.Element("testsuite", name="pocketnas check", tests=str(len(report.results)))
     failures = errors = 0
     for result in report.results:
-        case = ElementTree.SubElement(suite, "testcase", classname=result.model, name=_title(result), time="0")
+        names = {"classname": _clean(result.model), "name": _clean(_title(result)), "time": "0"}
+        case = ElementTree.SubElement(suite, "testcase", names)
         if result.blocks and result.status == "failed":
             failures += 1
             ElementTree.SubElement(case, "failure", message=_clean(result.message), type=result.name)
