@@ -128,6 +128,13 @@ def fail(study: optuna.Study, number: int) -> bool:
     return True
 
 
+def fail_stale(study: optuna.Study) -> None:
+    """In a database: fail the trials whose workers' hearts have stopped, and queue their networks again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
 def _is_locked(path: Path) -> bool:
     try:
         handle = os.open(path, os.O_RDWR)

@@ -20,7 +20,7 @@ from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, fail, is_url, open_storage
+from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, fail, fail_stale, is_url, open_storage
 
 Progress = Callable[[int, int, str], None]
 
@@ -129,7 +129,7 @@ class _Worker:
                     break
                 if done + running >= self._settings.evaluations:
                     # Others hold the last ones; stay, in case one of them dies.
-                    optuna.storages.fail_stale_trials(self._study)
+                    fail_stale(self._study)
                     time.sleep(_POLL_S * 10)
                     continue
                 self._study.optimize(self._objective, n_trials=1)
@@ -232,6 +232,17 @@ class _Worker:
             "seed": self._settings.seed,
             "objective": self._settings.objective,
         }
+
+
+def finished(storage: str | Path) -> int:
+    """How many evaluations the study at `storage` has; 0 where there is none yet."""
+    if not is_url(storage) and not Path(storage).exists():
+        return 0
+    try:
+        study = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(storage))
+    except KeyError:
+        return 0
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
 def front_cost(costs: Costs) -> str:

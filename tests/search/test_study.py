@@ -1,45 +1,285 @@
-"""A search as a user meets it: limits, methods, resuming."""
+"""A search as a user meets it: limits, objectives, resuming, several workers, several machines."""
 
-from collections.abc import Sequence
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import optuna
 import pytest
 
-from pipeline.budget import read_budget
-from pipeline.errors import InfeasibleBudget
-from pipeline.search.costs import space_costs
-from pipeline.search.evaluators import Scored
+from pipeline.errors import InfeasibleBudget, PipelineError
+from pipeline.search.evaluators import Scored, table_evaluator
 from pipeline.search.settings import METHODS, Method, SearchSettings
-from pipeline.search.study import search
-from pipeline.spaces.architecture import Architecture
+from pipeline.search.storage import open_storage
+from pipeline.search.study import STUDY_NAME, SearchResult, search
+from pipeline.search.workers import search_with_workers
 from pipeline.spaces.codes import Codes
-from pipeline.spaces.files import load_space
+from tests.search.problems import MERIT, SMALL, costs_of, failing_task, logged_task
 
-SPACE = load_space("nas-bench-macro")
+_SPACE = Codes(SMALL)
 
 
-def _score(archs: Sequence[Architecture]) -> list[float]:
-    """More and larger layers score higher, 3x3 better than 5x5 for its price: a smooth stand-in for accuracy."""
-    return [sum(op.expand**0.5 + 0.1 * op.kernel for stage in arch.stages for op in stage.ops) for arch in archs]
+def _search(path: Path, evaluations: int = 25, method: Method = "guided", **more: object) -> SearchResult:
+    settings = SearchSettings(method, evaluations, seed=3, **more)  # type: ignore[arg-type]
+    return search(_SPACE, costs_of("40M"), MERIT, settings, path)
+
+
+def _trail(result: SearchResult) -> list[tuple[str, float]]:
+    """What was judged, in the order of judging."""
+    return [(c.arch, c.score) for c in sorted(result.candidates, key=lambda c: c.trial)]
+
+
+def test_the_best_comes_first_with_its_costs(tmp_path: Path) -> None:
+    result = _search(tmp_path / "study.log")
+    scores = [candidate.score for candidate in result.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert result.evaluations == 25
+    best = result.best
+    (arch,) = [a for a in SMALL.enumerate() if str(a) == best.arch]
+    assert best.costs["macs"] == sum(block.macs for block in SMALL.blocks(arch)) <= 40e6
+    assert best.costs["size_mb"] == pytest.approx(best.costs["params"] * 4 / 1e6)
+    assert 0.1 < result.feasible_share < 0.2  # 502 of 3,969
+
+
+def test_a_dashboard_reads_the_study(tmp_path: Path) -> None:
+    _search(tmp_path / "study.log", 6)
+    study = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(tmp_path / "study.log"))
+    assert study.best_trial.user_attrs["network"]["fidelity"] == "table"
+    (constraint,) = [v for k, v in study.best_trial.system_attrs.items() if k.endswith("macs")]
+    assert constraint == pytest.approx(study.best_trial.user_attrs["network"]["costs"]["macs"] / 40e6 - 1)
+
+
+@pytest.mark.parametrize("method", ["guided", "nsga2"])
+def test_a_front_trades_score_for_cost(method: Method, tmp_path: Path) -> None:
+    result = _search(tmp_path / "study.log", 40, method, objective="front")
+    macs = [candidate.costs["macs"] for candidate in result.front]
+    scores = [candidate.score for candidate in result.front]
+    assert macs == sorted(macs)
+    assert scores == sorted(scores)
+    assert len(result.front) >= 4
+    assert all(
+        any(f.score >= c.score and f.costs["macs"] <= c.costs["macs"] for f in result.front)
+        for c in result.candidates
+    )
+
+
+def test_an_infeasible_budget_ends_at_once_with_the_nearest_network(tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleBudget, match=r"macs <= 1e\+06: the least is macs 7.71328e\+06, reached by r32"):
+        search(_SPACE, costs_of("1M"), MERIT, SearchSettings(), tmp_path / "study.log")
+    assert not (tmp_path / "study.log").exists()
+
+
+def test_a_space_with_fewer_networks_than_evaluations_is_judged_whole(tmp_path: Path) -> None:
+    costs = costs_of("12M")
+    assert 0 < (count := int(costs.feasible(_all_codes()).sum())) < 30
+    result = search(_SPACE, costs, MERIT, SearchSettings(evaluations=50), tmp_path / "study.log")
+    assert result.exhausted
+    assert result.evaluations == count
+
+
+def _all_codes():  # type: ignore[no-untyped-def]
+    return _SPACE.encode(SMALL.enumerate())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_evaluation_is_feasible_and_new(method: Method, tmp_path: Path) -> None:
-    costs = space_costs(SPACE, read_budget({"macs": "40M"}), {})
-    seen: list[str] = []
-
-    def score(archs: Sequence[Architecture]) -> list[float]:
-        seen.extend(map(str, archs))
-        return _score(archs)
-
-    settings = SearchSettings(method, evaluations=30, seed=3)
-    result = search(Codes(SPACE), costs, Scored("table", score), settings, tmp_path / "study.log")
-    assert result.evaluations == len(seen) == len(set(seen)) == 30
-    assert all(candidate.costs["macs"] <= 40e6 for candidate in result.candidates)
-    assert result.best.score == max(candidate.score for candidate in result.candidates)
+def test_a_search_stopped_and_continued_judges_what_an_uninterrupted_one_does(method: Method, tmp_path: Path) -> None:
+    whole = _search(tmp_path / "whole.log", 24, method)
+    _search(tmp_path / "halves.log", 13, method)
+    halves = _search(tmp_path / "halves.log", 24, method)
+    assert _trail(halves) == _trail(whole)
 
 
-def test_an_infeasible_budget_names_the_nearest_network(tmp_path: Path) -> None:
-    costs = space_costs(SPACE, read_budget({"macs": "1M"}), {})
-    with pytest.raises(InfeasibleBudget, match=r"the least is macs 7.71328e\+06, reached by r32"):
-        search(Codes(SPACE), costs, Scored("table", _score), SearchSettings(), tmp_path / "study.log")
+def test_a_study_is_not_continued_for_another_search(tmp_path: Path) -> None:
+    _search(tmp_path / "study.log", 3)
+    with pytest.raises(PipelineError, match="was begun with limits {'macs': 40000000.0}, not {'macs': 50000000.0}"):
+        search(_SPACE, costs_of("50M"), MERIT, SearchSettings(evaluations=5, seed=3), tmp_path / "study.log")
+    with pytest.raises(PipelineError, match="fidelity 'table', not 'inherited'"):
+        inherited = Scored("inherited", MERIT.score)
+        search(_SPACE, costs_of("40M"), inherited, SearchSettings(evaluations=5, seed=3), tmp_path / "study.log")
+
+
+def test_an_evaluator_that_fails_does_not_cost_the_network(tmp_path: Path) -> None:
+    calls = 0
+
+    def sometimes(archs):  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise PipelineError("out of memory")
+        return MERIT.evaluate(archs)
+
+    settings = SearchSettings(evaluations=8, seed=3)
+    with pytest.raises(PipelineError, match="out of memory"):
+        search(_SPACE, costs_of("40M"), Scored("table", sometimes), settings, tmp_path / "study.log")
+    result = search(_SPACE, costs_of("40M"), Scored("table", sometimes), settings, tmp_path / "study.log")
+    assert result.failed == 1
+    assert [arch for arch, _ in _trail(result)] == [arch for arch, _ in _trail(_search(tmp_path / "other.log", 8))]
+
+
+def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    _search(path, 5)
+    with path.open("ab") as stream:
+        stream.write(b'{"op_code": 6, "worker')
+    assert _search(path, 7).evaluations == 7
+
+
+def test_evaluators_that_do_not_answer_are_refused() -> None:
+    with pytest.raises(PipelineError, match="0 scores for 1 networks"):
+        Scored("table", lambda archs: []).evaluate(["r32"])
+    with pytest.raises(PipelineError, match="fidelity 'guess' is unknown; known are inherited"):
+        Scored("guess", lambda archs: [])
+    with pytest.raises(PipelineError, match="no score for c, d"):
+        table_evaluator({"a": 1.0}).evaluate(["a", "c", "d"])
+
+
+# -- killed and shared searches -----------------------------------------------------------------------
+
+
+def _one_worker(log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int) -> None:
+    task = logged_task(log, seconds)
+    search(task.space, task.costs, task.evaluator, settings, storage, heartbeat_s=heartbeat_s)
+
+
+def _start(*args: object) -> multiprocessing.Process:
+    process = multiprocessing.get_context("spawn").Process(target=_one_worker, args=args)
+    process.start()
+    return process  # type: ignore[return-value]
+
+
+def _wait_for_lines(log: Path, lines: int) -> list[str]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = log.read_text().split() if log.exists() else []
+        if len(found) >= lines:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{log} did not reach {lines} lines")
+
+
+def test_a_killed_search_continues_with_the_same_result(tmp_path: Path) -> None:
+    settings = SearchSettings("guided", 20, seed=3)
+    victim = _start(tmp_path / "judged", 0.05, settings, tmp_path / "study.log", 10)
+    _wait_for_lines(tmp_path / "judged", 7)
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim.join()
+    resumed = _search(tmp_path / "study.log", 20)
+    assert resumed.evaluations == 20
+    whole = _trail(_search(tmp_path / "whole.log", 20))
+    assert _trail(resumed) == whole
+
+
+def test_workers_share_a_study_and_take_over_from_a_killed_one(tmp_path: Path) -> None:
+    log, study = tmp_path / "judged", tmp_path / "study.log"
+    settings = SearchSettings("rea", 30, seed=3)
+    victim = _start(log, 0.1, settings, study, 10)
+    _wait_for_lines(log, 3)
+    other = _start(log, 0.1, settings, study, 10)
+    _wait_for_lines(log, 8)
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim.join()
+    other.join(60)
+    assert other.exitcode == 0
+    _nothing_lost_or_twice(log, study, 30, killed=1)
+
+
+def test_the_workers_option_starts_processes(tmp_path: Path) -> None:
+    log, study = tmp_path / "judged", tmp_path / "study.log"
+    settings = SearchSettings("tpe", 24, seed=0, workers=2)
+    steps: list[int] = []
+    result = search_with_workers(
+        partial(logged_task, log, 0.05), settings, study, lambda done, total, what: steps.append(done)
+    )
+    assert result.evaluations == 24
+    assert steps[-1] == 24
+    _nothing_lost_or_twice(log, study, 24, killed=0)
+
+
+def test_what_a_worker_objects_to_is_said_by_the_parent(tmp_path: Path) -> None:
+    settings = SearchSettings("random", 24, workers=2)
+    with pytest.raises(PipelineError, match="no weights for this region"):
+        search_with_workers(partial(failing_task, "no weights for this region"), settings, tmp_path / "study.log")
+
+
+def _nothing_lost_or_twice(log: Path, storage: str | Path, evaluations: int, killed: int) -> None:
+    study = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(storage))
+    complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    networks = [t.user_attrs["network"]["arch"] for t in complete]
+    assert len(networks) == len(set(networks)) == evaluations
+    judged = log.read_text().split()
+    assert set(judged) >= set(networks)
+    # A worker killed between judging and telling makes one network be judged again, at most.
+    assert len(judged) <= evaluations + killed
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "-")]
+    if not programs[-1].exists():
+        pytest.skip("no PostgreSQL server program (initdb) on this machine")
+    root = tmp_path_factory.mktemp("postgres")
+    become: dict[str, object] = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        for folder in (root, *root.parents[:2]):
+            folder.chmod(0o755)
+        shutil.chown(root, "nobody")
+        become = {"user": "nobody"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = root / "data"
+    made = subprocess.run(
+        [programs[-1], "-D", data, "-A", "trust", "-U", "pocketnas", "--no-sync"],
+        capture_output=True, text=True, cwd=root, **become,  # type: ignore[call-overload]
+    )
+    if made.returncode:
+        pytest.skip(f"PostgreSQL cannot be set up here: {made.stderr.strip().splitlines()[-1]}")
+    server = subprocess.Popen(
+        [programs[-1].with_name("postgres"), "-D", data, "-p", str(port), "-k", "", "-F"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root, **become,  # type: ignore[call-overload]
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        else:
+            pytest.skip("the PostgreSQL server did not start")
+        time.sleep(0.5)
+        yield f"postgresql://pocketnas@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+
+
+def test_machines_share_a_database_and_take_over_from_a_dead_one(postgres: str, tmp_path: Path) -> None:
+    log = tmp_path / "judged"
+    settings = SearchSettings("random", 16, seed=3)
+    victim = _start(log, 0.3, settings, postgres, 1)
+    _wait_for_lines(log, 2)
+    other = _start(log, 0.1, settings, postgres, 1)
+    _wait_for_lines(log, 5)
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    victim.join()
+    other.join(90)
+    assert other.exitcode == 0
+    _nothing_lost_or_twice(log, postgres, 16, killed=1)
+
+
+def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(tmp_path: Path) -> None:
+    for url in ("postgresql://me:secret@127.0.0.1:1/nas", "nonsense://me:secret@host/nas"):
+        with pytest.raises(PipelineError, match=r"cannot open the study storage .*://me@") as raised:
+            search(_SPACE, costs_of("40M"), MERIT, SearchSettings(), url)
+        assert "secret" not in str(raised.value)
+        assert "\n" not in str(raised.value)
