@@ -51,7 +51,7 @@ class MeasureOptions:
 
     protocol: TimingProtocol = field(default_factory=TimingProtocol)
     visits: int = 3
-    drift_percent: float = 5.0
+    drift_percent: float = 8.0
     unstable_percent: float = 8.0
     repeats: int = 2
     extra_visits: int = 2
@@ -81,7 +81,9 @@ def measure_models(
     Raises MeasurementError when the device is lost (what was measured stays in the journal), TableError
     when the journal belongs to something else.
     """
-    header = Header(plan=plan_hash(models, options.settings()), device=runner.describe())
+    # More visits to the same models continue what fewer have begun.
+    settings = {name: value for name, value in options.settings().items() if name != "visits"}
+    header = Header(plan=plan_hash(models, settings), device=runner.describe())
     journal = open_journal(journal_path, header)
     try:
         campaign = _Campaign({model.name: model for model in models}, runner, journal, options, progress)

@@ -43,7 +43,7 @@ def test_what_stands_beside_a_drifted_sentinel_is_measured_again(tmp_path: Path)
     assert samples.batches_repeated > 0
     assert len(runner.timed) > 28
     truth = plain_cost_ms(STEM) + sum(map(plain_cost_ms, (SMALL, POOL, LINEAR)))
-    assert all(samples.median_ms(model.name) == pytest.approx(truth, rel=1e-6) for model in many)
+    assert all(samples.median_ms(model.name) == pytest.approx(truth, rel=0.01) for model in many)
 
 
 def test_a_device_that_stays_slow_is_divided_out(tmp_path: Path) -> None:
