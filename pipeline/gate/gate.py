@@ -188,9 +188,10 @@ def _against_baseline(
         before = {k: m.value for k, m in _metrics(_Task(old_model, task.rule)).items() if m.value is not None}
     else:
         before = {} if entry is None else entry.figures()
-        kept = baseline.model_file(name)
-        old_model = None if kept is None else _task(kept, task.rule, False).subject
     if "latency_ms" in file.compared & task.judged_by:
+        kept = baseline.model_file(name)
+        if old_model is None and kept is not None:
+            old_model = _task(kept, task.rule, False).subject
         devices = [device for device, _ in _questions(task, request, file, judge)]
         for device in devices or request.devices or task.devices or (Device("host", url="host"),):
             yield judge.change(task.subject, device, entry, old_model)

@@ -36,7 +36,7 @@ def blocks_words(data: ReportData) -> str:
         return "There is no latency per block."
     total = sum(block.ms for block in data.blocks) + data.fixed_ms
     costly = sorted(data.blocks, key=lambda block: -block.ms)[:3]
-    share = sum(block.ms for block in costly) / total
+    share = sum(block.ms for block in costly) / total if total else 0.0
     return (
         f"The winner's predicted {total:.4g} ms by block, in the order of execution (size of the image, channels). "
         f"The three costliest of {len(data.blocks)} blocks take {share:.0%}."

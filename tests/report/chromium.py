@@ -29,9 +29,10 @@ class Page:
     """One open page and everything it said: console messages above "info", exceptions, requests."""
 
     _send: IO[bytes]
-    _receive: IO[bytes]
+    _receive: int
     _session: str = ""
     _next: int = 0
+    _unread: bytes = b""
     problems: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     loaded: bool = False
@@ -84,11 +85,12 @@ class Page:
         path.write_bytes(base64.b64decode(image))
 
     def _read(self) -> dict[str, Any]:
-        raw = bytearray()
-        while (byte := self._receive.read(1)) != b"\0":
-            if not byte:
+        while b"\0" not in self._unread:
+            part = os.read(self._receive, 1 << 20)
+            if not part:
                 raise RuntimeError("the browser has gone")
-            raw += byte
+            self._unread += part
+        raw, _, self._unread = self._unread.partition(b"\0")
         message: dict[str, Any] = json.loads(raw)
         self._note(message.get("method", ""), message.get("params", {}))
         return message
@@ -128,8 +130,9 @@ def browser(command: str, profile: Path) -> Iterator[Page]:
     os.close(to_browser)
     os.close(from_browser)
     try:
-        with os.fdopen(send, "wb") as sending, os.fdopen(receive, "rb") as receiving:
-            yield Page(sending, receiving)
+        with os.fdopen(send, "wb") as sending:
+            yield Page(sending, receive)
     finally:
+        os.close(receive)
         process.terminate()
         process.wait(10)
