@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CandidateSpace, CodeArray, distinct, enumerate_codes, keys
@@ -131,6 +132,31 @@ class Problem:
             moved = self.mutants(rows, rng, 1.5 / len(self.space.cardinalities))
             rows = np.where(self.costs.feasible(moved)[:, None], moved, rows)
         return rows
+
+
+class Niche(Problem):
+    """The part of a problem in which gene `gene` has option `option`; whatever is proposed is moved there."""
+
+    def __init__(self, whole: Problem, gene: int, option: int) -> None:
+        super().__init__(whole.space, whole.costs)
+        self._gene, self._option = gene, option
+        self.everything = None
+        self.feasible_share = whole.feasible_share
+        moved = self._moved(whole.reservoir)
+        self.reservoir = distinct(moved[whole.costs.feasible(moved)])
+
+    def proper(self, codes: CodeArray, seen: Seen) -> CodeArray:
+        """As in the whole problem, after moving `codes` into the niche."""
+        return super().proper(self._moved(codes), seen)
+
+    def holds(self, codes: CodeArray) -> NDArray[np.bool_]:
+        """Which rows are in this niche."""
+        return np.asarray(codes[:, self._gene] == self._option)
+
+    def _moved(self, codes: CodeArray) -> CodeArray:
+        moved = codes.copy()
+        moved[:, self._gene] = self._option
+        return self.space.canonical(moved)
 
 
 def mutate(parents: CodeArray, cardinalities: tuple[int, ...], rng: np.random.Generator, rate: float) -> CodeArray:

@@ -7,7 +7,6 @@ import optuna
 import pytest
 
 from pipeline.search.candidates import CodeArray, keys
-from pipeline.search.costs import Costs
 from pipeline.search.pool import Problem, SpaceExhaustedError
 from pipeline.search.samplers import SAMPLERS, History, ProposalSampler
 from pipeline.search.samplers.evolution import rank_and_crowding
@@ -72,8 +71,7 @@ def test_another_seed_searches_elsewhere(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_proposes_all_networks_and_then_says_that_none_is_left(method: Method) -> None:
     lightest = costs_of("40M")["macs"].minimum()[0]
-    costs = Costs(*_tight(lightest * 1.6))
-    problem = Problem(Codes(SMALL), costs)
+    problem = Problem(Codes(SMALL), costs_of("40M").with_limit("macs", lightest * 1.6))
     count = len(problem.everything if problem.everything is not None else [])
     assert 3 < count < 60
     sampler = SAMPLERS[method](problem, seed=1)
@@ -81,11 +79,6 @@ def test_every_method_proposes_all_networks_and_then_says_that_none_is_left(meth
     assert len(set(keys(codes))) == count
     with pytest.raises(SpaceExhaustedError):
         sampler.next(_history(codes, scores), np.random.default_rng(0))
-
-
-def _tight(limit: float) -> tuple[object, ...]:
-    costs = costs_of("40M").with_limit("macs", limit)
-    return costs.costs, costs.limits, costs.lightest, costs.describe
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "random"])

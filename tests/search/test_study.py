@@ -15,6 +15,7 @@ import optuna
 import pytest
 
 from pipeline.errors import InfeasibleBudget, PipelineError
+from pipeline.search.candidates import CodeArray
 from pipeline.search.evaluators import Scored, table_evaluator
 from pipeline.search.settings import METHODS, Method, SearchSettings
 from pipeline.search.storage import open_storage
@@ -65,8 +66,7 @@ def test_a_front_trades_score_for_cost(method: Method, tmp_path: Path) -> None:
     assert scores == sorted(scores)
     assert len(result.front) >= 4
     assert all(
-        any(f.score >= c.score and f.costs["macs"] <= c.costs["macs"] for f in result.front)
-        for c in result.candidates
+        any(f.score >= c.score and f.costs["macs"] <= c.costs["macs"] for f in result.front) for c in result.candidates
     )
 
 
@@ -84,7 +84,7 @@ def test_a_space_with_fewer_networks_than_evaluations_is_judged_whole(tmp_path: 
     assert result.evaluations == count
 
 
-def _all_codes():  # type: ignore[no-untyped-def]
+def _all_codes() -> CodeArray:
     return _SPACE.encode(SMALL.enumerate())
 
 
@@ -98,7 +98,9 @@ def test_a_search_stopped_and_continued_judges_what_an_uninterrupted_one_does(me
 
 def test_a_study_is_not_continued_for_another_search(tmp_path: Path) -> None:
     _search(tmp_path / "study.log", 3)
-    with pytest.raises(PipelineError, match="was begun with limits {'macs': 40000000.0}, not {'macs': 50000000.0}"):
+    with pytest.raises(
+        PipelineError, match=r"was begun with limits \{'macs': 40000000.0\}, not \{'macs': 50000000.0\}"
+    ):
         search(_SPACE, costs_of("50M"), MERIT, SearchSettings(evaluations=5, seed=3), tmp_path / "study.log")
     with pytest.raises(PipelineError, match="fidelity 'table', not 'inherited'"):
         inherited = Scored("inherited", MERIT.score)
@@ -239,13 +241,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = root / "data"
     made = subprocess.run(
         [programs[-1], "-D", data, "-A", "trust", "-U", "pocketnas", "--no-sync"],
-        capture_output=True, text=True, cwd=root, **become,  # type: ignore[call-overload]
+        capture_output=True,
+        text=True,
+        cwd=root,
+        **become,  # type: ignore[call-overload]
     )
     if made.returncode:
         pytest.skip(f"PostgreSQL cannot be set up here: {made.stderr.strip().splitlines()[-1]}")
     server = subprocess.Popen(
         [programs[-1].with_name("postgres"), "-D", data, "-p", str(port), "-k", "", "-F"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root, **become,  # type: ignore[call-overload]
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=root,
+        **become,  # type: ignore[call-overload]
     )
     try:
         deadline = time.monotonic() + 30

@@ -1,69 +1,121 @@
 """The default: a Gaussian process learns from every judged network and points at the most promising next one."""
 
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.search.candidates import CodeArray
+from pipeline.search.candidates import CodeArray, FloatArray, distinct
 from pipeline.search.engine import evolve
-from pipeline.search.pool import Problem
+from pipeline.search.pool import Niche, Problem, mutate
 from pipeline.search.predictor import Predictor, Relevances, learn_relevances
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _START: Final = 5  # random networks before the first prediction
-_LEARN_FROM: Final = 512  # judged networks that predictions are conditioned on, the best and the newest
+_NICHES_FROM: Final = 20
+_NICHE_SHARE: Final = 0.5
+_LEARN_FROM: Final = 512  # judged networks that predictions are conditioned on
 _GENERATIONS: Final = 6
 _PARENTS: Final = 48
+_RANDOM_PARENTS: Final = 16
 _UNSURE: Final = 1024  # rows whose uncertainty is computed, after a look at the mean of all
+_LEVERAGE_ROWS: Final = 256
 
 
 class Guided(ProposalSampler):
-    """Expected improvement over everything feasible, or, in a large space, over what a small evolution on the
-    predictor finds from the best networks. Hyper-parameters are learned anew whenever the history has grown by a
-    quarter, from that history alone, so that a resumed search does the same."""
+    """Expected improvement over every feasible network, or, in a space too large for that, over what a short
+    evolution on the predictor finds.
+
+    In a large space every other evolution is confined to a niche: one gene is held at an option that the best
+    network does not have, mostly a gene that moves the costs much (resolution, depth). Under a tight limit
+    such a gene cannot change alone, so no evolution from the best networks would ever try it.
+
+    Hyper-parameters are learned anew whenever the history has grown by a quarter, from that history alone, so
+    that a resumed search does the same.
+    """
 
     _learned: tuple[int, Relevances] | None = None
 
     def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START or not history.inside.any():
             return problem.random(1, rng, history.seen)
-        predictor = self._predictor(history)
-        everything = problem.everything
-        if everything is not None:
-            pool = problem.unseen(everything, history.seen)
+        relevances = self._relevances(history)
+        if problem.everything is not None:
+            predictor = self._predictor(history, relevances, None)
+            pool = problem.everything
         else:
-            pool = problem.unseen(self._evolved(history, problem, predictor, rng), history.seen)
+            niche = self._niche(history, problem, rng)
+            predictor = self._predictor(history, relevances, niche)
+            pool = _evolved(history, problem, niche, predictor, rng)
+        pool = problem.unseen(pool, history.seen)
         if len(pool) > _UNSURE:
             pool = pool[np.argsort(-predictor.mean(pool), kind="stable")[:_UNSURE]]
         return pool[np.argsort(-predictor.expected_improvement(pool), kind="stable")] if len(pool) else pool
 
-    def _predictor(self, history: History) -> Predictor:
+    def _relevances(self, history: History) -> Relevances:
         due = learning_point(len(history))
         if self._learned is None or self._learned[0] != due:
             self._learned = due, learn_relevances(self.encoder, history.codes[:due], history.scores[:due])
-        kept = _worth_learning(history)
-        return Predictor(self.encoder, self._learned[1]).fit(history.codes[kept], history.scores[kept])
+        return self._learned[1]
 
-    def _evolved(self, history: History, problem: Problem, predictor: Predictor, rng: np.random.Generator) -> CodeArray:
-        """Candidates from a short evolution that maximises the predicted score."""
-        some = problem.reservoir[rng.integers(len(problem.reservoir), size=16)]
-        start = np.concatenate([history.best_first()[:_PARENTS], some])
-        return evolve(predictor.mean, problem, rng, _GENERATIONS, _PARENTS, start).codes
+    def _predictor(self, history: History, relevances: Relevances, niche: Niche | None) -> Predictor:
+        kept = worth_learning(history, niche)
+        return Predictor(self.encoder, relevances).fit(history.codes[kept], history.scores[kept])
+
+    def _niche(self, history: History, problem: Problem, rng: np.random.Generator) -> Niche | None:
+        if len(history) < _NICHES_FROM or rng.random() >= _NICHE_SHARE:
+            return None
+        gene = int(rng.choice(len(self._leverage), p=self._leverage))
+        options = problem.space.cardinalities[gene]
+        option = (int(history.best_first()[0][gene]) + int(rng.integers(1, options))) % options
+        niche = Niche(problem, gene, option)
+        return niche if len(niche.reservoir) > 1 else None
+
+    @cached_property
+    def _leverage(self) -> FloatArray:
+        """Chance of each gene to define a niche: the square of how far a change of it moves the log costs."""
+        rows = self.problem.reservoir[:_LEVERAGE_ROWS]
+        before = self.problem.costs.values(rows)
+        rng = np.random.default_rng(0)
+        moves = np.zeros(len(self.problem.space.cardinalities))
+        for gene, options in enumerate(self.problem.space.cardinalities):
+            if options > 1:
+                changed = rows.copy()
+                changed[:, [gene]] = mutate(changed[:, [gene]], (options,), rng, 1.0)
+                after = self.problem.costs.values(self.problem.space.canonical(changed))
+                moves[gene] = np.mean([np.abs(np.log(after[name] / before[name])).mean() for name in before])
+        weights = moves**2 if moves.any() else (np.array(self.problem.space.cardinalities) > 1).astype(np.float64)
+        return np.asarray(weights / weights.sum())
+
+
+def _evolved(
+    history: History, problem: Problem, niche: Niche | None, predictor: Predictor, rng: np.random.Generator
+) -> CodeArray:
+    """Candidates from a short evolution that maximises the predicted target, in the niche if there is one."""
+    best = history.best_first()
+    where = problem if niche is None else niche
+    fresh = where.reservoir[rng.integers(len(where.reservoir), size=_RANDOM_PARENTS * (1 if niche is None else 4))]
+    starts = [best[:_PARENTS], fresh] if niche is None else [best[niche.holds(best)][:_PARENTS], best[:_PARENTS], fresh]
+    return evolve(predictor.mean, where, rng, _GENERATIONS, _PARENTS, distinct(np.concatenate(starts))).codes
 
 
 def learning_point(judged: int) -> int:
-    """The largest of 5, 7, 9, 12, 15, 19, … (a quarter more each time) that is at most `judged`."""
+    """The largest of 5, 7, 9, 11, 13, 16, 20, … (a quarter more each time) that is at most `judged`."""
     point = _START
     while (after := point + max(2, point // 4)) <= judged:
         point = after
     return point
 
 
-def _worth_learning(history: History) -> NDArray[np.intp]:
-    """Indices of the judged networks to condition on: all, or the best three quarters and the newest."""
-    if len(history) <= _LEARN_FROM:
-        return np.arange(len(history))
-    newest = _LEARN_FROM // 4
-    order = np.argsort(-history.scores[:-newest], kind="stable")[: _LEARN_FROM - newest]
-    return np.concatenate([np.sort(order), np.arange(len(history) - newest, len(history))])
+def worth_learning(history: History, niche: Niche | None) -> NDArray[np.intp]:
+    """Indices of the judged networks to condition on: all, or the best half, the newest, and the niche's best."""
+    count = len(history)
+    if count <= _LEARN_FROM:
+        return np.arange(count)
+    order = np.argsort(-history.scores, kind="stable")
+    kept = [order[: _LEARN_FROM // 2], np.arange(count - _LEARN_FROM // 4, count)]
+    if niche is not None:
+        rest = order[_LEARN_FROM // 2 :]
+        kept.append(rest[niche.holds(history.codes[rest])][: _LEARN_FROM // 4])
+    return np.asarray(np.unique(np.concatenate(kept)))
