@@ -1,6 +1,7 @@
 """`pocketnas quickstart`, `pocketnas run` and the commands that run one stage."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from pipeline.cli.output import emit, note, progress_bar
 
 if TYPE_CHECKING:
     from pipeline.runs.config import Config
+    from pipeline.runs.folder import RunFolder
 
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: new, empty, or the same run to continue.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides every random choice.")]
@@ -51,19 +53,41 @@ def stage_command(name: str, help_text: str) -> Callable[..., None]:
     """The command that runs the stage `name` of a run."""
 
     def command(run_dir: RunDir, again: Again = False, as_json: Json = False) -> None:
-        from pipeline.runs.engine import require_finished, run_stage
         from pipeline.runs.folder import open_run
-        from pipeline.runs.stages import STAGES
 
-        folder = open_run(run_dir)
-        with folder.lock(), progress_bar() as progress:
-            done = run_stage(folder, require_finished(folder, STAGES, name), progress, again)
-        document = {"stage": name, "seconds": round(done.seconds, 3), "ran_now": done.ran_now}
-        text = f"{name}: {'done' if done.ran_now else 'had finished'}, {done.seconds:.1f} s"
-        emit(document, as_json, lambda console: console.print(text))
+        _run_one(open_run(run_dir), name, again, as_json)
 
     command.__doc__ = help_text
     return command
+
+
+def search(
+    run_dir: RunDir,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes that judge together.")] = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", help="Optuna URL, such as postgresql://…, that machines share.")
+    ] = None,
+    again: Again = False,
+    as_json: Json = False,
+) -> None:
+    """Search a run's regions under its budget; several workers or machines may share one study."""
+    from pipeline.runs.folder import open_run
+
+    folder = open_run(run_dir)
+    given = {key: value for key, value in (("workers", workers), ("storage", storage)) if value is not None}
+    table = folder.config.search.model_copy(update=given)
+    _run_one(replace(folder, config=folder.config.model_copy(update={"search": table})), "search", again, as_json)
+
+
+def _run_one(folder: "RunFolder", name: str, again: bool, as_json: bool) -> None:
+    from pipeline.runs.engine import require_finished, run_stage
+    from pipeline.runs.stages import STAGES
+
+    with folder.lock(), progress_bar() as progress:
+        done = run_stage(folder, require_finished(folder, STAGES, name), progress, again)
+    document = {"stage": name, "seconds": round(done.seconds, 3), "ran_now": done.ran_now}
+    text = f"{name}: {'done' if done.ran_now else 'had finished'}, {done.seconds:.1f} s"
+    emit(document, as_json, lambda console: console.print(text))
 
 
 def _run(config: "Config", out: Path, as_json: bool) -> None:

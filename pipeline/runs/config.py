@@ -89,7 +89,8 @@ class SearchConfig(_Table):
     private: Annotated[int, Field(ge=0)] = Field(
         12, description="How many of the best are ranked anew after 10 batches of training without sharing"
     )
-    workers: Count = Field(1, description="Processes that judge at the same time")
+    workers: Count = Field(1, description="Processes that judge at the same time; with 1 a seed decides everything")
+    storage: str | None = Field(None, description="Optuna URL of a study that several machines share (PostgreSQL)")
 
 
 class FinetuneConfig(_Table):
@@ -180,9 +181,9 @@ def _check_names(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: [export] formats must have 'onnx', which the gate reads")
 
 
-def config_hash(config: Config) -> str:
-    """A short name of everything that the configuration says."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+def config_hash(document: dict[str, Any]) -> str:
+    """A short name of everything that a configuration in plain values says."""
+    text = json.dumps(document, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pipeline.runs.folder import RunError, RunFolder
 
 Progress = Callable[[int, int, str], None]
+_NO_INPUTS: Final = frozenset({"workers", "storage"})  # how a stage is worked on, not what it is made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def _inputs_hash(run: RunFolder, stage: Stage) -> str:
         if record is None or not record["finished"]:
             raise RunError(f"stage {stage.name!r} needs {name!r}, which has not finished in {run.path}")
         earlier[name] = record["outputs"]
-    document = {"seed": tables["seed"], "tables": {name: tables[name] for name in stage.reads}, "after": earlier}
+    read = {name: {k: v for k, v in tables[name].items() if k not in _NO_INPUTS} for name in stage.reads}
+    document = {"seed": tables["seed"], "tables": read, "after": earlier}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

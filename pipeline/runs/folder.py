@@ -157,9 +157,9 @@ def create_or_open(path: Path, config: Config) -> RunFolder:
     if path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
         raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
     path.mkdir(parents=True, exist_ok=True)
+    document = config.model_dump(mode="json")
     write_json(
-        path / "run.json",
-        {"schema_version": SCHEMA_VERSION, "config": config.model_dump(mode="json"), "hash": config_hash(config)},
+        path / "run.json", {"schema_version": SCHEMA_VERSION, "config": document, "hash": config_hash(document)}
     )
     return RunFolder(path, config)
 
@@ -173,7 +173,7 @@ def open_run(path: Path) -> RunFolder:
     if document.get("schema_version") != SCHEMA_VERSION:
         raise RunError(f"{file} has schema_version {document.get('schema_version')!r}; this pocketnas reads 1")
     config = parse_config(document.get("config", {}), str(file))
-    if config_hash(config) != document.get("hash"):
+    if config_hash(document["config"]) != document.get("hash"):
         raise RunError(f"{file} was edited after the run began; start a new run with the changed configuration")
     return RunFolder(path, config)
 

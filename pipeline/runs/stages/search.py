@@ -1,34 +1,34 @@
 """Stage `search`: the best architectures inside the budget, judged by the sub-supernet of their region."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_tables.files import write_json
 from pipeline.runs.context import run_costs, run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.folder import RunFolder, open_run
 from pipeline.runs.scoring import RecordedScorer, judging_images, load_child
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
     from pipeline.search.study import Candidate
+    from pipeline.search.workers import Task
 
 
 def work(run: RunFolder, progress: Progress) -> None:
     """Fill the study (an Optuna journal file that is continued after a kill) and leave `candidates.json`."""
-    from pipeline.search.evaluators import Scored
     from pipeline.search.settings import SearchSettings
-    from pipeline.search.study import search
-    from pipeline.spaces.codes import Codes
+    from pipeline.search.workers import search_with_workers
 
     config = run.config.search
     settings = SearchSettings(
         method=config.method, evaluations=config.evaluations, seed=run.config.seed, workers=config.workers
     )
     started = time.perf_counter()
-    evaluator = Scored("inherited", RecordedScorer(run))
-    result = search(Codes(run_space(run)), run_costs(run), evaluator, settings, Path(run.study), progress)
+    storage = run.study if config.storage is None else config.storage
+    result = search_with_workers(partial(_task, run.path), settings, storage, progress)
     seconds = (time.perf_counter() - started) / max(1, result.evaluations)
     tuned = _privately_tuned(run, result.candidates[: config.private], progress)
     order = sorted(range(len(result.candidates)), key=lambda place: (-tuned.get(place, float("-inf")), place))
@@ -54,6 +54,16 @@ def work(run: RunFolder, progress: Progress) -> None:
             "front": [c.arch for c in result.front],
         },
     )
+
+
+def _task(path: Path) -> "Task":
+    """What a worker process needs, from the run's folder."""
+    from pipeline.search.evaluators import Scored
+    from pipeline.search.workers import Task
+    from pipeline.spaces.codes import Codes
+
+    run = open_run(path)
+    return Task(Codes(run_space(run)), run_costs(run), Scored("inherited", RecordedScorer(run)))
 
 
 def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> dict[int, float]:
