@@ -1,0 +1,56 @@
+"""A small line plot as SVG: evaluations on a logarithmic axis, one line per method."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 420, 70, 40, 120, 50
+COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#7d3c98", "#b9770e", "#117a65", "#5d6d7e", "#a04000", "#2c3e50", "#d35400")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def line_plot(title: str, x_label: str, y_label: str, curves: Sequence[Curve]) -> str:
+    """The plot as an SVG document; x is logarithmic."""
+    xs = [math.log10(x) for curve in curves for x in curve.x]
+    ys = [y for curve in curves for y in curve.y]
+    x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
+    x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        right = LEFT + (math.log10(x) - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT)
+        return right, HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"',
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="20" font-size="14">{escape(title)}</text>',
+        f'<text x="{(WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}">{escape(x_label)}</text>',
+        f'<text x="14" y="{HEIGHT / 2}" transform="rotate(-90 14 {HEIGHT / 2})">{escape(y_label)}</text>',
+    ]
+    for x in sorted({x for curve in curves for x in curve.x}):
+        px, _ = at(x, y0)
+        parts.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#eee"/>')
+        parts.append(f'<text x="{px:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x:g}</text>')
+    for step in range(6):
+        y = y0 + step * (y1 - y0) / 5
+        _, py = at(10**x0, y)
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py:.1f}" y2="{py:.1f}" stroke="#eee"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{py + 4:.1f}" text-anchor="end">{y:.2f}</text>')
+    for number, curve in enumerate(curves):
+        colour = COLOURS[number % len(COLOURS)]
+        points = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in zip(curve.x, curve.y, strict=True))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(
+            f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 16 * number + 10}" fill="{colour}">{escape(curve.name)}</text>'
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
