@@ -112,31 +112,38 @@ def calibrations(truth: Floats, proxies: dict[str, Floats], regions: np.ndarray,
 
 
 def rankers(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:
-    """Ridge regression on parts, taught by a few truly trained networks, judged on all others."""
+    """Ridge regression on parts, taught by a few truly trained networks, judged on all others.
+
+    As the product's ranker: totals are how many edges have each op, and single edges are believed a fifth.
+    """
+    edges = 6
+    totals = one_hot.reshape(len(one_hot), edges, -1).sum(axis=1)
     rank = {name: _ranks(proxy)[:, None] for name, proxy in proxies.items()}
     sizes = np.hstack([np.log(proxies["MACs"])[:, None], np.log(proxies["parameters"])[:, None]])
     sets = {
         "size": [sizes],
         "options": [one_hot],
-        "options + size": [one_hot, sizes],
+        "size + totals": [sizes, totals],
+        "size + totals + options": [sizes, totals, one_hot],
         "one-shot + size": [rank["one-shot"], sizes],
         "few-shot + size": [rank["few-shot"], sizes],
-        "one-shot + options + size": [rank["one-shot"], one_hot, sizes],
-        "few-shot + options + size": [rank["few-shot"], one_hot, sizes],
-        "few-shot + one-shot + options + size": [rank["few-shot"], rank["one-shot"], one_hot, sizes],
+        "one-shot + size + totals + options": [rank["one-shot"], sizes, totals, one_hot],
+        "few-shot + size + totals + options": [rank["few-shot"], sizes, totals, one_hot],
+        "both scores + size + totals + options": [rank["few-shot"], rank["one-shot"], sizes, totals, one_hot],
     }
     counts = (30, 60, 100, 200)
     print("\n| parts | " + " | ".join(f"{n} labels" for n in counts) + " |")
     print("|---" * (len(counts) + 1) + "|")
     for name, parts in sets.items():
         x = np.hstack(parts)
+        belief = np.concatenate([np.full(part.shape[1], 0.2 if part is one_hot else 1.0) for part in parts])
         cells = []
         for n in counts:
             rng = np.random.default_rng(n)
             taus = []
             for _ in range(DRAWS):
                 chosen = rng.choice(len(truth), n, replace=False)
-                ridge = Ridge.fit(x[chosen], _ranks(truth[chosen]))
+                ridge = Ridge.fit(x[chosen], _ranks(truth[chosen]), belief)
                 rest = np.setdiff1d(np.arange(len(truth)), chosen)
                 taus.append(kendall_tau(truth[rest], ridge(x[rest])) or 0.0)
             cells.append(f"{np.mean(taus):.3f} ({np.std(taus):.3f})")

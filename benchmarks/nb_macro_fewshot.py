@@ -54,7 +54,7 @@ SCALES = {
     "small": Scale(  # about 20 CPU minutes a seed on one core
         (Leg(16, 96_000, 0.03), Leg(32, 9_600, 0.015)),
         (Leg(16, 24_000, 0.02), Leg(32, 4_800, 0.01)),
-        300, 48, 150, 250, PrivateTuning(10, 64), 20, 4,
+        300, 64, 150, 250, PrivateTuning(10, 64), 20, 4,
     ),
     "medium": Scale(  # about two hours a seed on one core
         (Leg(16, 900_000, 0.03), Leg(32, 90_000, 0.015)),

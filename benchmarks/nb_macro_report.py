@@ -25,10 +25,11 @@ NAMES = ("root", "oneshot", *(variant[0] for variant in VARIANTS))
 RANKERS: tuple[tuple[Part, ...], ...] = (
     ("size",),
     ("options",),
-    ("options", "size"),
+    ("size", "totals"),
+    ("size", "totals", "options"),
     ("score", "size"),
-    ("score", "options", "size"),
-    ("score", "options", "size", "region"),
+    ("score", "size", "totals", "options"),
+    ("score", "size", "totals", "options", "region"),
 )
 BOOTSTRAP = Bootstrap(1000)
 

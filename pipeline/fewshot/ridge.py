@@ -12,22 +12,31 @@ _PENALTIES: Final = tuple(10.0 ** (exponent / 4) for exponent in range(-8, 17))
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted regression on standardised columns; `leave_one_out[i]` is the prediction for i from all others."""
+    """A fitted regression on standardised columns; `leave_one_out[i]` is the prediction for i from all others.
+
+    A column's `belief` multiplies it after it is standardised: the penalty on it falls with the square, so columns
+    that are believed less need more evidence.
+    """
 
     mean: Floats
     spread: Floats
+    belief: Floats
     weights: Floats
     offset: float
     penalty: float
     leave_one_out: Floats = field(repr=False)
 
     @classmethod
-    def fit(cls, x: Floats, y: Floats) -> "Ridge":
-        """Fit `y` (n,) by the columns of `x` (n, columns); constant columns count for nothing."""
+    def fit(cls, x: Floats, y: Floats, belief: Floats | None = None) -> "Ridge":
+        """Fit `y` (n,) by the columns of `x` (n, columns); constant columns count for nothing.
+
+        `belief` (columns,) is 1 for every column where it is not given.
+        """
+        belief = np.ones(x.shape[1]) if belief is None else belief
         mean, spread, offset = x.mean(0), x.std(0), float(y.mean())
         spread = np.where(spread > 1e-12, spread, np.inf)
         centred = y - offset
-        u, s, vt = np.linalg.svd((x - mean) / spread, full_matrices=False)
+        u, s, vt = np.linalg.svd((x - mean) / spread * belief, full_matrices=False)
         projected = u.T @ centred
         best: tuple[float, float, Floats] | None = None
         for penalty in _PENALTIES:
@@ -41,8 +50,8 @@ class Ridge:
         if best is None:
             raise RuntimeError("unreachable: there are penalties to try")
         _, penalty, left_out = best
-        return cls(mean, spread, vt.T @ (s / (s**2 + penalty) * projected), offset, penalty, left_out)
+        return cls(mean, spread, belief, vt.T @ (s / (s**2 + penalty) * projected), offset, penalty, left_out)
 
     def __call__(self, x: Floats) -> Floats:
         """The prediction for each row of `x`."""
-        return np.asarray((x - self.mean) / self.spread @ self.weights + self.offset)
+        return np.asarray((x - self.mean) / self.spread * self.belief @ self.weights + self.offset)

@@ -59,10 +59,11 @@ def test_noisy_labels_and_a_noisy_score_rank_better_together() -> None:
 def test_leave_one_out_is_what_leaving_one_out_gives() -> None:
     archs = networks(20, 5)
     labels = [worth(arch) for arch in archs]
-    features = Features(SPACE, 1, ("size",))
+    features = Features(SPACE, 1, ("size", "options"))
     ranker = Ranker.fit(features, archs, labels, [0] * 20, labels)
     ridge = ranker.ridge
-    x = (features(archs, labels, [0] * 20) - ridge.mean) / ridge.spread
+    assert set(ridge.belief) == {0.2, 1.0}
+    x = (features(archs, labels, [0] * 20) - ridge.mean) / ridge.spread * ridge.belief
     y = np.array(labels)
     for out in range(3):
         keep = np.arange(20) != out

@@ -1,0 +1,59 @@
+"""How many labels of what quality the ranker needs on NAS-Bench-Macro, if there were no supernet at all.
+
+    python benchmarks/nb_macro_labels.py [--shared DIR]
+
+Labels are the benchmark's own accuracies, with noise of a share of their spread added; the ranker sees options
+and size. Prints a Markdown table: the mean tau over draws on all networks without a label.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from nb_macro_data import SPACE, read_truth
+
+from pipeline.fewshot.ranker import Features, Part
+from pipeline.fewshot.ridge import Ridge
+from pipeline.rank.statistics import kendall_tau
+
+DRAWS = 20
+COUNTS = (20, 40, 60, 100, 200)
+PARTS: tuple[tuple[Part, ...], ...] = (
+    ("size",),
+    ("options",),
+    ("size", "options"),
+    ("size", "totals"),
+    ("size", "totals", "options"),
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
+    truth = read_truth(parser.parse_args().shared)
+    # The logarithm of the error rate: differences at the top count as they do for people.
+    worth = -np.log(100 - truth.accuracy)
+    print("| parts | noise | " + " | ".join(f"{n} labels" for n in COUNTS) + " |")
+    print("|---|---" + "|---" * len(COUNTS) + "|")
+    for parts in PARTS:
+        features = Features(SPACE, 1, parts)
+        x = features(truth.archs, [], [])
+        for noise in (0.0, 0.5, 1.0):
+            cells = []
+            for n in COUNTS:
+                rng = np.random.default_rng(n)
+                taus = []
+                for _ in range(DRAWS):
+                    chosen = rng.choice(len(worth), n, replace=False)
+                    labels = worth[chosen] + noise * worth.std() * rng.normal(size=n)
+                    rest = np.setdiff1d(np.arange(len(worth)), chosen)
+                    taus.append(kendall_tau(worth[rest], Ridge.fit(x[chosen], labels, features.belief)(x[rest])) or 0.0)
+                cells.append(f"{np.mean(taus):.3f}")
+            print(f"| {' + '.join(parts)} | {noise:.1f} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
