@@ -32,6 +32,7 @@ figure { margin: 0; } .plot { width: 100%; min-height: 120px; }
 th, td { text-align: left; padding: 7px 12px 7px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { color: var(--muted); font-weight: 600; white-space: nowrap; } td.n, th.n { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; } tr:last-child td { border-bottom: 0; }
+td code { overflow-wrap: break-word; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 10px 0 0; font-size: .9rem; } a { color: var(--accent); }
 footer { color: var(--muted); font-size: .85rem; }
 @media (max-width: 640px) { main { padding: 18px 12px 40px; } section { padding: 14px 12px 10px; }
@@ -80,6 +81,7 @@ SCRIPT: Final = """
         layout[axis].fixedrange = narrow;  // on a phone a swipe scrolls the page
       });
       if (narrow) { layout.height = Math.min(layout.height, Math.max(320, layout.height * 0.9)); }
+      document.getElementById(id).style.height = layout.height + "px";
       Plotly.react(id, figure.data, layout, { displaylogo: false, responsive: true, displayModeBar: false });
     });
   }

@@ -112,8 +112,9 @@ def _cards(data: ReportData) -> str:
     cards.append(("computation", amount("macs", winner.macs), _limit("macs", budget, "at most {}")))
     parameters = amount("params", winner.params).removesuffix(" parameters")
     cards.append(("parameters", parameters, _limit("params", budget, "at most {}")))
-    if data.exports:
-        smallest = min(data.exports, key=lambda row: row.size_mb)
+    written = [row for row in data.exports if row.size_mb > 0]
+    if written:
+        smallest = min(written, key=lambda row: row.size_mb)
         cards.append(("smallest file", amount("size_mb", smallest.size_mb), f"{smallest.format} {smallest.precision}"))
     if data.baseline is not None:
         cards.append(("against random", f"{data.baseline.improvement_percent:+.2f} %", baseline_words(data.baseline)))
@@ -153,7 +154,7 @@ def _exports(data: ReportData) -> str:
             row.format,
             row.precision,
             _code(row.path),
-            amount("size_mb", row.size_mb),
+            amount("size_mb", row.size_mb) if row.size_mb else "not written",
             f'<span class="{row.status.replace(" ", "")}">{row.status}</span>',
             "" if row.max_abs_diff is None else f"{row.max_abs_diff:.2g}",
             "" if row.top1_agreement is None else f"{row.top1_agreement:.2%}",
@@ -181,7 +182,7 @@ def _checks(checks: tuple[CheckResult, ...]) -> str:
         place = f" ({check.device})" if check.device else ""
         rows.append(
             (
-                f'<span class="{check.status}">{check.status}</span>' + (" (warns)" if check.level == "warn" else ""),
+                f'<span class="{check.status}">{check.status}</span>' + (" (warns)" if check.level == "warn" and not check.passed else ""),
                 escape(check.model),
                 escape(check.name + place),
                 escape(f"{check.operator} {_figure(metric, check.expected, relative)}"),

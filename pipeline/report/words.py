@@ -48,6 +48,8 @@ def pairs_words(data: ReportData) -> str:
     if not data.pairs:
         return "No network was measured to test the table."
     errors = [abs(pair.predicted_ms - pair.measured_ms) / pair.measured_ms for pair in data.pairs]
+    if len(errors) == 1:
+        return f"One whole network that the table was not made from: it was predicted {errors[0]:.1%} off."
     near = sum(error <= 0.1 for error in errors) / len(errors)
     return (
         f"{len(errors)} whole networks that the table was not made from: {fmean(errors):.1%} mean error, "

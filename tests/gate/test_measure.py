@@ -93,11 +93,11 @@ def test_a_clear_case_is_decided_at_the_first_look() -> None:
     assert outcome.value == pytest.approx(5)
 
 
-def test_a_real_model_is_timed_and_twice_the_work_takes_longer(tiny: Path, bigger: Path) -> None:
+def test_a_real_model_is_timed_and_more_work_takes_longer(tiny: Path, bigger: Path) -> None:
     rng = random.Random(0)
     small, large = Candidate(tiny, {}), Candidate(bigger, {})
-    ratios = [a.ms / b.ms for a, b in (host_round([large, small], 1, rng) for _ in range(5))]
-    assert all(ratio > 1 for ratio in ratios[1:])
+    ratios = [a.ms / b.ms for a, b in (host_round([large, small], 1, rng) for _ in range(7))]
+    assert sorted(ratios)[3] > 1
 
 
 def test_a_file_that_cannot_run_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,192 @@
+"""The documentation is true: its commands exist and run, its files are accepted, its reference is the code's."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from latency_tables.onnx_models import build_model
+from latency_tables.store import save_table
+from pipeline.cli.app import app, run_command
+from pipeline.gate.budget_file import parse_budget
+from pipeline.spaces.files import load_space
+from tests.docs.commands import fences, pocketnas_commands
+from tests.docs.reference import reference
+from tests.gate.conftest import TINY, made_table
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
+CI = ROOT / "docs" / "ci.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_exists_with_its_options(page: Path) -> None:
+    """The command line is parsed as it stands; nothing is run."""
+    group = typer.main.get_command(app)
+    for words in pocketnas_commands(page):
+        command, arguments = group, list(words)
+        context = command.make_context("pocketnas", arguments[:1], resilient_parsing=True)
+        while hasattr(command, "get_command"):
+            found = command.get_command(context, arguments[0])
+            assert found is not None, f"{page.name}: there is no command {words}"
+            command, arguments = found, arguments[1:]
+        try:
+            command.make_context(words[0], arguments)
+        except Exception as error:  # whatever the parser raises, the page shows something that does not exist
+            raise AssertionError(f"{page.name}: pocketnas {' '.join(words)}: {error}") from error
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the guides take for granted: models, a phone's table, the files that a page shows."""
+    (tmp_path / "model.onnx").write_bytes(build_model(TINY))
+    (tmp_path / "old.onnx").write_bytes(build_model(TINY))
+    save_table(made_table(), tmp_path / "phone.json")
+    for fence in fences(CI):
+        if fence.mark.startswith("file: "):
+            (tmp_path / fence.mark.removeprefix("file: ")).write_text(fence.text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_of_the_ci_guide_run(project: Path) -> None:
+    commands = list(pocketnas_commands(CI))
+    assert len(commands) == 4
+    for words in commands:
+        # Two equal models that are measured in turn may, on a busy machine, not be told apart: that is 3.
+        accepted = {0, 3} if "old.onnx" in words else {0}
+        assert run_command(words) in accepted, words
+    assert (project / "baseline.json").exists()
+    assert (project / "report.xml").exists() and (project / "comment.md").exists()
+
+
+def test_the_table_commands_of_the_phone_guide_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_table(made_table(load_space("ofa-mbv3-1.0").distinct_blocks()), tmp_path / "laptop.json")
+    ran = 0
+    for words in pocketnas_commands(ROOT / "docs" / "measure-my-phone.md"):
+        if words[:2] in (["table", "show"], ["table", "predict"]):
+            assert run_command(words) == 0, words
+            assert capsys.readouterr().out
+            ran += 1
+    assert ran == 2
+
+
+def test_the_budget_files_in_the_guides_are_accepted() -> None:
+    shown = [fence for page in PAGES for fence in fences(page) if fence.kind == "toml"]
+    assert shown
+    for fence in shown:
+        document = tomllib.loads(fence.text)
+        if fence.mark.startswith("file: "):
+            parse_budget(document, fence.mark, Path("/"))
+
+
+def test_the_reference_is_made_from_the_code() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert text == reference(), "run: python -m tests.docs.reference > docs/reference.md"
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    import re
+
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+# -- continuous integration ---------------------------------------------------------------------------------
+
+
+def _steps(text: str) -> dict[str, str]:
+    """The shell scripts of action.yml by step name: what stands behind `run: |`, without its indentation."""
+    scripts: dict[str, list[str]] = {}
+    name, inside = "", False
+    for line in text.splitlines():
+        if line.startswith("    - name: "):
+            name, inside = line.removeprefix("    - name: "), False
+        elif line == "      run: |":
+            inside = True
+            scripts[name] = []
+        elif inside:
+            assert line.startswith("        ") or not line
+            scripts[name].append(line[8:])
+    return {step: "\n".join(lines) for step, lines in scripts.items()}
+
+
+def _wheel(folder: Path) -> Path:
+    """A wheel of nothing but the command `pocketnas`; the packages come from where the tests have them."""
+    import zipfile
+
+    path = folder / "pocketnas-0.0.0-py3-none-any.whl"
+    info = "pocketnas-0.0.0.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pocketnas\nVersion: 0.0.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\npocketnas = pipeline.cli.app:main\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_the_steps_of_the_github_action_run(project: Path) -> None:
+    """Installed into an environment of its own, then one pull request that is fine and one that is not."""
+    text = (ROOT / "action.yml").read_text(encoding="utf-8")
+    steps = _steps(text)
+    assert list(steps) == ["Install", "Check"]
+    assert all("${{" not in script for script in steps.values())  # inputs only ever come as variables
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "RUNNER_TEMP": str(project),
+        "GITHUB_OUTPUT": str(project / "output"),
+        "GITHUB_STEP_SUMMARY": str(project / "summary.md"),
+        "POCKETNAS_VERSION": str(_wheel(project)),
+        "POCKETNAS_PYTHON": sys.executable,
+        "POCKETNAS_MODELS": "model.onnx",
+        "POCKETNAS_BUDGET": "phone.toml",
+        "POCKETNAS_TABLE": "phone.json",
+        "POCKETNAS_BASELINE": "",
+        "PYTHONPATH": ":".join([str(ROOT), *filter(None, sys.path)]),
+        "PIP_NO_INDEX": "1",
+    }
+
+    def step(name: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", steps[name]]
+        return subprocess.run(command, env=environment | changed, capture_output=True, text=True, check=False)
+
+    installed = step("Install")
+    assert installed.returncode == 0, installed.stderr
+    fine = step("Check")
+    assert fine.returncode == 0, fine.stderr
+    assert (project / "output").read_text() == "passed=true\n"
+    assert "pocketnas check passed" in (project / "summary.md").read_text()
+    (project / "phone.toml").write_text("latency_ms = 1")
+    failing = step("Check")
+    assert failing.returncode == 1
+    assert "::error title=model.onnx" in failing.stderr
+    assert (project / "output").read_text() == "passed=true\npassed=false\n"
+    hostile = step("Check", POCKETNAS_MODELS="$(touch hacked) `touch hacked` model.onnx; touch hacked")
+    assert hostile.returncode == 2
+    assert not (project / "hacked").exists()
+
+
+def test_the_gitlab_and_pre_commit_snippets_run(project: Path) -> None:
+    text = CI.read_text(encoding="utf-8")
+    script = next(fence.text for fence in fences(CI) if fence.mark == "gitlab")
+    line = next(line.strip(" -") for line in script.splitlines() if "pocketnas check" in line)
+    assert run_command(line.split()[1:]) == 0
+    hook = next(fence.text for fence in fences(CI) if fence.mark == "pre-commit")
+    entry = next(line.split("entry: ")[1] for line in hook.splitlines() if "entry: " in line)
+    # pre-commit adds the changed files that match.
+    assert run_command([*entry.split()[1:], "model.onnx"]) == 0
+    used = next(fence.text for fence in fences(CI) if fence.mark == "github")
+    known = (ROOT / "action.yml").read_text(encoding="utf-8").split("outputs:")[0]
+    for name in [line.split(":")[0].strip() for line in used.split("with:\n")[1].splitlines()]:
+        assert f"\n  {name}:\n" in known
+    assert "exit code 3" in text
+
+
