@@ -1,5 +1,6 @@
 """The documentation is true: its commands exist and run, its files are accepted, its reference is the code's."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -152,6 +153,7 @@ def test_the_steps_of_the_github_action_run(project: Path) -> None:
         "POCKETNAS_BASELINE": "",
         "PYTHONPATH": ":".join([str(ROOT), *filter(None, sys.path)]),
         "PIP_NO_INDEX": "1",
+        "POCKETNAS_REQUIREMENTS": os.devnull,  # they are on PYTHONPATH
     }
 
     def step(name: str, **changed: str) -> subprocess.CompletedProcess[str]:
@@ -172,6 +174,15 @@ def test_the_steps_of_the_github_action_run(project: Path) -> None:
     hostile = step("Check", POCKETNAS_MODELS="$(touch hacked) `touch hacked` model.onnx; touch hacked")
     assert hostile.returncode == 2
     assert not (project / "hacked").exists()
+
+
+def test_a_check_needs_only_what_its_requirements_list() -> None:
+    lines = (ROOT / "check-requirements.txt").read_text(encoding="utf-8").splitlines()
+    needed = [line for line in lines if not line.startswith("#")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(needed) <= set(project["dependencies"])
+    install = next(line for line in CI.read_text(encoding="utf-8").splitlines() if "pip install --quiet numpy" in line)
+    assert install.split("--quiet ")[1].split() == [line.split(">=")[0] for line in needed]
 
 
 def test_the_gitlab_and_pre_commit_snippets_run(project: Path) -> None:
