@@ -75,10 +75,8 @@ def kit_id(plan: Plan, options: MeasureOptions) -> str:
     return plan_hash(plan.models, options.settings())
 
 
-def table_from_kit(
-    results: Path, out: Path, space_sha256: str, device: str = "", kit: Path | None = None
-) -> LatencyTable:
-    """The table that a kit's results.json gives, written to `out`; `device` renames the device.
+def table_from_kit(results: Path, out: Path, space_sha256: str, kit: Path | None = None) -> LatencyTable:
+    """The table that a kit's results.json gives, written to `out`.
 
     Raises TableError: a torn or edited file, results of a kit for another space, or of another one than `kit`.
     """
@@ -94,8 +92,7 @@ def table_from_kit(
     lacking = [model.name for model in plan.models if model.name not in samples.sessions_ms]
     if lacking:
         raise TableError(f"{results} lacks {len(lacking)} model(s), the first is {lacking[0]!r}; run the kit again")
-    info = read.device if not device else read.device.model_copy(update={"name": device})
-    table = assemble(plan, info, samples, options, "measured by a kit")
+    table = assemble(plan, read.device, samples, options, "measured by a kit")
     save_table(table, out)
     return table
 

@@ -19,6 +19,7 @@ def profile(
         str, typer.Option(help="host, ssh://user@board, adb://serial or tensorrt; with --from-kit its name.")
     ] = "host",
     out: Annotated[Path | None, typer.Option(help="The table to write, a JSON file.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the table calls the device.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that a network may use on the device.")] = 1,
     networks: Annotated[
         int, typer.Option(min=0, help="Whole random networks that the calibration is fitted on.")
@@ -52,7 +53,7 @@ def profile(
     from latency_tables.kit import table_from_kit, write_kit
     from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
-    from latency_tables.store import load_table
+    from latency_tables.store import load_table, save_table
     from pipeline.profiling import (
         ProfileOptions,
         profile_by_likeness,
@@ -76,7 +77,8 @@ def profile(
         raise typer.BadParameter("--out TABLE is needed: where to write the table")
     started = time.monotonic()
     if from_kit is not None:
-        table = table_from_kit(from_kit, out, space_sha256(found), device if device != "host" else "", kit)
+        table = table_from_kit(from_kit, out, space_sha256(found), kit)
+        name = name or (device if device != "host" else None)
     else:
         runner = open_runner(device, threads)
         with progress_bar() as progress:
@@ -87,6 +89,9 @@ def profile(
                 table = profile_by_likeness(found, runner, out, sources, options, progress)
             else:
                 table = profile_space(found, runner, out, options, progress)
+    if name is not None:
+        table = table.model_copy(update={"device": table.device.model_copy(update={"name": name})})
+        save_table(table, out)
     seconds = round(time.monotonic() - started, 1)
     emit(table_summary(table) | {"seconds": seconds}, as_json, lambda console: _render(console, table, out))
     unstable = sum(row.unstable for row in table.rows.values())

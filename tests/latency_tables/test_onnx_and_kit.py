@@ -103,9 +103,9 @@ def results(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_kit_s_results_make_the_table(results: Path, plan: Plan, tmp_path: Path) -> None:
-    table = table_from_kit(results, tmp_path / "t.json", "sha-of-toy", "my phone", results.parent / "kit.zip")
+    table = table_from_kit(results, tmp_path / "t.json", "sha-of-toy", results.parent / "kit.zip")
     assert load_table(tmp_path / "t.json") == table
-    assert table.device.name == "my phone"
+    assert table.device.runtime == "onnxruntime"
     assert set(table.rows) == {block.key for block in plan.blocks}
     assert all(row.sessions >= 2 and 0 < row.median_ms < 100 for row in table.rows.values())
     assert table.error is not None
