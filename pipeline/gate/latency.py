@@ -5,7 +5,7 @@ result says which. What cannot be known is undecided and says what would settle 
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from latency_tables.errors import TableError
@@ -17,7 +17,7 @@ from pipeline.gate.checks import relative_change
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure
 from pipeline.gate.host_rounds import Candidate, host_round
-from pipeline.gate.measure import Outcome, Plan, Progress, Round, judge_change, judge_latency, rounds_needed
+from pipeline.gate.measure import Outcome, Plan, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
 from pipeline.gate.models import ModelFacts
 from pipeline.gate.predict import PredictedMs, Table, open_table, predict
 from pipeline.gate.results import CheckResult, Status
@@ -150,7 +150,7 @@ class LatencyJudge:
 def _guarded(one_round: Round) -> Round:
     """A lost device is something that could not be measured, not the end of the gate."""
 
-    def guarded():  # type: ignore[no-untyped-def]
+    def guarded() -> Sequence[Taken]:
         try:
             return one_round()
         except TableError as error:
