@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from pipeline.rank.options import option_residuals, table_of_options
 from pipeline.rank.regions import region_table
-from pipeline.rank.statistics import Bootstrap, Estimate, RankError, rank_statistics, tau_difference, tau_estimate
+from pipeline.rank.statistics import Bootstrap, Estimate, RankError, rank_statistics, tau_differences, tau_estimate
 from pipeline.rank.weighted import Floats
 
 
@@ -88,6 +89,7 @@ def rank_document(columns: Columns, question: Question) -> dict[str, Any]:
     sizes = {name: columns.numbers(name) for name in question.sizes}
     options = table_of_options(columns.text(question.arch)) if question.arch else None
     regions = _regions(columns, question, options)
+    differences = _differences(truth, proxies, question.bootstrap)
     document = {}
     for name, proxy in proxies.items():
         known = np.flatnonzero(np.isfinite(truth) & np.isfinite(proxy))
@@ -96,11 +98,7 @@ def rank_document(columns: Columns, question: Question) -> dict[str, Any]:
         y, x = truth[known], proxy[known]
         entry = _figures(y, x, {size: column[known] for size, column in sizes.items()}, question.bootstrap)
         entry["missing"] = len(truth) - len(known)
-        entry["minus"] = {
-            other: _estimate(_difference(truth, proxy, column, question.bootstrap))
-            for other, column in proxies.items()
-            if other != name
-        }
+        entry["minus"] = {other: _estimate(differences[name, other]) for other in proxies if other != name}
         if options is not None:
             entry["option_residuals"] = [asdict(r) for r in option_residuals(y, x, [options[i] for i in known])]
         if regions is not None:
@@ -142,11 +140,23 @@ def _figures(y: Floats, x: Floats, sizes: dict[str, Floats], bootstrap: Bootstra
     return entry
 
 
-def _difference(truth: Floats, one: Floats, other: Floats, bootstrap: Bootstrap) -> Estimate:
-    known = np.isfinite(truth) & np.isfinite(one) & np.isfinite(other)
-    if known.sum() < 2:
-        return Estimate(None)
-    return tau_difference(truth[known], one[known], other[known], bootstrap)
+def _differences(
+    truth: Floats, proxies: dict[str, Floats], bootstrap: Bootstrap
+) -> dict[tuple[str, str], Estimate]:
+    """Paired differences on the rows where both have values; each proxy is resampled once for each such set of rows."""
+    known = {name: np.isfinite(truth) & np.isfinite(proxy) for name, proxy in proxies.items()}
+    found: dict[tuple[str, str], Estimate] = {}
+    for one, other in permutations(proxies, 2):
+        if (one, other) in found:
+            continue
+        rows = known[one] & known[other]
+        alike = [name for name in proxies if np.array_equal(known[name], rows)]
+        names = alike if {one, other} <= set(alike) else [one, other]
+        if rows.any():
+            found |= tau_differences(truth[rows], {name: proxies[name][rows] for name in names}, bootstrap)
+        else:
+            found[one, other] = Estimate(None)
+    return found
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:

@@ -119,10 +119,22 @@ def tau_estimate(x: Floats, y: Floats, bootstrap: Bootstrap = DEFAULT) -> Estima
 
 def tau_difference(truth: Floats, one: Floats, other: Floats, bootstrap: Bootstrap = DEFAULT) -> Estimate:
     """tau(one) - tau(other) on the same networks; both are computed on the same resamples, so it is paired."""
-    first, second = KendallTree(one, truth), KendallTree(other, truth)
-    ones = np.ones((1, len(truth)))
-    values = _over_resamples(len(truth), bootstrap, lambda w: first.tau(w) - second.tau(w))
-    return _estimate(first.tau(ones) - second.tau(ones), values)
+    return tau_differences(truth, {"one": one, "other": other}, bootstrap)["one", "other"]
+
+
+def tau_differences(
+    truth: Floats, proxies: Mapping[str, Floats], bootstrap: Bootstrap = DEFAULT
+) -> dict[tuple[str, str], Estimate]:
+    """`tau_difference` of every ordered pair of `proxies`; each proxy is resampled once."""
+    trees = {name: KendallTree(proxy, truth) for name, proxy in proxies.items()}
+    exact = {name: tree.tau(np.ones((1, len(truth)))) for name, tree in trees.items()}
+    values = {name: _over_resamples(len(truth), bootstrap, tree.tau) for name, tree in trees.items()}
+    return {
+        (one, other): _estimate(exact[one] - exact[other], values[one] - values[other])
+        for one in proxies
+        for other in proxies
+        if one != other
+    }
 
 
 def expected_best(values: Floats, k: int) -> float:

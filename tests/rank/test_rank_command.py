@@ -109,3 +109,19 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(asked(str(tmp_path / "none.csv"))) == 2
     assert "none.csv" in capsys.readouterr().err
+
+
+def test_differences_use_the_rows_that_both_proxies_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{i},{(i * 7) % 20},{(i * 3) % 20},{i if i % 3 else ''}" for i in range(20)]
+    path = table(tmp_path, rows, "truth,proxy,second,third")
+    document = answer(capsys, asked(path, "--proxy", "second", "--proxy", "third", "--json"))
+    taus = {name: entry["kendall_tau"] for name, entry in document.items()}
+    minus = document["proxy"]["minus"]
+    assert minus["second"]["tau"] == pytest.approx(taus["proxy"] - taus["second"])  # type: ignore[index,operator]
+    # Where the third is missing nothing is compared, so the rest has a tau of its own.
+    known = [i for i in range(20) if i % 3]
+    there = table(tmp_path, [f"{i},{(i * 7) % 20}" for i in known], "truth,proxy", "known.csv")
+    own = answer(capsys, asked(there, "--json"))["proxy"]["kendall_tau"]
+    assert minus["third"]["tau"] == pytest.approx(own - 1)  # type: ignore[index,operator]
+    back = document["third"]["minus"]["proxy"]["tau"]  # type: ignore[index]
+    assert back == pytest.approx(-minus["third"]["tau"])  # type: ignore[index]
