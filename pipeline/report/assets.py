@@ -41,6 +41,7 @@ footer { color: var(--muted); font-size: .85rem; }
   table.stack thead { display: none; }
   table.stack tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--rule); }
   table.stack td, table.stack td.n { display: block; text-align: left; white-space: normal; border: 0; padding: 1px 0; }
+  table.stack td:empty { display: none; }
   table.stack td[data-label]::before { content: attr(data-label) ": "; color: var(--muted); } }
 @media print { body { background: #fff; } section, .tile { break-inside: avoid; } nav { display: none; } }
 """

@@ -28,7 +28,7 @@ def front_figure(data: ReportData) -> Figure | None:
     layout = _layout("latency (ms, predicted)", "accuracy", yaxis={"tickformat": ".0%"})
     limit = data.budget.get("latency_ms")
     if limit is not None:
-        layout |= _limit_line(limit, f"budget {limit:g} ms")
+        layout |= _limit_line(limit, f"budget {limit:.4g} ms")
     return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
 
 
@@ -125,7 +125,7 @@ def ranks_figure(ranks: tuple[RankEvidence, ...]) -> Figure | None:
         },
         "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
     }
-    layout = _layout("Kendall's tau (1: same order, 0: unrelated)", "", yaxis={"autorange": "reversed"})
+    layout = _layout("Kendall's tau", "", yaxis={"autorange": "reversed"})
     layout |= {"height": 130 + 42 * len(ranks), "showlegend": False}
     layout["xaxis"] |= {"range": [min(-0.2, *(rank.low for rank in ranks)) - 0.05, 1.05], "zeroline": True}
     return {"data": [trace], "layout": layout}
