@@ -180,9 +180,10 @@ def _checks(checks: tuple[CheckResult, ...]) -> str:
         relative = metric != check.name
         found = "?" if check.actual is None else _figure(metric, check.actual, relative)
         place = f" ({check.device})" if check.device else ""
+        warns = " (warns)" if check.level == "warn" and not check.passed else ""
         rows.append(
             (
-                f'<span class="{check.status}">{check.status}</span>' + (" (warns)" if check.level == "warn" and not check.passed else ""),
+                f'<span class="{check.status}">{check.status}</span>' + warns,
                 escape(check.model),
                 escape(check.name + place),
                 escape(f"{check.operator} {_figure(metric, check.expected, relative)}"),

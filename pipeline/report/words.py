@@ -62,7 +62,7 @@ def ranks_words(data: ReportData) -> str:
     if not data.ranks:
         return "No ranking was tested: too few networks were trained to the end."
     return (
-        "How far ordering networks by each of these agrees with training them to the end (1: same order, 0: unrelated). "
+        "How far ordering networks by each of these agrees with training them (1: same order, 0: unrelated). "
         "A search's accuracy is worth its time where it beats counting MACs and parameters."
     )
 
