@@ -1,5 +1,6 @@
 """A search whose evaluator is as cheap as a predictor: batches instead of trials, and only the front in the study."""
 
+import time
 from pathlib import Path
 from typing import Final, Literal
 
@@ -60,6 +61,7 @@ def search_in_bulk(
     The study receives the networks that no other beats in score at no higher cost, as finished trials.
     Raises InfeasibleBudget where nothing is inside the limits.
     """
+    started = time.perf_counter()
     problem = Problem(space, costs, costs.ensure_reachable())
     if not len(problem.random(1, np.random.default_rng(settings.seed))):
         raise InfeasibleBudget("no network inside all limits was found")
@@ -78,6 +80,7 @@ def search_in_bulk(
         failed=0,
         feasible_share=problem.feasible_share,
         exhausted=found.scored < settings.evaluations,
+        seconds=time.perf_counter() - started,
     )
 
 

@@ -42,7 +42,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search found, best first (`front`: the undominated ones in score and the front's cost)."""
+    """What a search found, best first (`front`: the undominated ones in score and the front's cost).
+
+    `seconds` is the time of its evaluations and proposals, summed over workers and earlier calls.
+    """
 
     candidates: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
@@ -51,6 +54,7 @@ class SearchResult:
     failed: int
     feasible_share: float
     exhausted: bool
+    seconds: float
 
     @property
     def best(self) -> Candidate:
@@ -151,6 +155,7 @@ class _Worker:
             failed=sum(trial.state is TrialState.FAIL for trial in trials),
             feasible_share=self._problem.feasible_share,
             exhausted=self._exhausted,
+            seconds=sum(trial.duration.total_seconds() for trial in complete if trial.duration is not None),
         )
 
     def _objective(self, trial: Trial) -> float | tuple[float, float]:

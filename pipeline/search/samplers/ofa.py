@@ -24,7 +24,7 @@ class PredictorEvolution(ProposalSampler):
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
         weights = self._weights(history)
-        found = evolve(lambda codes: self._features(codes) @ weights, problem, rng, generations=8, population=64)
+        found = evolve(lambda codes: self._features(codes) @ weights, problem, rng, generations=6, population=64)
         return found.codes
 
     def _weights(self, history: History) -> FloatArray:

@@ -14,6 +14,7 @@ from pipeline.search.samplers.base import History, ProposalSampler
 
 _START: Final = 10
 _DRAWS: Final = 256
+_MEMORY: Final = 1000  # what was judged before has left no trace in the policy by then
 _RATE: Final = 0.3
 _DECAY: Final = 0.9
 _ENTROPY: Final = 1e-3
@@ -29,7 +30,7 @@ class Reinforce(ProposalSampler):
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
         controller = Controller(problem.space.cardinalities)
-        kept = history.inside
+        kept = np.flatnonzero(history.inside)[-_MEMORY:]
         controller.replay(history.codes[kept], problem.space.active(history.codes[kept]), history.scores[kept])
         # A narrow budget may refuse everything the controller draws: start from what fits and follow it in part.
         drawn = controller.draw(_DRAWS, rng)

@@ -13,7 +13,7 @@ from pipeline.search.pool import Problem
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _START: Final = 10
-_POOL: Final = 1024
+_POOL: Final = 512
 
 
 class TPE(ProposalSampler):
@@ -40,7 +40,13 @@ def log_density(codes: CodeArray, centres: CodeArray, options: tuple[int, ...]) 
     spread = 1.0 / (1.0 + len(centres) / sizes)  # chance of leaving the centre's value, as Optuna's prior weight
     same = np.log(1 - spread + spread / sizes)
     other = np.log(np.where(sizes > 1, spread / sizes, 1.0))
-    equal = codes[:, None, :] == centres[None, :, :]
-    terms = np.where(equal, same, other).sum(axis=2)
+    # The sum over genes of `same` where equal and `other` where not, as one product of one-hot rows.
+    kept = other.sum() + (_one_hot(codes, options) * np.repeat(same - other, options)) @ _one_hot(centres, options).T
     prior = np.full((len(codes), 1), -np.log(sizes).sum())
-    return np.asarray(np.logaddexp.reduce(np.concatenate([terms, prior], axis=1), axis=1) - np.log(len(centres) + 1))
+    return np.asarray(np.logaddexp.reduce(np.concatenate([kept, prior], axis=1), axis=1) - np.log(len(centres) + 1))
+
+
+def _one_hot(codes: CodeArray, options: tuple[int, ...]) -> FloatArray:
+    return np.concatenate([codes[:, [gene]] == np.arange(count) for gene, count in enumerate(options)], axis=1).astype(
+        np.float64
+    )

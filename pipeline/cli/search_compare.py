@@ -1,0 +1,99 @@
+"""`pocketnas search RUN --compare METHOD,METHOD,random --seeds N`: is the search worth its time on your images?"""
+
+from typing import TYPE_CHECKING
+
+from pipeline.cli.output import emit, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from pipeline.fewshot.scores import RegionScorer
+    from pipeline.runs.folder import RunFolder
+    from pipeline.search.compare import Comparison, Interval
+    from pipeline.spaces.architecture import Architecture
+
+RANDOM_NETWORKS = 16
+
+
+def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) -> None:
+    """Compare search methods in a run whose sub-supernets are trained; the run's own search is left as it is.
+
+    Half of the search images guide the searches, the other half judge what they found.
+    """
+    from pipeline.runs.context import run_costs, run_space
+    from pipeline.search.compare import compare
+    from pipeline.search.evaluators import Scored
+    from pipeline.search.workers import Task
+    from pipeline.spaces.codes import Codes
+
+    guiding, judging = _halves(run)
+    task = Task(Codes(run_space(run)), run_costs(run), Scored("inherited", guiding))
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    with run.lock(), progress_bar() as progress:
+        comparison = compare(
+            task,
+            Scored("inherited", judging),
+            names,
+            seeds,
+            run.config.search.evaluations,
+            RANDOM_NETWORKS,
+            run.study.parent / "compare",
+            progress,
+        )
+    emit(comparison.to_document(), as_json, lambda console: render(console, comparison))
+
+
+def render(console: "Console", comparison: "Comparison") -> None:
+    """The comparison as a table for people."""
+    from rich.table import Table
+
+    table = Table(
+        "method",
+        "over mean random",
+        "relative",
+        "over equal MACs",
+        "over random search",
+        "s a search",
+        title=f"{len(comparison.random_scores)} random networks, {len(comparison.methods[0].scores)} seeds, "
+        f"{comparison.methods[0].evaluations} evaluations each; scores: {comparison.fidelity} weights, other images",
+    )
+    for one in comparison.methods:
+        table.add_row(
+            one.method,
+            _shown(one.over_mean_random),
+            f"{one.relative_improvement_percent:+.2f} %",
+            _shown(one.over_equal_macs),
+            _shown(one.over_random_search),
+            f"{one.seconds:.1f}",
+        )
+    console.print(table)
+
+
+def _shown(interval: "Interval | None") -> str:
+    if interval is None:
+        return "-"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:+.4f}: {interval.verdict} (one seed)"
+    return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]: {interval.verdict}"
+
+
+def _halves(run: "RunFolder") -> "tuple[RegionScorer, Callable[[Sequence[Architecture]], list[float]]]":
+    """Two scorers of the same sub-supernets on disjoint halves of the search images; the second gives accuracies."""
+    from dataclasses import replace
+
+    from pipeline.fewshot.prefix import JudgingImages
+    from pipeline.runs.context import normalised_images, run_dataset
+    from pipeline.runs.scoring import region_scorer
+
+    scorer = region_scorer(run)
+    images, labels = normalised_images(run_dataset(run).search, run_dataset(run), None, 0)
+
+    def accuracies(archs: "Sequence[Architecture]") -> list[float]:
+        return [score.accuracy for score in judging.judged(archs)]
+
+    batchnorm = scorer.judging.bn_images
+    guiding = replace(scorer, judging=JudgingImages(batchnorm, images[::2], labels[::2]))
+    judging = replace(scorer, judging=JudgingImages(batchnorm, images[1::2], labels[1::2]))
+    return guiding, accuracies
