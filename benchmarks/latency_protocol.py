@@ -20,7 +20,7 @@ import numpy as np
 
 from latency_tables.measure import MeasureOptions, measure_models
 from latency_tables.onnx_models import NamedModel, block_model
-from latency_tables.runners import TimingProtocol, open_runner
+from latency_tables.runners import Runner, TimingProtocol, open_runner
 from pipeline.profiling import random_networks
 from pipeline.spaces.files import load_space
 
@@ -37,10 +37,11 @@ def main() -> None:
     blocks = [block_model(block) for block in rng.sample(space.distinct_blocks(), arguments.blocks)]
     timed: dict[str, dict[str, list[float]]] = {"plain": {}, "guarded": {}}
     seconds = dict.fromkeys(timed, 0.0)
+    runner = open_runner("host")  # one for all: it remembers what is usual on this machine
     for number in range(arguments.rounds):
         for protocol, measure in (("plain", plain), ("guarded", guarded)):
             start = time.monotonic()
-            for name, milliseconds in measure([*networks, *blocks]).items():
+            for name, milliseconds in measure([*networks, *blocks], runner).items():
                 timed[protocol].setdefault(name, []).append(milliseconds)
             seconds[protocol] += time.monotonic() - start
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
@@ -57,17 +58,17 @@ def main() -> None:
             )
 
 
-def plain(models: list[NamedModel]) -> dict[str, float]:
+def plain(models: list[NamedModel], runner: Runner) -> dict[str, float]:
     """The median over 4 fresh sessions of the median of 40 runs."""
     protocol = TimingProtocol(sessions=4, warmups=5, runs=40, session_ms=0, patience_ms=0)
-    return {timing.name: median(timing.session_ms) for timing in open_runner("host").measure(models, protocol)}
+    return {timing.name: median(timing.session_ms) for timing in runner.measure(models, protocol)}
 
 
-def guarded(models: list[NamedModel]) -> dict[str, float]:
+def guarded(models: list[NamedModel], runner: Runner) -> dict[str, float]:
     """pocketnas' protocol, with two visits of two sessions: as many sessions as the other."""
     with tempfile.TemporaryDirectory() as folder:
         options = MeasureOptions(visits=2)
-        _, samples = measure_models(models, open_runner("host"), Path(folder) / "journal", options, None)
+        _, samples = measure_models(models, runner, Path(folder) / "journal", options, None)
     return {model.name: samples.median_ms(model.name) for model in models}
 
 

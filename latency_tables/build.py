@@ -99,6 +99,7 @@ def assemble(
             space_sha256=plan.space_sha256,
             protocol=options.settings(),
             drift_percent=round(samples.drift_percent, 2),
+            sentinel_ms=_significant(samples.sentinel_ms),
             batches_repeated=samples.batches_repeated,
         ),
         rows=rows,

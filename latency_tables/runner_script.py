@@ -79,7 +79,7 @@ class Probe:
     def __init__(self, patience_s: float, known: float | None = None) -> None:
         self.most_s = self.patience_s = patience_s
         self.times: list[float] = []
-        self.known = float("inf") if known is None else 1.02 * known
+        self.known = float("inf") if known is None else 1.005 * known
         end = time.perf_counter() + 0.2
         while time.perf_counter() < end:
             self._time()

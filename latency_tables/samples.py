@@ -21,13 +21,15 @@ _MOST = 0.5  # in log(time), that one timing may say about the machine
 class Samples:
     """The sessions' medians of each model in milliseconds, and how steady the device was meanwhile.
 
-    `drift_percent` is how far the sentinel's 5 % and 95 % quantiles lie apart, in percent of its median.
+    `sentinel_ms` is the sentinel's median, `drift_percent` how far its 5 % and 95 % quantiles lie apart, in
+    percent of it.
     """
 
     sessions_ms: dict[str, tuple[float, ...]]
     runs: dict[str, int]
     drift_percent: float
     batches_repeated: int
+    sentinel_ms: float = 0.0
 
     def median_ms(self, name: str) -> float:
         """The median over all fresh sessions, in milliseconds."""
@@ -56,7 +58,8 @@ def collect(entries: Sequence[Entry], normalise: bool = True) -> Samples:
             runs[entry.name] = runs.get(entry.name, 0) + entry.runs
     sentinels = [median(entry.session_ms) for entry in entries if entry.name == SENTINEL]
     repeated = sum(entry.kind == "repeat" for entry in entries)
-    return Samples(sessions, runs, _drift_percent(sentinels), repeated)
+    usual_ms = median(sentinels) if sentinels else 0.0
+    return Samples(sessions, runs, _drift_percent(sentinels), repeated, usual_ms)
 
 
 def _kept(entries: Sequence[Entry]) -> list[Entry]:

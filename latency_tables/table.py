@@ -119,6 +119,7 @@ class Provenance(_Model):
     space_sha256: str = ""
     protocol: dict[str, float] = {}
     drift_percent: Percent = 0.0
+    sentinel_ms: Milliseconds = 0.0
     batches_repeated: Count = 0
     notes: list[str] = []
 

@@ -171,12 +171,14 @@ def _measured(row: dict[str, str], space: SearchSpace, where: str) -> MeasuredNe
 @dataclass(frozen=True, slots=True)
 class Validation:
     """Networks measured now against a table: their error, the worst of them (network, predicted and measured ms),
-    the share inside the predicted interval, and in what the device differs from the table's."""
+    the share inside the predicted interval, in what the device differs from the table's, and how much slower than
+    then its sentinel network is now, in percent (0 where the table does not tell)."""
 
     error: ErrorReport
     worst: tuple[Architecture, float, float]
     in_interval: float | None
     device_differs: str
+    slower_percent: float
 
 
 def validate_table(
@@ -206,4 +208,5 @@ def validate_table(
         (archs[worst], predicted[worst], measured[worst]),
         sum(inside) / len(inside) if inside else None,
         table.device.differences(device),
+        100 * (samples.sentinel_ms / table.provenance.sentinel_ms - 1) if table.provenance.sentinel_ms else 0.0,
     )

@@ -100,6 +100,8 @@ def validate(
         result = validate_table(loaded, found, archs, runner, options, progress)
     if result.device_differs:
         note(f"careful: the table is of another device or runtime: {result.device_differs}")
+    if abs(result.slower_percent) > 5:
+        note(f"careful: the machine is now {result.slower_percent:+.0f} % slower than when the table was measured")
     error = result.error
     worst = result.worst
     document = {
@@ -111,6 +113,7 @@ def validate(
         "rmse_ms": error.rmse_ms,
         "worst_under_percent": error.worst_under_percent,
         "in_interval": result.in_interval,
+        "slower_percent": result.slower_percent,
         "worst": {"arch": str(worst[0]), "predicted_ms": worst[1], "measured_ms": worst[2]},
     }
 

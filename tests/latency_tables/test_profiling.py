@@ -94,6 +94,7 @@ def test_validation_tells_the_error_and_that_the_device_is_another(quickstart: S
     again = validate_table(table, quickstart, archs, slow, FAST.measure)
     assert again.error.mape_percent == pytest.approx(50)
     assert again.worst[2] == pytest.approx(2 * again.worst[1])
+    assert result.slower_percent == 0.0  # an invented table does not tell
 
 
 def test_likeness_makes_a_table_from_twenty_networks(quickstart: SearchSpace, tmp_path: Path) -> None:
