@@ -46,10 +46,8 @@ def main() -> None:
     print(
         f"\n{device.soc}, {device.runtime} {device.runtime_version}, {device.threads} thread(s); {len(rows_ms)} rows, "
     )
-    print(
-        f"{len(fitted)} networks fitted on, {len(held_out)} held out; sentinel drift {samples.drift_percent:.1f} %\n"
-    )
-    print("| correction | MAPE % | RMSE ms | Spearman | within 5 % | within 10 % | worst under % | 95 % interval |")
+    print(f"{len(fitted)} networks fitted on, {len(held_out)} held out; sentinel drift {samples.drift_percent:.1f} %\n")
+    print("| correction | MAPE % | RMSE ms | Spearman | in 5 % | in 10 % | worst under % | 95 % interval |")
     print("|---|---|---|---|---|---|---|---|")
     for name, predict in _predictors(rows_ms, fitted).items():
         predicted = [predict(network) for network in held_out]
