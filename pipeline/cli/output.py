@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 _LOG_SECONDS: Final = 30.0
 ProgressCallback = Callable[[int, int, str], None]
@@ -41,6 +51,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -59,6 +70,13 @@ def progress_bar() -> Iterator[ProgressCallback]:
         yield update
 
 
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
 class _LogLines:
     """Progress where there is no terminal to draw on."""
 
@@ -75,6 +93,6 @@ class _LogLines:
         if what != self._what:
             self._what, self._began = what, now
         elif done:
-            left = f", {(now - self._began) / done * (total - done):.0f} s left"
+            left = f" ({done / (now - self._began):.3g}/s), {(now - self._began) / done * (total - done):.0f} s left"
         self._told = now
         self._console.print(f"{what}: {done}/{total}{left}", highlight=False, markup=False, soft_wrap=True)

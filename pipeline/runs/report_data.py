@@ -59,7 +59,7 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
         provenance=(
             ("configuration", str(run.path / "run.json")),
             ("seed", str(run.config.seed)),
-            ("latency table", f"{table.device.name}, {table.provenance.created}"),
+            ("latency table", "; ".join((table.device.name, table.provenance.created, *table.provenance.notes))),
             ("random networks inside the budget", f"{summary['feasible']['share']:.1%}"),
             ("regions", ", ".join(f"{region['size']:,} networks" for region in summary["regions"])),
         ),

@@ -48,17 +48,14 @@ def work(run: RunFolder, progress: Progress) -> None:
 
 
 def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
+    from latency_tables.extend import with_interpolated_classifiers
     from latency_tables.measure import MeasureOptions
     from latency_tables.runners import open_runner
-    from latency_tables.table import MissingRows
     from pipeline.profiling import ProfileOptions, profile_space
 
     device = run.config.device
     if device.table is not None:
-        table = load_table(device.table)
-        if missing := table.missing(space.distinct_blocks()):
-            raise MissingRows(table.device.name, missing)
-        return table
+        return with_interpolated_classifiers(load_table(device.table), space.distinct_blocks())
     options = ProfileOptions(
         calibration=device.networks,
         held_out=device.networks,
