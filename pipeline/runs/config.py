@@ -80,6 +80,9 @@ class SplitConfig(_Table):
     regions: Annotated[int, Field(ge=2)] = Field(2, description="How many sub-supernets")
     epochs: Count = Field(8, description="Passes each sub-supernet trains on after inheriting")
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.03, description="Peak of the cosine schedule")
+    calibrate: bool = Field(
+        False, description="Set each region's mean score to its parent's; made published scores rank worse"
+    )
 
 
 class SearchConfig(_Table):

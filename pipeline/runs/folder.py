@@ -158,9 +158,7 @@ def create_or_open(path: Path, config: Config) -> RunFolder:
         raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
     path.mkdir(parents=True, exist_ok=True)
     document = config.model_dump(mode="json")
-    write_json(
-        path / "run.json", {"schema_version": SCHEMA_VERSION, "config": document, "hash": config_hash(document)}
-    )
+    write_json(path / "run.json", {"schema_version": SCHEMA_VERSION, "config": document, "hash": config_hash(document)})
     return RunFolder(path, config)
 
 

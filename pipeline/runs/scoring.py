@@ -35,7 +35,7 @@ def judging_images(run: RunFolder) -> "JudgingImages":
 
 
 def region_scorer(run: RunFolder) -> "RegionScorer":
-    """Scores by the trained sub-supernets, calibrated between regions once `save_calibration` has run."""
+    """Scores by the trained sub-supernets, calibrated between regions where `save_calibration` has run."""
     from pipeline.fewshot.calibration import Calibration
     from pipeline.fewshot.children import load_children
     from pipeline.fewshot.scores import RegionScorer

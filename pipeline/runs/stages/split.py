@@ -20,9 +20,7 @@ CALIBRATION_NETWORKS = 12  # a region; their scores by the parent say where the 
 
 def work(run: RunFolder, progress: Progress) -> None:
     """Leave `partition.json` and `children/<k>/`; a child that has been trained is not trained again."""
-    from pipeline.fewshot.calibration import calibrate
     from pipeline.fewshot.children import train_children
-    from pipeline.fewshot.scores import scored_by_parent
     from pipeline.supernets.files import load_supernet
     from pipeline.supernets.settings import TrainSettings
 
@@ -40,6 +38,14 @@ def work(run: RunFolder, progress: Progress) -> None:
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
     train_children(parent, partition, data, settings, run.children, progress)
+    if run.config.split.calibrate:
+        _calibrate(run, partition, parent)
+
+
+def _calibrate(run: RunFolder, partition: Partition, parent: "Supernet") -> None:
+    from pipeline.fewshot.calibration import calibrate
+    from pipeline.fewshot.scores import scored_by_parent
+
     scorer = region_scorer(run)
     rng = random.Random(run.config.seed)
     archs = [region.sample(rng) for region in partition.regions for _ in range(CALIBRATION_NETWORKS)]
