@@ -93,12 +93,15 @@ def _run_one(folder: "RunFolder", name: str, again: bool, as_json: bool) -> None
 def _run(config: "Config", out: Path, as_json: bool) -> None:
     from pipeline.runs.engine import run_stage
     from pipeline.runs.folder import create_or_open
+    from pipeline.runs.plan import run_plan
     from pipeline.runs.stages import STAGES
     from pipeline.runs.summary import read_summary, render_summary
 
     folder = create_or_open(out, config)
     with folder.lock(), progress_bar() as progress:
         for stage in STAGES:
+            if stage.name == "train" and folder.record("train") is None:
+                note("\n".join(run_plan(folder).lines()))
             done = run_stage(folder, stage, progress)
             if not done.ran_now:
                 note(f"[dim]{stage.name}: had finished ({done.seconds:.1f} s)[/dim]")

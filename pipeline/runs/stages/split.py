@@ -7,6 +7,7 @@ from pipeline.fewshot.partition import Partition
 from pipeline.runs.context import run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.plan import GRADIENT_BATCHES
 from pipeline.runs.scoring import region_scorer, save_calibration
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.supernets.data import TrainingData
     from pipeline.supernets.supernet import Supernet
 
-GRADIENT_BATCHES = 4
 CALIBRATION_NETWORKS = 12  # a region; their scores by the parent say where the region's own scores belong
 
 

@@ -1,0 +1,47 @@
+"""What the training of a run will cost, told before any of it is spent."""
+
+import random
+from typing import TYPE_CHECKING
+
+from pipeline.runs.context import run_space
+from pipeline.runs.folder import RunFolder, read_json
+from pipeline.spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from pipeline.fewshot.plan import FewShotPlan
+
+GRADIENT_BATCHES = 4
+PRIVATE_BATCHES = 10
+
+
+def run_plan(run: RunFolder) -> "FewShotPlan":
+    """Images that will pass through networks, from the configuration and the prepared data."""
+    from pipeline.fewshot.criteria import gradient_passes
+    from pipeline.fewshot.plan import FewShotPlan
+
+    config, space = run.config, run_space(run)
+    images = read_json(run.data / "data.json")["images"]["train"]
+    passes = _passes_per_step(config.train.recipe, space)
+    batch = config.train.batch_size
+    by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if config.split.criterion == "gradient" else 0
+    tuned = config.finetune.candidates + config.finetune.random_baseline
+    private = config.search.private * PRIVATE_BATCHES * batch
+    return FewShotPlan(
+        root_images=round(config.train.epochs * images * passes),
+        gradient_images=by_gradient,
+        child_images=round(config.split.epochs * images * passes),
+        regions=config.split.regions,
+        judged_networks=config.search.evaluations,
+        images_per_judgement=2 * config.search.images,
+        tuned_networks=tuned,
+        images_per_tuning=config.finetune.epochs * images + private // tuned,
+    )
+
+
+def _passes_per_step(recipe: str, space: SearchSpace) -> float:
+    """Networks that see each batch, averaged over the recipe's phases."""
+    from pipeline.supernets.recipes import RECIPES
+
+    phases = RECIPES[recipe](space)
+    share = sum(phase.share for phase in phases)
+    return sum(phase.share * len(phase.plan(random.Random(0))) for phase in phases) / share
