@@ -6,7 +6,7 @@ a learned matrix (Cai et al. 2020, section 3.3, "elastic kernel size").
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -115,11 +115,29 @@ class Bank(nn.Module):
 
 
 def leading(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
-    """A view of the first `sizes[i]` entries along axis i; axes that `tensor` lacks are left out."""
-    for axis, size in enumerate(sizes[: tensor.dim()]):
-        if tensor.shape[axis] != size:
-            tensor = tensor.narrow(axis, 0, size)
-    return tensor
+    """The first `sizes[i]` entries along axis i, as a view; axes that `tensor` lacks are left out."""
+    cut = tuple(sizes[: tensor.dim()])
+    if tensor.shape[: len(cut)] == cut:
+        return tensor
+    if tensor.requires_grad and torch.is_grad_enabled():
+        view: Tensor = _Leading.apply(tensor, cut)  # type: ignore[no-untyped-call]
+        return view
+    return tensor[tuple(map(slice, cut))]
+
+
+class _Leading(torch.autograd.Function):
+    """A slice along several axes whose gradient fills one tensor of zeros, not one per axis."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        ctx.shape, ctx.cut = tensor.shape, tuple(map(slice, sizes))
+        return tensor[ctx.cut]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        full = grad.new_zeros(ctx.shape)
+        full[ctx.cut] = grad
+        return full, None
 
 
 def _step(after: int) -> str:

@@ -70,7 +70,8 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel: int, stride: int) -> Tensor
     if kernel <= min(_STRIP, x.shape[-2]):
         return _strip_gradient(x, grad, kernel, stride, 0)
     result = x.new_zeros(x.shape[1], 1, kernel, kernel)
-    images = max(1, _CHUNK_BYTES // (4 * x[0].numel()))
+    # Powers of two divide most batches: fewer distinct shapes for oneDNN to prepare code for.
+    images = 1 << max(0, (_CHUNK_BYTES // (4 * x[0].numel())).bit_length() - 1)
     for some_x, some_grad in zip(torch.split(x, images), torch.split(grad, images), strict=True):
         for left in (*range(0, kernel - _STRIP, _STRIP), kernel - _STRIP):
             # Neighbouring strips overlap; the columns that both compute are equal, so only new ones are added.
