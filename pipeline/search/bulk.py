@@ -18,7 +18,7 @@ from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import open_storage
 from pipeline.search.study import STUDY_NAME, Candidate, SearchResult, front_cost, undominated
 
-_GROWTH: Final = 20  # a batch is a twentieth of what has been judged
+_GROWTH: Final = 20  # a batch is a twentieth of what the sampler learns from
 _BATCH_UP_TO: Final = 100
 
 
@@ -35,7 +35,8 @@ def propose_in_batches(
     while len(codes) < evaluations:
         history = History(codes, scores, np.ones(len(codes), dtype=bool), frozenset(keys(codes)))
         rng = np.random.default_rng([seed, 2, len(codes), 0])
-        wanted = min(max(1, min(_BATCH_UP_TO, len(codes) // _GROWTH)), evaluations - len(codes))
+        growing = sampler.learning_from(history) // _GROWTH
+        wanted = min(max(1, min(_BATCH_UP_TO, growing)), evaluations - len(codes))
         born = problem.proper(sampler.propose(history, problem, rng), history.seen)[:wanted]
         if len(born) < wanted:
             more = problem.random(wanted, rng, history.seen | frozenset(keys(born)))

@@ -18,6 +18,8 @@ _REJECTION_FROM: Final = 1e-3  # share of feasible networks from which drawing u
 _MIXING_STEPS: Final = 150
 _WALK_STEPS: Final = 20
 _WALKS_UP_TO: Final = 30
+_REPAIR_STEPS: Final = 12
+_REPAIR_TRIES: Final = 8
 
 
 class SpaceExhaustedError(PipelineError):
@@ -152,6 +154,27 @@ class Niche(Problem):
     def holds(self, codes: CodeArray) -> NDArray[np.bool_]:
         """Which rows are in this niche."""
         return np.asarray(codes[:, self._gene] == self._option)
+
+    def repaired(self, codes: CodeArray, rng: np.random.Generator) -> CodeArray:
+        """`codes` moved here, and changed one gene at a time, each change for the cheaper, until they fit.
+
+        Rows that still do not fit after a dozen changes are left out.
+        """
+        codes = self._moved(codes)
+        done: list[CodeArray] = []
+        for _ in range(_REPAIR_STEPS):
+            worst = self.costs.worst_violation(codes)
+            done.append(codes[worst <= 0])
+            codes, worst = codes[worst > 0], worst[worst > 0]
+            if not len(codes):
+                break
+            tried = self._moved(self.mutants(np.repeat(codes, _REPAIR_TRIES, axis=0), rng, 0.0))
+            violations = self.costs.worst_violation(tried).reshape(-1, _REPAIR_TRIES)
+            cheaper: NDArray[np.bool_] = np.asarray(violations < worst[:, None])
+            chosen = np.argmax(cheaper * (1 + rng.random(cheaper.shape)), axis=1)
+            changed = tried.reshape(len(codes), _REPAIR_TRIES, -1)[np.arange(len(codes)), chosen]
+            codes = np.where(cheaper.any(axis=1)[:, None], changed, codes)
+        return np.concatenate(done)
 
     def _moved(self, codes: CodeArray) -> CodeArray:
         moved = codes.copy()

@@ -34,6 +34,12 @@ class History:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def since(self, first: int) -> "History":
+        """Only what was judged from number `first` on; everything stays known."""
+        if first == 0:
+            return self
+        return History(self.codes[first:], self.scores[first:], self.inside[first:], self.seen)
+
     def best_first(self) -> CodeArray:
         """The rows inside the limits, best score first; among equals the earlier one."""
         order = np.argsort(-self.scores, kind="stable")
@@ -60,6 +66,10 @@ class ProposalSampler(BaseSampler):
     def encoder(self) -> Encoder:
         """What predictors see of a candidate."""
         return Encoder(self.problem.space, self.problem.costs, self._start)
+
+    def learning_from(self, history: History) -> int:
+        """How many judged networks the next proposal learns from."""
+        return len(history)
 
     @abstractmethod
     def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:

@@ -21,6 +21,8 @@ _PARENTS: Final = 48
 _RANDOM_PARENTS: Final = 16
 _UNSURE: Final = 1024  # rows whose uncertainty is computed, after a look at the mean of all
 _LEVERAGE_ROWS: Final = 256
+_PATIENCE: Final = 300
+_PATIENT_SHARE: Final = 1 / 3
 
 
 class Guided(ProposalSampler):
@@ -29,18 +31,24 @@ class Guided(ProposalSampler):
 
     In a large space every other evolution is confined to a niche: one gene is held at an option that the best
     network does not have, mostly a gene that moves the costs much (resolution, depth). Under a tight limit
-    such a gene cannot change alone, so no evolution from the best networks would ever try it.
+    such a gene cannot change alone, so no evolution from the best networks would ever try it. And a search
+    that has found nothing better for long begins again without its history, in which only the judged networks
+    stay known: such spaces have many local optima.
 
     Hyper-parameters are learned anew whenever the history has grown by a quarter, from that history alone, so
     that a resumed search does the same.
     """
 
-    _learned: tuple[int, Relevances] | None = None
+    _learned: tuple[tuple[int, int], Relevances] | None = None
 
     def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START or not history.inside.any():
             return problem.random(1, rng, history.seen)
-        relevances = self._relevances(history)
+        first = self._beginning(history)
+        history = history.since(first)
+        if len(history) < _START:
+            return problem.random(1, rng, history.seen)
+        relevances = self._relevances(history, first)
         if problem.everything is not None:
             predictor = self._predictor(history, relevances, None)
             pool = problem.everything
@@ -53,10 +61,18 @@ class Guided(ProposalSampler):
             pool = pool[np.argsort(-predictor.mean(pool), kind="stable")[:_UNSURE]]
         return pool[np.argsort(-predictor.expected_improvement(pool), kind="stable")] if len(pool) else pool
 
-    def _relevances(self, history: History) -> Relevances:
+    def learning_from(self, history: History) -> int:
+        return len(history) - self._beginning(history)
+
+    def _beginning(self, history: History) -> int:
+        """A small space is ranked whole each time, so nothing is to be gained by beginning again."""
+        return 0 if self.problem.everything is not None else beginning(history)
+
+    def _relevances(self, history: History, first: int) -> Relevances:
         due = learning_point(len(history))
-        if self._learned is None or self._learned[0] != due:
-            self._learned = due, learn_relevances(self.encoder, history.codes[:due], history.scores[:due])
+        if self._learned is None or self._learned[0] != (first, due):
+            relevances = learn_relevances(self.encoder, history.codes[:due], history.scores[:due])
+            self._learned = (first, due), relevances
         return self._learned[1]
 
     def _predictor(self, history: History, relevances: Relevances, niche: Niche | None) -> Predictor:
@@ -74,7 +90,7 @@ class Guided(ProposalSampler):
 
     @cached_property
     def _leverage(self) -> FloatArray:
-        """Chance of each gene to define a niche: the square of how far a change of it moves the log costs."""
+        """Chance of each gene to define a niche: how far a change of it moves the log costs."""
         rows = self.problem.reservoir[:_LEVERAGE_ROWS]
         before = self.problem.costs.values(rows)
         rng = np.random.default_rng(0)
@@ -85,7 +101,7 @@ class Guided(ProposalSampler):
                 changed[:, [gene]] = mutate(changed[:, [gene]], (options,), rng, 1.0)
                 after = self.problem.costs.values(self.problem.space.canonical(changed))
                 moves[gene] = np.mean([np.abs(np.log(after[name] / before[name])).mean() for name in before])
-        weights = moves**2 if moves.any() else (np.array(self.problem.space.cardinalities) > 1).astype(np.float64)
+        weights = moves if moves.any() else (np.array(self.problem.space.cardinalities) > 1).astype(np.float64)
         return np.asarray(weights / weights.sum())
 
 
@@ -95,9 +111,28 @@ def _evolved(
     """Candidates from a short evolution that maximises the predicted target, in the niche if there is one."""
     best = history.best_first()
     where = problem if niche is None else niche
-    fresh = where.reservoir[rng.integers(len(where.reservoir), size=_RANDOM_PARENTS * (1 if niche is None else 4))]
-    starts = [best[:_PARENTS], fresh] if niche is None else [best[niche.holds(best)][:_PARENTS], best[:_PARENTS], fresh]
+    fresh = where.reservoir[rng.integers(len(where.reservoir), size=_RANDOM_PARENTS)]
+    if niche is None:
+        starts = [best[:_PARENTS], fresh]
+    else:
+        moved = niche.repaired(np.repeat(best[: _PARENTS // 2], 2, axis=0), rng)
+        starts = [best[niche.holds(best)][:_PARENTS], moved, fresh]
     return evolve(predictor.mean, where, rng, _GENERATIONS, _PARENTS, distinct(np.concatenate(starts))).codes
+
+
+def beginning(history: History) -> int:
+    """Where the present run begins: a run ends once it found nothing better in a third of it, and in 300 networks."""
+    first = 0
+    while history.inside.all() and len(history) - first > _PATIENCE:
+        scores = history.scores[first:]
+        place = np.arange(len(scores))
+        improved = np.r_[True, scores[1:] > np.maximum.accumulate(scores)[:-1]]
+        waited = place - np.maximum.accumulate(np.where(improved, place, 0))
+        ended = np.flatnonzero(waited >= np.maximum(_PATIENCE, _PATIENT_SHARE * (place + 1)))
+        if not len(ended):
+            break
+        first += int(ended[0]) + 1
+    return first
 
 
 def learning_point(judged: int) -> int:
