@@ -173,7 +173,7 @@ class Niche(Problem):
             cheaper: NDArray[np.bool_] = np.asarray(violations < worst[:, None])
             chosen = np.argmax(cheaper * (1 + rng.random(cheaper.shape)), axis=1)
             changed = tried.reshape(len(codes), _REPAIR_TRIES, -1)[np.arange(len(codes)), chosen]
-            codes = np.where(cheaper.any(axis=1)[:, None], changed, codes)
+            codes = np.where(np.any(cheaper, axis=1, keepdims=True), changed, codes)
         return np.concatenate(done)
 
     def _moved(self, codes: CodeArray) -> CodeArray:

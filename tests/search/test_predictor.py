@@ -112,10 +112,10 @@ def test_the_engine_finds_the_optimum_of_a_small_space() -> None:
 def test_batches_propose_each_network_once(method: str) -> None:
     problem = _problem("large")
     sampler = SAMPLERS[method](problem, 0)  # type: ignore[index]
-    found = propose_in_batches(sampler, lambda codes: _score(problem, codes), 120, seed=0)
-    assert len(set(keys(found.codes))) == found.scored == 120
+    found = propose_in_batches(sampler, lambda codes: _score(problem, codes), 60, seed=0)
+    assert len(set(keys(found.codes))) == found.scored == 60
     again = SAMPLERS[method](problem, 0)  # type: ignore[index]
-    assert (propose_in_batches(again, lambda codes: _score(problem, codes), 120, 0).codes == found.codes).all()
+    assert (propose_in_batches(again, lambda codes: _score(problem, codes), 60, 0).codes == found.codes).all()
 
 
 def test_only_the_front_of_a_bulk_search_enters_the_study(tmp_path: Path) -> None:

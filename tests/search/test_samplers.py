@@ -10,7 +10,7 @@ from pipeline.search.candidates import CodeArray, keys
 from pipeline.search.pool import Problem, SpaceExhaustedError
 from pipeline.search.samplers import SAMPLERS, History, ProposalSampler
 from pipeline.search.samplers.evolution import rank_and_crowding
-from pipeline.search.samplers.guided import learning_point
+from pipeline.search.samplers.guided import beginning, learning_point
 from pipeline.search.samplers.local import neighbours
 from pipeline.search.samplers.reinforce import Controller
 from pipeline.search.settings import METHODS, Method
@@ -47,16 +47,16 @@ def test_the_methods_that_a_config_may_name_are_the_registered_ones() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_proposals_are_canonical_feasible_new_and_decided_by_the_seed(method: Method, space: str) -> None:
     problem = _problem(space)
-    codes, scores = _run(SAMPLERS[method](problem, seed=5), 32)
+    codes, scores = _run(SAMPLERS[method](problem, seed=5), 24)
     assert (problem.space.canonical(codes) == codes).all()
     assert problem.costs.feasible(codes).all()
     assert len(set(keys(codes))) == len(codes)
-    again, _ = _run(SAMPLERS[method](problem, seed=5), 32)
+    again, _ = _run(SAMPLERS[method](problem, seed=5), 24)
     assert (again == codes).all()
     # A sampler without memory of its own continues a history as the one that began it: searches resume.
     fresh = SAMPLERS[method](problem, seed=5)
-    row = fresh.next(_history(codes[:31], scores[:31]), np.random.default_rng([0, 31]))
-    assert (row == codes[31]).all()
+    row = fresh.next(_history(codes[:23], scores[:23]), np.random.default_rng([0, 23]))
+    assert (row == codes[23]).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -163,3 +163,16 @@ def test_neighbours_differ_in_one_gene() -> None:
 
 def test_learning_points_do_not_depend_on_the_way_there() -> None:
     assert [learning_point(n) for n in (5, 6, 7, 8, 9, 12, 19)] == [5, 5, 7, 7, 9, 11, 16]
+
+
+def test_a_run_ends_when_it_has_long_found_nothing_better() -> None:
+    def first(scores: list[float]) -> int:
+        codes = np.zeros((len(scores), 1), dtype=np.uint8)
+        return beginning(_history(codes, scores))
+
+    assert first(list(range(1000))) == 0  # it goes on improving
+    assert first([1.0] + [0.0] * 299) == 0
+    stuck = [float(n) for n in range(60)] + [0.0] * 300
+    assert first(stuck) == 360  # the last improvement was number 59, 300 networks before number 359
+    assert first(stuck + [0.5] * 100) == 360  # the next run is judged by its own scores
+    assert first(stuck + [0.5] * 301) == 661
