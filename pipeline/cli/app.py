@@ -32,6 +32,7 @@ app.command("finetune")(run.stage_command("finetune", "Train a run's best candid
 app.command("export")(export.export)
 app.command("check")(check.check)
 app.command("rank")(rank.rank)
+app.command("stage")(run.stage)
 app.command("report")(run.stage_command("report", "Write a run's report page."))
 
 # Typer shows only the leaves of its exceptions; this is the base of all that a wrong command line raises.
@@ -41,6 +42,10 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 @app.callback()
 def _root() -> None:
     """The best network for your images that answers in time on your phone, as a file, with the proof."""
+
+
+_INTERRUPTED = 130  # what Typer makes of Ctrl-C
+_ON_INTERRUPT = "interrupted; the same command continues where this one stopped"
 
 
 def main() -> None:
@@ -59,13 +64,15 @@ def run_command(argv: list[str]) -> int:
     argv = [word for word in argv if word != "--debug"]
     try:
         result = app(argv, standalone_mode=False)
+        if result == _INTERRUPTED:
+            return _fail(_ON_INTERRUPT, 2, debug)
         return result if isinstance(result, int) else 0
     except (TableError, ExportError, PipelineError) as error:
         return _fail(str(error), error.exit_code, debug)
     except _UsageError as error:
         return _fail(f"{error} ('pocketnas {' '.join(argv[:1])} --help' tells more)", 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; the same command continues where this one stopped", 2, debug)
+        return _fail(_ON_INTERRUPT, 2, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
@@ -73,6 +80,8 @@ def run_command(argv: list[str]) -> int:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         what = "no space left on the disk; free some and run the same command again" if full else str(error)
         return _fail(what, 2, debug)
+    except Exception as error:  # whatever else: one line still, and no half-told story
+        return _fail(f"internal error: {type(error).__name__}: {error}; --debug shows where", 2, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -34,7 +34,7 @@ def emit(document: Any, as_json: bool, render: Callable[[Console], None]) -> Non
 
 def note(text: str) -> None:
     """One line for the person, on stderr."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
 
 
 @contextmanager

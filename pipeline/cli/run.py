@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.output import emit, note, progress_bar
+from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.runs.config import Config
@@ -61,19 +62,46 @@ def stage_command(name: str, help_text: str) -> Callable[..., None]:
     return command
 
 
+def stage(
+    name: Annotated[str, typer.Argument(help="data, profile, train, split, search, finetune, export, check, report.")],
+    run_dir: RunDir,
+    again: Again = False,
+    as_json: Json = False,
+) -> None:
+    """Run any one stage of a run; with --again it starts from nothing."""
+    from pipeline.runs.folder import open_run
+
+    _run_one(open_run(run_dir), name, again, as_json)
+
+
 def search(
     run_dir: RunDir,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes that judge together.")] = None,
     storage: Annotated[
         str | None, typer.Option("--storage", help="Optuna URL, such as postgresql://…, that machines share.")
     ] = None,
+    compare: Annotated[
+        str | None, typer.Option("--compare", help="Compare these methods instead: guided,tpe,random.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Searches per compared method.")] = 5,
     again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Search a run's regions under its budget; several workers or machines may share one study."""
     from pipeline.runs.folder import open_run
+    from pipeline.search.storage import is_url, open_storage
 
+    if storage is not None and not is_url(storage):
+        raise PipelineError(f"--storage {storage!r} is no Optuna URL; accepted is one such as postgresql://host/db")
     folder = open_run(run_dir)
+    if compare is not None:
+        from pipeline.cli.search_compare import search_compare
+
+        search_compare(folder, compare, seeds, as_json)
+        return
+    if storage is not None:
+        # An address that does not answer is found out before anything of an old search is removed.
+        open_storage(storage)
     given = {key: value for key, value in (("workers", workers), ("storage", storage)) if value is not None}
     table = folder.config.search.model_copy(update=given)
     _run_one(replace(folder, config=folder.config.model_copy(update={"search": table})), "search", again, as_json)
@@ -104,7 +132,7 @@ def _run(config: "Config", out: Path, as_json: bool) -> None:
                 note("\n".join(run_plan(folder).lines()))
             done = run_stage(folder, stage, progress)
             if not done.ran_now:
-                note(f"[dim]{stage.name}: had finished ({done.seconds:.1f} s)[/dim]")
+                note(f"{stage.name}: had finished ({done.seconds:.1f} s)")
     summary = read_summary(folder)
     emit(summary, as_json, lambda console: render_summary(console, folder, summary))
     if not summary["check"]["passed"]:

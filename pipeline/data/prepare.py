@@ -52,6 +52,7 @@ def divide(
     `limit` caps each split, class by class, for quick looks at large data.
     """
     if source.test_items:
+        _refuse_shared_groups(source)
         train, search = split_items(source.items, [search_fraction], seed, source.classes)
         test = list(source.test_items)
     else:
@@ -59,6 +60,8 @@ def divide(
     parts = dict(zip(SPLITS, (train, search, test), strict=True))
     if limit is None:
         return parts
+    if limit < len(source.classes):
+        raise DataError(f"[data] limit = {limit} is below the {len(source.classes)} classes; each needs an image")
     return {name: _limited(items, limit, seed, len(source.classes)) for name, items in parts.items()}
 
 
@@ -100,17 +103,20 @@ def prepare(
 
 def load_dataset(folder: Path) -> Dataset:
     """The images that `prepare` left in `folder`, memory-mapped."""
-    summary = json.loads((folder / "data.json").read_text())
 
     def images(name: str) -> Images:
         pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         return Images(pixels, np.load(folder / f"{name}_labels.npy", allow_pickle=False))
 
     try:
+        summary = json.loads((folder / "data.json").read_text())
         train, search, test = map(images, SPLITS)
-    except (OSError, ValueError) as error:
-        raise DataError(f"prepared images in {folder} are torn ({error}); delete it to read them anew") from None
-    return Dataset(train, search, test, tuple(summary["classes"]), tuple(summary["mean"]), tuple(summary["std"]))
+        classes, mean, std = (tuple(summary[key]) for key in ("classes", "mean", "std"))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"prepared images in {folder} are torn ({error}); 'pocketnas stage data {folder.parent} --again' reads anew"
+        ) from None
+    return Dataset(train, search, test, classes, mean, std)
 
 
 @contextmanager
@@ -144,6 +150,15 @@ def _decode(item: Item, size: int) -> NDArray[np.uint8]:
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _refuse_shared_groups(source: Source) -> None:
+    """A group in training images and in the test split that the data brings would leak."""
+    if shared := sorted({i.group for i in source.items} & {i.group for i in source.test_items}):
+        raise DataError(
+            f"group {shared[0]!r} ([data] group) is in the training images and in the data's own test split,"
+            f" as are {len(shared) - 1} others; mend the split or leave [data] group out"
+        )
 
 
 def _limited(items: list[Item], limit: int, seed: int, classes: int) -> list[Item]:

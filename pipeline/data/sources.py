@@ -99,19 +99,28 @@ def _from_datasets(
     test_name = next((name for name in ("test", "validation") if name in splits and name != train_name), None)
     features = splits[train_name].features
     for column in (image_column, label_column):
+        if column not in features and builder == "imagefolder":
+            raise DataError(f"{path!r} needs two or more class folders with all images inside: {path}/<class>/<image>")
         if column not in features:
             raise DataError(f"{path!r} has no column {column!r}; it has {', '.join(features)} ([data] *_column)")
+    if not features or label_column not in features:
+        raise DataError(f"{path!r} has no labels")
     classes = _classes(splits[train_name], label_column)
+    if len(classes) < 2:
+        raise DataError(f"{path!r} has one class only, {', '.join(classes)!r}; at least two are needed")
     reader = _Reader(path, classes, group, image_column, label_column)
     items = reader.items(splits[train_name])
-    return Source(items, reader.items(splits[test_name]) if test_name else (), classes)
+    return Source(items, reader.items(splits[test_name], "test ") if test_name else (), classes)
 
 
 def _classes(split: Any, label_column: str) -> tuple[str, ...]:
     feature = split.features[label_column]
     if hasattr(feature, "names"):
         return tuple(feature.names)
-    return tuple(str(value) for value in sorted(set(split[label_column])))
+    values = set(split[label_column])
+    if not all(isinstance(value, (str, int)) for value in values):
+        raise DataError(f"column {label_column!r} has labels that are neither numbers nor text, or are missing")
+    return tuple(str(value) for value in sorted(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +131,34 @@ class _Reader:
     image_column: str
     label_column: str
 
-    def items(self, split: Any) -> tuple[Item, ...]:
+    def items(self, split: Any, side: str = "") -> tuple[Item, ...]:
+        """Every image of `split`; without a group each is one of its own, on its `side`."""
         import datasets
 
         if not isinstance(split.features[self.image_column], datasets.Image):
             split = split.cast_column(self.image_column, datasets.Image())
         images = split.cast_column(self.image_column, datasets.Image(decode=False))
         labels = split[self.label_column]
+        named = hasattr(split.features[self.label_column], "names")
+        numbers = {index if named else name: index for index, name in enumerate(self.classes)}
         by_column = self.group if self.group in split.features else None
         groups = split[by_column] if by_column else [None] * len(split)
         found = []
         for index, (label, column_value) in enumerate(zip(labels, groups, strict=True)):
             image = images[index][self.image_column]
+            if image is None:
+                raise DataError(f"{self.path} row {index} has no image")
             name = str(image.get("path") or f"{self.path} row {index}")
-            member = str(column_value) if by_column else self._group_of(name)
-            number = label if isinstance(label, int) else self.classes.index(str(label))
+            member = str(column_value) if by_column else self._group_of(name, f"{side}{index}")
+            number = numbers.get(label if named else str(label))
+            if number is None:
+                raise DataError(f"image {name!r} has label {label!r}, which no training image has")
             found.append(Item(name, number, member, _opener(name, image)))
         return tuple(found)
 
-    def _group_of(self, name: str) -> str:
+    def _group_of(self, name: str, own: str) -> str:
         if self.group is None:
-            return name
+            return own
         try:
             match = re.search(self.group, Path(name).name)
         except re.error as error:
@@ -161,11 +177,24 @@ def _opener(name: str, image: dict[str, Any]) -> Callable[[], "Image.Image"]:
             raise DataError(f"image {name!r} has neither bytes nor a path")
         try:
             with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
-                return ImageOps.exif_transpose(opened).convert("RGB")
+                return _rgb(ImageOps.exif_transpose(opened))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"image {name!r} cannot be read: {_first_line(error)}") from None
 
     return decode
+
+
+def _rgb(image: "Image.Image") -> "Image.Image":
+    """Eight bits a channel. Sixteen-bit greys are scaled; Pillow's own conversion would clip them to white."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("it has floating-point pixels; save it with 8 or 16 bits a channel")
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((grey // 257 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _digits() -> Source:

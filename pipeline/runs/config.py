@@ -23,7 +23,7 @@ class ConfigError(PipelineError):
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(_Table):
@@ -72,14 +72,14 @@ class TrainConfig(_Table):
     recipe: str = Field("sandwich", description="How the supernet is trained")
     epochs: Count = Field(30, description="Passes over the training images")
     batch_size: Count = Field(64, description="Images a step")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Peak of the cosine schedule")
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.05, description="Peak of the cosine schedule")
 
 
 class SplitConfig(_Table):
     criterion: str = Field("gradient", description="How the space is divided into regions")
     regions: Annotated[int, Field(ge=2)] = Field(2, description="How many sub-supernets")
     epochs: Count = Field(8, description="Passes each sub-supernet trains on after inheriting")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.03, description="Peak of the cosine schedule")
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.03, description="Peak of the cosine schedule")
     calibrate: bool = Field(
         False, description="Set each region's mean score to its parent's; made published scores rank worse"
     )
@@ -102,7 +102,7 @@ class FinetuneConfig(_Table):
         8, description="Random architectures inside the budget, trained by the same recipe"
     )
     epochs: Count = Field(10, description="Passes over the training images")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.02, description="Peak of the cosine schedule")
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.02, description="Peak of the cosine schedule")
 
 
 class ExportConfig(_Table):
@@ -112,7 +112,7 @@ class ExportConfig(_Table):
 class Config(_Table):
     """All tables of a run. `seed` decides every random choice."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Decides every random choice of the run")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Decides every random choice of the run")
     data: DataConfig
     space: SpaceConfig = SpaceConfig()
     device: DeviceConfig = DeviceConfig()
@@ -146,7 +146,7 @@ def read_config(path: Path, seed: int | None = None, data: str | None = None) ->
                 entry[key] = str(beside.resolve())
     if seed is not None:
         document["seed"] = seed
-    if data is not None:
+    if data is not None and isinstance(document.get("data", {}), dict):
         place = Path(data)
         document["data"] = {**document.get("data", {}), "path": str(place.resolve()) if place.exists() else data}
     return parse_config(document, str(path))
@@ -204,7 +204,7 @@ def differing_key(old: dict[str, Any], new: dict[str, Any], prefix: str = "") ->
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
+    location = [str(part) for part in first["loc"]] or ["the configuration"]
     table, key = (f"[{location[0]}] ", location[1]) if len(location) > 1 else ("", location[0])
     model = Config.model_fields[location[0]].annotation if table and location[0] in Config.model_fields else Config
     known: list[str] = list(getattr(model, "model_fields", Config.model_fields))

@@ -69,7 +69,7 @@ def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stag
         if stage.name == name:
             return stage
         record = run.record(stage.name)
-        command = f"'pocketnas {stage.name} {run.path}' runs it, 'pocketnas run' everything"
+        command = f"'pocketnas stage {stage.name} {run.path}' runs it, 'pocketnas run' everything"
         if record is None or not record["finished"]:
             raise RunError(f"stage {name!r} needs {stage.name!r}, which has not finished in {run.path}; {command}")
         if record["inputs"] != _inputs_hash(run, stage):

@@ -99,7 +99,12 @@ class RunFolder:
     def record(self, stage: str) -> dict[str, Any] | None:
         """What is known of `stage`, None where it never began; RunError where the record is torn."""
         file = self.record_path(stage)
-        return read_json(file) if file.exists() else None
+        if not file.exists():
+            return None
+        record = read_json(file)
+        if missing := {"inputs", "finished", "seconds", "outputs"} - record.keys():
+            raise RunError(f"{file} is torn or foreign (it lacks {', '.join(sorted(missing))}); delete it")
+        return record
 
     def stage_seconds(self) -> list[tuple[str, float]]:
         """The finished stages in order, and how long each took."""
@@ -148,15 +153,22 @@ def create_or_open(path: Path, config: Config) -> RunFolder:
     """
     if (path / "run.json").exists():
         there = open_run(path)
+        if not there.stage_seconds():
+            # Nothing has been made yet: a mistake in the configuration may be mended.
+            return _write_run(path, config)
         key = differing_key(there.config.model_dump(mode="json"), config.model_dump(mode="json"))
         if key is not None:
             raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
         return there
     if path.exists() and not path.is_dir():
         raise RunError(f"--out {path} is a file, not a folder")
-    if path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+    if path.exists() and any(not entry.name.startswith((".lock", ".run.json.")) for entry in path.iterdir()):
         raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
     path.mkdir(parents=True, exist_ok=True)
+    return _write_run(path, config)
+
+
+def _write_run(path: Path, config: Config) -> RunFolder:
     document = config.model_dump(mode="json")
     write_json(path / "run.json", {"schema_version": SCHEMA_VERSION, "config": document, "hash": config_hash(document)})
     return RunFolder(path, config)
@@ -181,9 +193,9 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{file} is torn or foreign: {error}; delete it to make it anew") from None
+        raise RunError(f"{file} is torn or foreign ({error})") from None
     if not isinstance(document, dict):
-        raise RunError(f"{file} is foreign: it holds no JSON object; delete it to make it anew")
+        raise RunError(f"{file} is torn or foreign (it holds no JSON object)")
     return document
 
 
@@ -198,4 +210,4 @@ def _files(output: Path) -> list[Path]:
 
 
 def _again(path: Path, stage: str) -> str:
-    return f"'pocketnas {stage} {path} --again' makes it anew"
+    return f"'pocketnas stage {stage} {path} --again' makes it anew"

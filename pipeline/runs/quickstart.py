@@ -12,7 +12,11 @@ def quickstart_config(seed: int, table: str | None) -> Config:
             "seed": seed,
             "data": {"path": "digits", "flip": False, "crop": 0.1},
             "space": {"name": "quickstart"},
-            "device": {"networks": 24, "effort": "quick", **({"table": str(Path(table).resolve())} if table else {})},
+            "device": {
+                "networks": 24,
+                "effort": "quick",
+                **({"table": str(Path(table).resolve()) if Path(table).is_file() else table} if table else {}),
+            },
             "budget": {"latency_quantile": 0.45, "macs": "2.6M", "accuracy": 0.97},
             "train": {"epochs": 8, "learning_rate": 0.08},
             "split": {"regions": 2, "epochs": 2},

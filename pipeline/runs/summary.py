@@ -82,7 +82,8 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
     times = ", ".join(f"{stage['name']} {stage['seconds']:.0f}" for stage in summary["stages"])
     console.print(f"seconds: {times}; {seconds:.0f} in all", highlight=False)
     gate = "[green]passed[/green]" if summary["check"]["passed"] else "[red]failed[/red]"
-    console.print(f"gate: {gate}; report: {run.report}", soft_wrap=True)
+    console.print(f"gate: {gate}")
+    console.print(f"report: {run.report}", highlight=False, markup=False, soft_wrap=True)
     for check in summary["check"]["checks"]:
         if not check["passed"]:
             console.print(f"  {check['name']}: {check['message']}", highlight=False, markup=False, soft_wrap=True)

@@ -1,8 +1,10 @@
 """The command line: one document on stdout, one line on stderr for what is wrong, exit codes of the contract."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,17 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> No
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("pocketnas: no space left")
     assert not list((tmp_path / "run" / "data").glob("*.npy"))
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[data]\npath = "digits"\n[space]\nname = "quickstart"\n[device]\neffort = "quick"\n')
+    command = [sys.executable, "-c", "from pipeline.cli.app import main; main()"]
+    command += ["run", str(config), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "stages" / "data.json").exists():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and out == ""
+    assert err.splitlines()[-1].startswith("pocketnas: interrupted; the same command continues")

@@ -101,6 +101,49 @@ def test_parquet_keeps_the_test_split_that_it_brings(tmp_path: Path) -> None:
     assert {name: len(items) for name, items in parts.items()} == {"train": 9, "search": 3, "test": 3}
 
 
+def test_labels_may_be_any_numbers_but_the_test_split_brings_no_new_ones(tmp_path: Path) -> None:
+    _parquet(tmp_path / "train.parquet", [5, 1000] * 6, ["x"] * 12)
+    source = _open(tmp_path / "train.parquet")
+    assert source.classes == ("5", "1000")
+    assert Counter(item.label for item in source.items) == {0: 6, 1: 6}
+    _parquet(tmp_path / "test.parquet", [7], ["y"])
+    with pytest.raises(DataError, match="label 7, which no training image has"):
+        _open(tmp_path)
+
+
+def test_pictures_of_one_name_are_not_one_group(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    _picture((9, 9, 9)).save(stream, "PNG")
+    rows = [{"bytes": stream.getvalue(), "path": "img.png"}] * 16
+    pq.write_table(pa.table({"image": rows, "label": [0, 1] * 8}), tmp_path / "same.parquet")
+    parts = divide(_open(tmp_path / "same.parquet"), 0.25, 0.25, 0, None)
+    assert [len(items) for items in parts.values()] == [8, 4, 4]
+
+
+def test_a_group_in_the_test_split_of_the_data_is_refused(tmp_path: Path) -> None:
+    _parquet(tmp_path / "train-0.parquet", [0, 1] * 6, ["x", "z"] * 6)
+    _parquet(tmp_path / "test-0.parquet", [0, 1], ["x", "y"])
+    with pytest.raises(DataError, match=r"group 'x'.*own test split"):
+        divide(_open(tmp_path, "person"), 0.25, 0.2, 0, None)
+
+
+def test_sixteen_bit_greys_are_scaled_not_clipped(tmp_path: Path) -> None:
+    for label, value in (("dark", 3000), ("light", 60000)):
+        (tmp_path / label).mkdir()
+        for index in range(3):
+            Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / label / f"{index}.png")
+    means = {item.label: int(np.asarray(item.open()).mean()) for item in _open(tmp_path).items}
+    assert means == {0: 3000 // 257, 1: 60000 // 257}
+
+
+def test_one_class_only_is_told(tmp_path: Path) -> None:
+    (tmp_path / "only").mkdir()
+    for index in range(4):
+        _picture((0, 0, 0)).save(tmp_path / "only" / f"{index}.png")
+    with pytest.raises(DataError, match="two or more class folders"):
+        _open(tmp_path)
+
+
 def test_a_column_can_name_the_groups(tmp_path: Path) -> None:
     people = [f"p{index // 4}" for index in range(24)]
     _parquet(tmp_path / "pictures.parquet", [0, 1] * 12, people)

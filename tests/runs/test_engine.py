@@ -79,7 +79,7 @@ def test_a_stage_whose_inputs_changed_starts_from_nothing(run: RunFolder) -> Non
 
 
 def test_an_earlier_stage_that_has_not_finished_is_named(run: RunFolder) -> None:
-    with pytest.raises(RunError, match=r"'train' needs 'data', which has not finished.*pocketnas data"):
+    with pytest.raises(RunError, match=r"'train' needs 'data', which has not finished.*pocketnas stage data"):
         require_finished(run, _Counting().stages, "train")
 
 
@@ -90,14 +90,20 @@ def test_an_output_that_was_damaged_is_named(run: RunFolder, damage: str) -> Non
         run_stage(run, stage, _silent)
     file = run.path / "two" / "whole"
     file.unlink() if damage == "gone" else file.write_text("to")
-    with pytest.raises(RunError, match=r"two/whole.*'pocketnas train .* --again'"):
+    with pytest.raises(RunError, match=r"two/whole.*'pocketnas stage train .* --again'"):
         run_stage(run, toy.stages[1], _silent)
 
 
 def test_a_changed_configuration_is_refused_by_its_key(run: RunFolder) -> None:
+    run_stage(run, _Counting().stages[0], _silent)
     assert create_or_open(run.path, _config()).config == run.config
     with pytest.raises(RunError, match=r"\[train\] epochs \(was 30, is 4\)"):
         create_or_open(run.path, _config(train={"epochs": 4}))
+
+
+def test_a_mistake_can_be_mended_while_nothing_has_been_made(run: RunFolder) -> None:
+    assert create_or_open(run.path, _config(train={"epochs": 4})).config.train.epochs == 4
+    assert open_run(run.path).config.train.epochs == 4
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
@@ -123,9 +129,10 @@ def test_torn_and_edited_run_files_are_refused(run: RunFolder) -> None:
 def test_a_torn_stage_record_is_named(run: RunFolder) -> None:
     toy = _Counting()
     run_stage(run, toy.stages[0], _silent)
-    run.record_path("data").write_text("{")
-    with pytest.raises(RunError, match=r"data\.json is torn"):
-        run_stage(run, toy.stages[0], _silent)
+    for torn in ("{", "{}", "[]"):
+        run.record_path("data").write_text(torn)
+        with pytest.raises(RunError, match=r"data\.json is torn"):
+            run_stage(run, toy.stages[0], _silent)
 
 
 def test_two_processes_do_not_share_a_folder(run: RunFolder) -> None:

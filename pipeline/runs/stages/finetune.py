@@ -135,13 +135,14 @@ def baseline(accuracy: float, randoms: list[float]) -> dict[str, Any]:
 
     mean = fmean(randoms)
     reach = float(t.ppf(0.975, len(randoms) - 1)) * stdev(randoms) / len(randoms) ** 0.5
-    low, high = (100 * (accuracy - (mean + side * reach)) / mean for side in (1, -1))
+    base = mean or 1.0  # where no random network was ever right, the improvement is told in points
+    low, high = (100 * (accuracy - (mean + side * reach)) / base for side in (1, -1))
     return {
         "mean_accuracy": mean,
         "std_accuracy": stdev(randoms),
         "n": len(randoms),
         "accuracies": randoms,
-        "relative_improvement_percent": 100 * (accuracy - mean) / mean,
+        "relative_improvement_percent": 100 * (accuracy - mean) / base,
         "relative_improvement_ci95": [low, high],
         "improvement_shown": low > 0,
     }

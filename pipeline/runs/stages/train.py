@@ -1,6 +1,9 @@
 """Stage `train`: the one-shot supernet."""
 
+import math
+
 from latency_tables.files import write_json
+from pipeline.errors import PipelineError
 from pipeline.runs.context import run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
@@ -30,6 +33,11 @@ def work(run: RunFolder, progress: Progress) -> None:
     result = train(
         supernet, data, settings, checkpoint, lambda done, total, what: progress(done, total, "train supernet")
     )
+    if not all(map(math.isfinite, result.losses)):
+        checkpoint.unlink(missing_ok=True)
+        raise PipelineError(
+            f"training diverged: the loss is no number; lower [train] learning_rate = {config.learning_rate:g}"
+        )
     save_supernet(supernet, run.supernet / "supernet.safetensors")
     write_json(run.supernet / "losses.json", {"schema_version": 1, "losses": [round(x, 5) for x in result.losses]})
     checkpoint.unlink(missing_ok=True)
