@@ -1,6 +1,6 @@
 """The tables of docs/results/fewshot.md from what `nb_macro_fewshot.py` has left so far.
 
-    python benchmarks/nb_macro_report.py --work DIR [--json FILE]
+python benchmarks/nb_macro_report.py --work DIR [--json FILE]
 """
 
 import argparse
@@ -133,9 +133,7 @@ def calibrations(seed: Seed, out: list[str]) -> None:
     for name in NAMES[2:]:
         if name in seed.files:
             raw = seed.scores(name, seed.ranked)
-            cells = [
-                shown(tau_difference(seed.truth, calibrated(seed, name, r), raw, BOOTSTRAP)) for r in references
-            ]
+            cells = [shown(tau_difference(seed.truth, calibrated(seed, name, r), raw, BOOTSTRAP)) for r in references]
             out.append(f"| {name} | " + " | ".join(cells) + " |")
 
 

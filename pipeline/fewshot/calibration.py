@@ -29,14 +29,10 @@ class Calibration:
 
     def __call__(self, scores: Sequence[float], regions: Sequence[int]) -> list[float]:
         """Scores of networks on the common scale; `regions[i]` is the region of network i."""
-        return [
-            self.scale * score + self.shifts[region] for score, region in zip(scores, regions, strict=True)
-        ]
+        return [self.scale * score + self.shifts[region] for score, region in zip(scores, regions, strict=True)]
 
 
-def calibrate(
-    scores: Sequence[float], reference: Sequence[float], regions: Sequence[int], count: int
-) -> Calibration:
+def calibrate(scores: Sequence[float], reference: Sequence[float], regions: Sequence[int], count: int) -> Calibration:
     """The calibration under which each region has the mean that `reference` gives it, on the same networks.
 
     `scores` are by the children, `reference` by a judge that is fair to all regions. The scale is the ratio of

@@ -145,9 +145,7 @@ def usual_decisions(space: SearchSpace) -> list[Decision]:
     halves = {(d.stage, d.layer) for d in found if d.kind == "kernel"} & {
         (d.stage, d.layer) for d in found if d.kind == "expand"
     }
-    return [
-        d for d in found if d.kind != "resolution" and not (d.kind == "op" and (d.stage, d.layer) in halves)
-    ]
+    return [d for d in found if d.kind != "resolution" and not (d.kind == "op" and (d.stage, d.layer) in halves)]
 
 
 def gradient_passes(space: SearchSpace, batches: int, decisions: Sequence[Decision] = ()) -> int:

@@ -122,9 +122,7 @@ class Partition:
             read = _File.model_validate_json(path.read_bytes())
             space = space_from_dict(read.space, f"{path}: space")
             regions = tuple(space_from_dict(r.space, f"{path}: region {r.index}") for r in read.regions)
-            splits = tuple(
-                Split(Decision.parse(s.decision), tuple(map(tuple, s.groups)), s.score) for s in read.splits
-            )
+            splits = tuple(Split(Decision.parse(s.decision), tuple(map(tuple, s.groups)), s.score) for s in read.splits)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])

@@ -92,9 +92,7 @@ class _Walk:
         right = int((logits.argmax(1) == labels).sum())
         return Score(right / len(labels), float(F.cross_entropy(logits, labels)), len(labels))
 
-    def _run(
-        self, key: str, block: Block, bn: Tensor, parts: Iterable[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(self, key: str, block: Block, bn: Tensor, parts: Iterable[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The block on the BatchNorm images, whose statistics it then uses on the others."""
         module = self.stages.of(block)
         # Copies: the statistics written below must not reach the supernet.

@@ -66,9 +66,7 @@ class Features:
             "region": self.regions,
         }
         believed = {"options": _BELIEF_IN_OPTIONS}
-        return np.concatenate(
-            [np.full(widths[part], believed.get(part, 1.0)) for part in PARTS if part in self.parts]
-        )
+        return np.concatenate([np.full(widths[part], believed.get(part, 1.0)) for part in PARTS if part in self.parts])
 
     def _options(self, codes: CodeArray) -> Floats:
         active = self._codes.active(codes)

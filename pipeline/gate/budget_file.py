@@ -135,7 +135,7 @@ def load_budget(path: Path) -> BudgetFile:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise GateError(f'no budget file {str(path)!r}; one line is enough, such as latency_ms = 20') from None
+        raise GateError(f"no budget file {str(path)!r}; one line is enough, such as latency_ms = 20") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GateError(f"{path} is not TOML: {error}") from None
     return parse_budget(document, str(path), path.resolve().parent)

@@ -19,9 +19,7 @@ class Metric:
     source: str = "file"
 
 
-def limit_checks(
-    model: str, budget: Budget, file: BudgetFile, metrics: Mapping[str, Metric]
-) -> Iterator[CheckResult]:
+def limit_checks(model: str, budget: Budget, file: BudgetFile, metrics: Mapping[str, Metric]) -> Iterator[CheckResult]:
     """One result per limit that is no latency. A metric that is not known fails."""
     for limit in budget.limits():
         if limit.name in metrics:

@@ -146,7 +146,7 @@ def _metrics(task: _Task) -> Mapping[str, Metric]:
     kind = f"a {facts.format} file does not tell it"
     counted = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
     reason = f"the MACs of {counted} cannot be counted (ignore_operators takes them as free)" if counted else kind
-    accuracy = f"{kind}; give metrics = \"metrics.json\" in [[models]], or check the run folder"
+    accuracy = f'{kind}; give metrics = "metrics.json" in [[models]], or check the run folder'
     metrics = {
         "macs": Metric(facts.macs, reason, lower_bound=bool(facts.uncounted)),
         "params": Metric(facts.params, kind),
@@ -156,9 +156,7 @@ def _metrics(task: _Task) -> Mapping[str, Metric]:
     return {name: metric for name, metric in metrics.items() if name in task.judged_by}
 
 
-def _questions(
-    task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge
-) -> Iterator[tuple[Device, float]]:
+def _questions(task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[tuple[Device, float]]:
     if "latency_ms" not in task.judged_by:
         return
     latency = file.budget(task.rule).latency_ms
@@ -166,9 +164,7 @@ def _questions(
     yield from device_questions(limits, request.devices or task.devices, file, judge.table)
 
 
-def _against_limits(
-    task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge
-) -> Iterator[CheckResult]:
+def _against_limits(task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[CheckResult]:
     for device, limit_ms in _questions(task, request, file, judge):
         yield judge.limit(task.subject, device, limit_ms)
     yield from limit_checks(task.subject.name, file.budget(task.rule), file, _metrics(task))
@@ -208,4 +204,3 @@ def _baseline(request: Request, tasks: Sequence[_Task]) -> tuple[Baseline, Subje
     if len(tasks) != 1:
         raise GateError(f"--baseline {path} is one model, but {len(tasks)} are checked; give a baseline file instead")
     return Baseline(Path()), _task(path, tasks[0].rule, False).subject
-

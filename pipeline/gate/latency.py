@@ -222,8 +222,6 @@ class _Answer:
         return self.result(status, outcome.value, text, source, interval if finite else None)
 
 
-
-
 def device_questions(
     limits: dict[str, float] | float | None, given: tuple[Device, ...], file: BudgetFile, table: Callable[[str], Table]
 ) -> Iterator[tuple[Device, float]]:

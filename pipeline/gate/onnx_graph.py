@@ -32,10 +32,7 @@ def load_model(path: Path) -> "onnx.ModelProto":
 def external_files(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
     """Files beside the model that hold weights; GateError names one that is missing."""
     names = {
-        entry.value
-        for tensor in _tensors(model.graph)
-        for entry in tensor.external_data
-        if entry.key == "location"
+        entry.value for tensor in _tensors(model.graph) for entry in tensor.external_data if entry.key == "location"
     }
     files = tuple(folder / name for name in sorted(names))
     for file in files:
@@ -128,9 +125,7 @@ def _in_order(nodes: Iterable["onnx.NodeProto"]) -> list["onnx.NodeProto"]:
     return done
 
 
-def _fix_input(
-    target: "onnx.ValueInfoProto", value: "onnx.ValueInfoProto", wanted: tuple[int, ...] | None
-) -> None:
+def _fix_input(target: "onnx.ValueInfoProto", value: "onnx.ValueInfoProto", wanted: tuple[int, ...] | None) -> None:
     target.CopyFrom(value)
     dimensions = target.type.tensor_type.shape.dim
     if wanted is not None:
@@ -196,9 +191,7 @@ def _node(node: "onnx.NodeProto") -> Node:
 
 
 def _shape(value: "onnx.ValueInfoProto") -> Shape:
-    return tuple(
-        dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim
-    )
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
 
 
 def _first_line(error: Exception) -> str:

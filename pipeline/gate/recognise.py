@@ -47,10 +47,7 @@ def recognise(graph: Graph, cost: GraphCost) -> Recognised:
 
 
 def _chained(blocks: Sequence[Block]) -> bool:
-    return all(
-        (a.out_channels, a.out_size) == (b.in_channels, b.in_size)
-        for a, b in pairwise(blocks)
-    )
+    return all((a.out_channels, a.out_size) == (b.in_channels, b.in_size) for a, b in pairwise(blocks))
 
 
 def _precision(graph: Graph) -> Precision:
@@ -234,9 +231,7 @@ class _Parser:
         activation, result, more = self._activation(result)
         nodes += more
         stride, source = strides[0], node.inputs[0]
-        return _Unit(
-            source, result, size, channels, outputs, kernel, stride, depthwise, bias, activation, tuple(nodes)
-        )
+        return _Unit(source, result, size, channels, outputs, kernel, stride, depthwise, bias, activation, tuple(nodes))
 
     def _activation(self, tensor: str) -> tuple[Activation, str, list[Node]]:
         """The activation that reads `tensor`, the tensor it gives, and its nodes."""
@@ -346,5 +341,3 @@ class _Parser:
         if constant is None or constant.values is None or len(constant.values) != 1:
             return None
         return constant.values[0]
-
-

@@ -139,6 +139,4 @@ class _Table:
         """A vector of tables."""
         offset = self._offset(field)
         start = self._table.Vector(offset) if offset else 0
-        return [
-            _Table(self._data, int(self._table.Indirect(start + 4 * index))) for index in range(self.length(field))
-        ]
+        return [_Table(self._data, int(self._table.Indirect(start + 4 * index))) for index in range(self.length(field))]

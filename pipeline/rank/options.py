@@ -38,9 +38,7 @@ def options_of(spelling: str) -> dict[str, str]:
     if spelling.startswith("|"):
         nodes = spelling.split("+")
         return {
-            f"{node}<-{edge[2]}": edge[1]
-            for node, cell in enumerate(nodes, 1)
-            for edge in _CELL_EDGE.finditer(cell)
+            f"{node}<-{edge[2]}": edge[1] for node, cell in enumerate(nodes, 1) for edge in _CELL_EDGE.finditer(cell)
         }
     if spelling.isdigit():
         return {f"layer{position}": digit for position, digit in enumerate(spelling, 1)}

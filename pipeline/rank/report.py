@@ -140,9 +140,7 @@ def _figures(y: Floats, x: Floats, sizes: dict[str, Floats], bootstrap: Bootstra
     return entry
 
 
-def _differences(
-    truth: Floats, proxies: dict[str, Floats], bootstrap: Bootstrap
-) -> dict[tuple[str, str], Estimate]:
+def _differences(truth: Floats, proxies: dict[str, Floats], bootstrap: Bootstrap) -> dict[tuple[str, str], Estimate]:
     """Paired differences on the rows where both have values; each proxy is resampled once for each such set of rows."""
     known = {name: np.isfinite(truth) & np.isfinite(proxy) for name, proxy in proxies.items()}
     found: dict[tuple[str, str], Estimate] = {}
@@ -171,9 +169,7 @@ def _regions(columns: Columns, question: Question, options: list[dict[str, str]]
     if options is not None and question.region in options[0]:
         return [row[question.region] for row in options]
     places = f"; places of {question.arch!r} are {', '.join(options[0])}" if options else ""
-    raise RankError(
-        f"{question.region!r} is no column of {columns.path} ({', '.join(columns.values)}){places}"
-    )
+    raise RankError(f"{question.region!r} is no column of {columns.path} ({', '.join(columns.values)}){places}")
 
 
 def write_page(path: Path, columns: Columns, question: Question, document: dict[str, Any]) -> None:

@@ -209,9 +209,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set
     head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, heads, strict=True))
     body = "".join(
         "<tr>"
-        + "".join(
-            f'<td{k} data-label="{escape(h)}">{cell}</td>' for k, h, cell in zip(kind, heads, row, strict=True)
-        )
+        + "".join(f'<td{k} data-label="{escape(h)}">{cell}</td>' for k, h, cell in zip(kind, heads, row, strict=True))
         + "</tr>"
         for row in rows
     )

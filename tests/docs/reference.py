@@ -1,6 +1,6 @@
 """The reference of keys, made from the pydantic models that read the files.
 
-    python -m tests.docs.reference > docs/reference.md
+python -m tests.docs.reference > docs/reference.md
 """
 
 from typing import Any

@@ -199,5 +199,3 @@ def test_the_gitlab_and_pre_commit_snippets_run(project: Path) -> None:
     for name in [line.split(":")[0].strip() for line in used.split("with:\n")[1].splitlines()]:
         assert f"\n  {name}:\n" in known
     assert "exit code 3" in text
-
-

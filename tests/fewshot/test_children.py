@@ -32,9 +32,7 @@ def some_data(n: int = 48, seed: int = 0) -> TrainingData:
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 10
     images = rng.integers(0, 60, (n, 16, 16, 3)) + 19 * labels[:, None, None, None]
-    return TrainingData(
-        torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels), (0.45,) * 3, (0.25,) * 3
-    )
+    return TrainingData(torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels), (0.45,) * 3, (0.25,) * 3)
 
 
 def judging(n: int = 20) -> JudgingImages:

@@ -294,9 +294,7 @@ def test_measured_milliseconds_of_different_runs_are_not_compared(
     assert "milliseconds of different runs are not compared" in found.by_name["latency_ms vs baseline"]["message"]
 
 
-def test_a_baseline_model_is_measured_in_turn(
-    check: Callable[..., Checked], tmp_path: Path, budget: Budget
-) -> None:
+def test_a_baseline_model_is_measured_in_turn(check: Callable[..., Checked], tmp_path: Path, budget: Budget) -> None:
     block = Block("mbconv", 14, 24, 24, 3, 1, 72, 0, "relu", True)
     for name, count in (("old.onnx", 4), ("new.onnx", 8)):
         (tmp_path / name).write_bytes(build_model([block] * count))

@@ -53,9 +53,7 @@ def checks(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return code, json.loads(captured.out)
 
 
-def test_each_file_is_judged_by_what_is_its_own(
-    run: Path, budget: Budget, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_file_is_judged_by_what_is_its_own(run: Path, budget: Budget, capsys: pytest.CaptureFixture[str]) -> None:
     limits = budget('latency_ms = 8\nmacs = "1M"\nparams = 4000\nsize_mb = 1\naccuracy = 0.94')
     code, document = checks(capsys, run, "--budget", limits)
     assert code == 1

@@ -150,9 +150,7 @@ def test_published_tables_of_nas_bench_201(shared_data: Path) -> None:
     with gzip.open(shared_data / "nasbench201_supernets.csv.gz", "rt") as stream:
         rows = list(csv.DictReader(stream))
     truth = np.array([float(row["true_acc"]) for row in rows])
-    proxies = {
-        name: np.array([float(row[name]) for row in rows]) for name in ("oneshot_acc", "fewshot_acc", "macs")
-    }
+    proxies = {name: np.array([float(row[name]) for row in rows]) for name in ("oneshot_acc", "fewshot_acc", "macs")}
     best = top_tenth(truth)
     assert len(best) == 1562
     known = {
