@@ -111,3 +111,13 @@ def test_kill_at_any_moment_and_continue_gives_the_same_winner(finished: Finishe
     assert other["winner"]["arch"] == one["winner"]["arch"]
     assert other["winner"]["accuracy"] == one["winner"]["accuracy"]
     assert other["random_baseline"]["accuracies"] == one["random_baseline"]["accuracies"]
+
+
+def test_more_formats_of_the_winner_and_their_verification(finished: FinishedRun) -> None:
+    done = pocketnas("export", finished.path, "--to", "onnx,coreml,ort", "--json")
+    assert done.returncode == 0, done.stderr
+    reports = json.loads(done.stdout)
+    assert [report["format"] for report in reports] == ["onnx", "coreml", "ort"]
+    assert all(report["parity"]["status"] == "passed" and Path(report["path"]).exists() for report in reports)
+    verified = pocketnas("export", "--verify", finished.path / "exports", "--json")
+    assert verified.returncode == 0, verified.stderr
