@@ -21,7 +21,7 @@ def quickstart_config(seed: int, table: str | None) -> Config:
             "train": {"epochs": 8, "learning_rate": 0.08},
             "split": {"regions": 2, "epochs": 2},
             "search": {"evaluations": 60, "images": 256},
-            "finetune": {"candidates": 3, "random_baseline": 8, "epochs": 6, "learning_rate": 0.04},
+            "finetune": {"candidates": 3, "random_baseline": 8, "epochs": 5, "learning_rate": 0.04},
             "export": {"formats": ["onnx", "coreml", "tensorrt"]},
         },
         "quickstart",
