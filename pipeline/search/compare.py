@@ -5,9 +5,8 @@ random network under the same recipe, several seeds, costs told. Added here: ran
 MACs, random *search* with as many evaluations, and a verdict that needs an interval without zero.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CodeArray, FloatArray, keys
-from pipeline.search.evaluators import Evaluator
+from pipeline.search.evaluators import Evaluator, Remembered
 from pipeline.search.pool import Problem
 from pipeline.search.settings import METHODS, Method, SearchSettings
 from pipeline.search.study import Progress, search
@@ -91,42 +90,6 @@ class Comparison:
                 for one in self.methods
             ],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """An evaluator that never judges a network twice: scores are kept in `file`, one JSON line each.
-
-    Methods that are compared meet the same networks; and a comparison that was killed continues.
-    """
-
-    inner: Evaluator
-    file: Path
-    _known: dict[str, float] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        for line in self.file.read_text().splitlines() if self.file.exists() else ():
-            try:
-                entry = json.loads(line)
-                self._known[entry["arch"]] = float(entry["score"])
-            except (ValueError, KeyError, TypeError):
-                continue  # a line cut short by a kill; its network is judged again
-
-    @property
-    def fidelity(self) -> str:
-        """As the inner evaluator's."""
-        return self.inner.fidelity
-
-    def evaluate(self, archs: Sequence[Any], /) -> list[float]:
-        """One score per network, judged only where it is not known yet."""
-        new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self._known]
-        if new:
-            scores = self.inner.evaluate(new)
-            with self.file.open("a") as stream:
-                for arch, score in zip(new, scores, strict=True):
-                    self._known[str(arch)] = score
-                    stream.write(json.dumps({"arch": str(arch), "score": score}) + "\n")
-        return [self._known[str(arch)] for arch in archs]
 
 
 def compare(

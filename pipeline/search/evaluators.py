@@ -1,12 +1,30 @@
-"""How candidates are judged: one protocol, and the fidelities that are never mixed in one ranking."""
+"""How candidates are judged: one protocol, and fidelities that are never mixed in one ranking.
 
+What needs torch imports it when it is built.
+"""
+
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 from pipeline.errors import PipelineError
+from pipeline.search.candidates import CodeArray, FloatArray
+from pipeline.spaces.architecture import Architecture
+from pipeline.spaces.codes import Codes
+from pipeline.spaces.space import SearchSpace
 
-FIDELITIES: Final = ("inherited", "fine-tuned", "from-scratch", "table", "predictor")
+if TYPE_CHECKING:
+    from pipeline.fewshot.prefix import JudgingImages
+    from pipeline.fewshot.repair import PrivateTuning
+    from pipeline.supernets.data import TrainingData
+    from pipeline.supernets.settings import TrainSettings
+    from pipeline.supernets.supernet import Supernet
+
+Fidelity = Literal["inherited", "fine-tuned", "from-scratch", "table", "predictor"]
+FIDELITIES: Final[tuple[Fidelity, ...]] = get_args(Fidelity)
 
 
 class Evaluator(Protocol):
@@ -41,13 +59,129 @@ class Scored:
         return scores
 
 
-def table_evaluator(table: Mapping[str, float]) -> Scored:
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An evaluator that never judges a network twice: scores are kept in `file`, one JSON line each.
+
+    Methods that are compared meet the same networks; and what was killed continues.
+    """
+
+    inner: Evaluator
+    file: Path
+    _known: dict[str, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for line in self.file.read_text().splitlines() if self.file.exists() else ():
+            try:
+                entry = json.loads(line)
+                self._known[entry["arch"]] = float(entry["score"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut short by a kill; its network is judged again
+
+    @property
+    def fidelity(self) -> str:
+        """As the inner evaluator's."""
+        return self.inner.fidelity
+
+    def evaluate(self, archs: Sequence[Any], /) -> list[float]:
+        """One score per network, judged only where it is not known yet."""
+        for arch in dict.fromkeys(archs):
+            if str(arch) in self._known:
+                continue
+            (score,) = self.inner.evaluate([arch])
+            with self.file.open("a+b") as stream:
+                torn = stream.tell() > 0 and (stream.seek(-1, 2), stream.read(1))[1] != b"\n"
+                entry = json.dumps({"arch": str(arch), "score": score}) + "\n"
+                stream.write(b"\n" * torn + entry.encode())
+            self._known[str(arch)] = score
+        return [self._known[str(arch)] for arch in archs]
+
+
+def inherited(scorer: Callable[[Sequence[Architecture]], Sequence[float]]) -> Evaluator:
+    """Weights of the sub-supernet of each network's region: `scorer` is a `pipeline.fewshot.scores.RegionScorer`."""
+    return Scored("inherited", scorer)
+
+
+def fine_tuned(
+    supernet_of: "Callable[[Architecture], Supernet]",
+    data: "TrainingData",
+    judging: "JudgingImages",
+    tuning: "PrivateTuning",
+) -> Evaluator:
+    """Minus the cross-entropy (nats) after some batches without sharing, from inherited weights."""
+    from pipeline.fewshot.repair import privately_tuned
+
+    def score(archs: Sequence[Architecture]) -> list[float]:
+        return [-privately_tuned(supernet_of(arch), [arch], data, judging, tuning)[0].cross_entropy for arch in archs]
+
+    return Scored("fine-tuned", score)
+
+
+def from_scratch(
+    space: SearchSpace,
+    data: "TrainingData",
+    judging: "JudgingImages",
+    settings: "TrainSettings",
+    folder: Path,
+) -> Evaluator:
+    """Accuracy of each network trained alone from random weights: the ground truth, and slow.
+
+    Scores and checkpoints are kept in `folder` by recipe and network: a training that was killed continues, and
+    one that is done is never repeated. Initial weights, batches and augmentation derive from `settings.seed`.
+    """
+    recipe = hashlib.sha256(repr(sorted(asdict(settings).items())).encode()).hexdigest()[:16]
+    place = folder / recipe
+    place.mkdir(parents=True, exist_ok=True)
+
+    def score(archs: Sequence[Architecture]) -> list[float]:
+        return [_trained_accuracy(space, arch, data, judging, settings, place) for arch in archs]
+
+    return Remembered(Scored("from-scratch", score), place / "scores.jsonl")
+
+
+def table(scores: Mapping[str, float]) -> Evaluator:
     """Scores looked up by `str(arch)`; PipelineError for a network that the table lacks."""
 
     def score(archs: Sequence[Any]) -> list[float]:
-        missing = [str(arch) for arch in archs if str(arch) not in table]
+        missing = [str(arch) for arch in archs if str(arch) not in scores]
         if missing:
             raise PipelineError(f"the table has no score for {', '.join(missing)}")
-        return [table[str(arch)] for arch in archs]
+        return [scores[str(arch)] for arch in archs]
 
     return Scored("table", score)
+
+
+def predictor(space: SearchSpace, predict: Callable[[CodeArray], FloatArray]) -> Evaluator:
+    """Scores by a function of encoded networks. Where it is cheap, `pipeline.search.bulk` spends it better."""
+    codes = Codes(space)
+    return Scored("predictor", lambda archs: predict(codes.encode(archs)).tolist())
+
+
+EVALUATORS: Final[Mapping[Fidelity, Callable[..., Evaluator]]] = {
+    "inherited": inherited,
+    "fine-tuned": fine_tuned,
+    "from-scratch": from_scratch,
+    "table": table,
+    "predictor": predictor,
+}
+
+
+def _trained_accuracy(
+    space: SearchSpace,
+    arch: Architecture,
+    data: "TrainingData",
+    judging: "JudgingImages",
+    settings: "TrainSettings",
+    place: Path,
+) -> float:
+    from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
+    from pipeline.supernets.network import Network
+    from pipeline.supernets.training import train
+
+    network = Network(space.blocks(arch), seed=settings.seed)
+    checkpoint = place / f"{hashlib.sha256(str(arch).encode()).hexdigest()[:16]}.safetensors"
+    train(network, data, settings, checkpoint)
+    refresh_batchnorm(network, judging.bn_images)
+    accuracy = evaluate(network, judging.images, judging.labels).accuracy
+    checkpoint.unlink(missing_ok=True)
+    return accuracy

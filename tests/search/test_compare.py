@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.search.compare import Remembered, compare, difference
-from pipeline.search.evaluators import Scored
+from pipeline.search.compare import compare, difference
+from pipeline.search.evaluators import Remembered, Scored
 from pipeline.search.workers import Task
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
@@ -79,8 +79,12 @@ def test_remembered_scores_survive_a_torn_line(tmp_path: Path) -> None:
         calls.append(len(archs))
         return merit(archs)
 
-    assert Remembered(Scored("table", counted), file).evaluate([arch]) == merit([arch])
+    again = Remembered(Scored("table", counted), file)
+    assert again.evaluate([arch]) == merit([arch])
     assert not calls
+    again.evaluate([SMALL.max()])  # written after the torn line, on a line of its own
+    assert Remembered(Scored("table", counted), file).evaluate([SMALL.max()]) == merit([SMALL.max()])
+    assert calls == [1]
 
 
 def test_too_few_random_networks_or_an_unknown_method_are_refused(tmp_path: Path) -> None:

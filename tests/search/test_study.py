@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import CodeArray
-from pipeline.search.evaluators import Scored, table_evaluator
+from pipeline.search.evaluators import Scored, table
 from pipeline.search.settings import METHODS, Method, SearchSettings
 from pipeline.search.storage import open_storage
 from pipeline.search.study import STUDY_NAME, SearchResult, search
@@ -139,7 +139,7 @@ def test_evaluators_that_do_not_answer_are_refused() -> None:
     with pytest.raises(PipelineError, match="fidelity 'guess' is unknown; known are inherited"):
         Scored("guess", lambda archs: [])
     with pytest.raises(PipelineError, match="no score for c, d"):
-        table_evaluator({"a": 1.0}).evaluate(["a", "c", "d"])
+        table({"a": 1.0}).evaluate(["a", "c", "d"])
 
 
 # -- killed and shared searches -----------------------------------------------------------------------
