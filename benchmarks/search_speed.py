@@ -64,17 +64,22 @@ def proposals() -> dict[str, float]:
     benchmark = ofa(LIMIT_MS)
     codes = benchmark.problem.random(TRIALS, np.random.default_rng(0))
     scores = benchmark.score(codes)
+    order = np.argsort(scores)  # a search that keeps improving: nothing is forgotten, which is slowest
+    codes, scores = codes[order], scores[order]
     history = History(codes, scores, np.ones(len(codes), dtype=bool), frozenset(keys(codes)))
     figures = {}
     for name, method in SAMPLERS.items():
         sampler = method(benchmark.problem, 0)
+        started = time.process_time()
         sampler.next(history, np.random.default_rng(0))  # learns what it learns rarely
+        first = time.process_time() - started
         times = []
         for number in range(15):
             started = time.process_time()
             sampler.next(history, np.random.default_rng(number))
             times.append(time.process_time() - started)
         figures[name] = round(1000 * float(np.median(times)), 1)
+        figures[f"{name}, with learning anew"] = round(1000 * first, 1)
     return figures
 
 
