@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -222,17 +223,15 @@ def _nothing_lost_or_twice(log: Path, storage: str | Path, evaluations: int, kil
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "-")]
     if not programs[-1].exists():
         pytest.skip("no PostgreSQL server program (initdb) on this machine")
-    root = tmp_path_factory.mktemp("postgres")
+    root = Path(tempfile.mkdtemp(prefix="pocketnas-postgres-"))  # pytest's own folders are closed to other users
     become: dict[str, object] = {}
     if os.geteuid() == 0:  # the server refuses to run as root
-        for folder in (root, *root.parents[:2]):
-            folder.chmod(0o755)
         shutil.chown(root, "nobody")
         become = {"user": "nobody"}
     with socket.socket() as probe:
@@ -269,6 +268,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(20)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def test_machines_share_a_database_and_take_over_from_a_dead_one(postgres: str, tmp_path: Path) -> None:
