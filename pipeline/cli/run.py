@@ -125,8 +125,7 @@ def _run(config: "Config", out: Path, as_json: bool) -> None:
     from pipeline.runs.stages import STAGES
     from pipeline.runs.summary import read_summary, render_summary
 
-    folder = create_or_open(out, config)
-    with folder.lock(), progress_bar() as progress:
+    with create_or_open(out, config) as folder, progress_bar() as progress:
         for stage in STAGES:
             if stage.name == "train" and folder.record("train") is None:
                 note("\n".join(run_plan(folder).lines()))

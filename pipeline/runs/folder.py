@@ -138,19 +138,43 @@ class RunFolder:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; RunError where another one works in it."""
-        with (self.path / ".lock").open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"another pocketnas is at work in {self.path}; wait for it or stop it") from None
+        with _locked(self.path):
             yield
 
 
-def create_or_open(path: Path, config: Config) -> RunFolder:
-    """The run at `path` with `config`: a new one, or the one that is there if its configuration is the same.
+@contextlib.contextmanager
+def create_or_open(path: Path, config: Config) -> Iterator[RunFolder]:
+    """The run at `path` with `config`, held for this process: a new one, or the one that is there if its
+    configuration is the same.
 
-    Raises RunError where the folder holds something else, or a run with another configuration (naming the key).
+    Raises RunError where another process works in the folder, where it holds something else, or a run with another
+    configuration (naming the key).
     """
+    _refuse_foreign(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        yield _created_or_opened(path, config)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with (path / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another pocketnas is at work in {path}; wait for it or stop it") from None
+        yield
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"--out {path} is a file, not a folder")
+    ours = (path / "run.json").exists() or not path.exists()
+    if not ours and any(not entry.name.startswith((".lock", ".run.json.")) for entry in path.iterdir()):
+        raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
+
+
+def _created_or_opened(path: Path, config: Config) -> RunFolder:
     if (path / "run.json").exists():
         there = open_run(path)
         if not there.stage_seconds():
@@ -160,11 +184,6 @@ def create_or_open(path: Path, config: Config) -> RunFolder:
         if key is not None:
             raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
         return there
-    if path.exists() and not path.is_dir():
-        raise RunError(f"--out {path} is a file, not a folder")
-    if path.exists() and any(not entry.name.startswith((".lock", ".run.json.")) for entry in path.iterdir()):
-        raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
-    path.mkdir(parents=True, exist_ok=True)
     return _write_run(path, config)
 
 

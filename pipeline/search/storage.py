@@ -48,14 +48,11 @@ def open_storage(storage: str | Path, heartbeat_s: int = _HEARTBEAT_S) -> BaseSt
     """The Optuna storage at a journal path or a database URL.
 
     In a database a worker whose heartbeat is missing for three intervals is taken for dead, and its trial is
-    queued again. Raises PipelineError for a URL that cannot be opened.
+    queued again. Raises PipelineError for a URL that cannot be opened, and for a file that is no journal or a
+    damaged one.
     """
     if not is_url(storage):
-        path = Path(storage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _Flock(path.with_name(path.name + ".lock"))
-        _drop_torn_line(path, lock)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return _open_journal(Path(storage))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -66,12 +63,37 @@ def open_storage(storage: str | Path, heartbeat_s: int = _HEARTBEAT_S) -> BaseSt
                 heartbeat_stale_trial_callback=requeue,
             )
     except (ImportError, ValueError) as error:
-        raise PipelineError(f"cannot open the study storage {_without_password(str(storage))}: {error}") from None
+        raise PipelineError(f"cannot open the study storage {without_password(storage)}: {error}") from None
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("sqlalchemy", "psycopg", "psycopg2", "optuna"):
             raise
         cause = str(error).splitlines()[0]
-        raise PipelineError(f"cannot open the study storage {_without_password(str(storage))}: {cause}") from None
+        raise PipelineError(f"cannot open the study storage {without_password(storage)}: {cause}") from None
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    if path.exists() and not path.is_file():
+        raise PipelineError(f"the study {path} is not a file; move it away")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _Flock(path.with_name(path.name + ".lock"))
+    if path.exists():
+        _refuse_foreign(path)
+        _drop_torn_line(path, lock)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:  # all that replaying raises
+        raise PipelineError(
+            f"the study {path} is damaged ({type(error).__name__}: {error}); move it away or remove it to search anew"
+        ) from None
+
+
+def _refuse_foreign(path: Path) -> None:
+    """PipelineError, before anything in it is touched, unless the file begins as Optuna's journals do."""
+    beginning = b'{"op_code":'
+    with path.open("rb") as stream:
+        there = stream.read(len(beginning))
+    if not beginning.startswith(there):
+        raise PipelineError(f"the study {path} is no Optuna journal; move it away or remove it to search anew")
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -152,8 +174,6 @@ def _is_locked(path: Path) -> bool:
 
 def _drop_torn_line(path: Path, lock: _Flock) -> None:
     """Remove a last line that a crash cut short: anything appended to it would be unreadable."""
-    if not path.exists():
-        return
     lock.acquire()
     try:
         with path.open("rb+") as stream:
@@ -171,7 +191,10 @@ def _with_driver(url: str) -> str:
     return url
 
 
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
+def without_password(storage: str | Path) -> str:
+    """How a storage is named in messages."""
+    scheme, separator, rest = str(storage).partition("://")
+    if not separator:
+        return str(storage)
     credentials, at, host = rest.rpartition("@")
     return f"{scheme}://{credentials.split(':')[0]}{at}{host}"

@@ -20,7 +20,7 @@ from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, fail, fail_stale, is_url, open_storage
+from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, fail, fail_stale, is_url, open_storage, without_password
 
 Progress = Callable[[int, int, str], None]
 
@@ -217,15 +217,22 @@ class _Worker:
     def _agree(self, storage: str | Path) -> None:
         """Refuse to continue a study that was begun for something else."""
         mine = self._identity()
+        # Trials first: whoever begins the study says what it is for before its first trial.
+        begun = bool(self._study.get_trials(deepcopy=False))
         theirs = self._study.user_attrs.get("identity")
+        if theirs is None and begun:
+            raise PipelineError(
+                f"the study at {without_password(storage)} has trials of something else than a search; "
+                "give another study"
+            )
         if theirs is None:
             self._study.set_user_attr("identity", mine)
             return
         for key, value in mine.items():
             if theirs.get(key) != value:
                 raise PipelineError(
-                    f"the study at {storage} was begun with {key} {theirs.get(key)!r}, not {value!r}; "
-                    "give another study, or remove this one"
+                    f"the study at {without_password(storage)} was begun with {key} {theirs.get(key)!r}, "
+                    f"not {value!r}; give another study, or remove this one"
                 )
 
     def _identity(self) -> dict[str, Any]:

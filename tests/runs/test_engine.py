@@ -43,9 +43,14 @@ class _Counting:
         (run.path / "two" / "whole").write_text((run.path / "one").read_text())
 
 
+def _begun(path: Path, **changes: dict[str, object]) -> RunFolder:
+    with create_or_open(path, _config(**changes)) as run:
+        return run
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    return create_or_open(tmp_path / "run", _config())
+    return _begun(tmp_path / "run")
 
 
 def test_a_finished_stage_is_not_done_again(run: RunFolder) -> None:
@@ -96,20 +101,27 @@ def test_an_output_that_was_damaged_is_named(run: RunFolder, damage: str) -> Non
 
 def test_a_changed_configuration_is_refused_by_its_key(run: RunFolder) -> None:
     run_stage(run, _Counting().stages[0], _silent)
-    assert create_or_open(run.path, _config()).config == run.config
+    assert _begun(run.path).config == run.config
     with pytest.raises(RunError, match=r"\[train\] epochs \(was 30, is 4\)"):
-        create_or_open(run.path, _config(train={"epochs": 4}))
+        _begun(run.path, train={"epochs": 4})
 
 
 def test_a_mistake_can_be_mended_while_nothing_has_been_made(run: RunFolder) -> None:
-    assert create_or_open(run.path, _config(train={"epochs": 4})).config.train.epochs == 4
+    assert _begun(run.path, train={"epochs": 4}).config.train.epochs == 4
     assert open_run(run.path).config.train.epochs == 4
+
+
+def test_of_two_starts_at_once_the_second_changes_nothing(tmp_path: Path) -> None:
+    with create_or_open(tmp_path / "run", _config()) as run:
+        with pytest.raises(RunError, match="another pocketnas is at work"):
+            _begun(run.path, train={"epochs": 4})
+        assert open_run(run.path).config == run.config
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(RunError, match="holds something that is no run"):
-        create_or_open(tmp_path, _config())
+        _begun(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(RunError, match="is no run"):
         open_run(tmp_path)

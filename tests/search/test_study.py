@@ -134,6 +134,39 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
     assert _search(path, 7).evaluations == 7
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"my notes\n", b"SQLite format 3\0\1\2\3", b'{"a": 1}\n', b"[]\n", bytes(range(256))],
+    ids=["text", "sqlite", "json", "list", "binary"],
+)
+def test_a_file_that_is_no_journal_is_named_and_left_alone(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    path.write_bytes(content)
+    with pytest.raises(PipelineError, match=r"the study .*study\.log is no Optuna journal; move it away"):
+        _search(path, 5)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "damage", [b"#!@\n", b'{"op_code":99,"worker_id":"x"}\n', b'{"op_code":0}\n', b"\0\0\0\0\n", b"3\n"]
+)
+def test_a_damaged_journal_is_named(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    _search(path, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:4], damage, *lines[4:]]))
+    with pytest.raises(PipelineError, match=r"the study .*study\.log is damaged \(.*\); move it away") as raised:
+        _search(path, 5)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_journal_of_another_program_is_not_continued(tmp_path: Path) -> None:
+    study = optuna.create_study(study_name=STUDY_NAME, storage=open_storage(tmp_path / "study.log"))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(PipelineError, match="has trials of something else than a search"):
+        _search(tmp_path / "study.log", 5)
+
+
 def test_evaluators_that_do_not_answer_are_refused() -> None:
     with pytest.raises(PipelineError, match="0 scores for 1 networks"):
         Scored("table", lambda archs: []).evaluate(["r32"])
