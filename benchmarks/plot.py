@@ -1,4 +1,4 @@
-"""A small line plot as SVG: evaluations on a logarithmic axis, one line per method."""
+"""Small line plots as SVG: evaluations on a logarithmic axis, one line per method."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ class Curve:
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    colour: str
 
 
 def line_plot(title: str, x_label: str, y_label: str, curves: Sequence[Curve]) -> str:
@@ -30,14 +31,16 @@ def line_plot(title: str, x_label: str, y_label: str, curves: Sequence[Curve]) -
         return right, HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"',
         ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f'<text x="{LEFT}" y="20" font-size="14">{escape(title)}</text>',
         f'<text x="{(WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}">{escape(x_label)}</text>',
         f'<text x="14" y="{HEIGHT / 2}" transform="rotate(-90 14 {HEIGHT / 2})">{escape(y_label)}</text>',
     ]
-    for x in sorted({x for curve in curves for x in curve.x}):
+    for x in (digit * 10**power for power in range(math.floor(x0), math.floor(x1) + 1) for digit in (1, 2, 5)):
+        if not x0 - 1e-9 <= math.log10(x) <= x1 + 1e-9:
+            continue
         px, _ = at(x, y0)
         parts.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#eee"/>')
         parts.append(f'<text x="{px:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x:g}</text>')
@@ -47,10 +50,20 @@ def line_plot(title: str, x_label: str, y_label: str, curves: Sequence[Curve]) -
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py:.1f}" y2="{py:.1f}" stroke="#eee"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{py + 4:.1f}" text-anchor="end">{y:.2f}</text>')
     for number, curve in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
         points = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in zip(curve.x, curve.y, strict=True))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{curve.colour}" stroke-width="2"/>')
         parts.append(
-            f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 16 * number + 10}" fill="{colour}">{escape(curve.name)}</text>'
+            f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 16 * number + 10}" fill="{curve.colour}">'
+            f"{escape(curve.name)}</text>"
         )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def side_by_side(plots: Sequence[str], columns: int) -> str:
+    """Plots of `line_plot` in rows of `columns`, as one SVG document."""
+    rows = -(-len(plots) // columns)
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {columns * WIDTH} {rows * HEIGHT}">']
+    for number, plot in enumerate(plots):
+        row, column = divmod(number, columns)
+        parts.append(f'<g transform="translate({column * WIDTH} {row * HEIGHT})">\n{plot}</g>')
     return "\n".join([*parts, "</svg>"]) + "\n"

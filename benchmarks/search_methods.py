@@ -3,26 +3,39 @@
     python benchmarks/search_methods.py --out DIR [--benchmarks A,B] [--methods guided,rea,random] [--seeds 20]
                                         [--evaluations N] [--report]
 
-Each run (benchmark, method, seed) is one line in DIR/runs.jsonl, so that a stopped benchmark continues. `--report`
-prints Markdown tables of all runs in DIR and draws DIR/<benchmark>.svg: median best-so-far against evaluations.
+Each run (benchmark, method, seed) is one line in DIR/runs.jsonl, so that a stopped benchmark continues. A line tells
+of which version of the search's code it is; lines of other versions are passed over. `--report` prints Markdown tables
+of all runs in DIR and draws DIR/search.svg: median best-so-far against evaluations. Benchmarks with `oneshot` or
+`fewshot` in their names are searched by published scores of supernets, and tell what the found network is truly worth.
 """
 
 import argparse
+import functools
+import hashlib
 import json
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from plot import Curve, line_plot
+from plot import COLOURS, Curve, line_plot, side_by_side
 from search_spaces import BENCHMARKS, OFA_BEST_KNOWN, Benchmark
 
+import pipeline.search.samplers
+import pipeline.spaces
 from pipeline.search.bulk import propose_in_batches
-from pipeline.search.candidates import keys
+from pipeline.search.candidates import FloatArray, keys
 from pipeline.search.samplers import SAMPLERS, History
 
-MARKS = (25, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10_000)
+DRAWN = (5, 7, 10, 15, 20, 25, 35, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 7000, 10_000)
+QUARTILES = (0.25, 0.5, 0.75)
+SHOWN = {200: (25, 50, 100, 200), 300: (25, 50, 100, 300), 10_000: (100, 500, 2000, 10_000)}
+
+Run = dict[str, Any]
 
 
 def main() -> None:
@@ -54,7 +67,7 @@ def main() -> None:
                 print(f"{name} {method} seed {seed}: {run['reached'] or 'not reached'}", file=sys.stderr)
 
 
-def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> dict[str, object]:
+def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> Run:
     """One search; the record of what it had found when, and what the proposals took."""
     sampler = SAMPLERS[method](benchmark.problem, seed)  # type: ignore[index]
     started = time.process_time()
@@ -73,7 +86,8 @@ def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> 
     seconds = time.process_time() - started
     best = np.maximum.accumulate(benchmark.truth(codes))
     hits = np.flatnonzero(best >= benchmark.goal)
-    record: dict[str, object] = {
+    record: Run = {
+        "code": code_version(),
         "benchmark": benchmark.name,
         "method": method,
         "seed": seed,
@@ -81,7 +95,7 @@ def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> 
         "evaluations": evaluations,
         "seconds": round(seconds, 2),
         "best_at": {
-            str(mark): round(float(best[min(mark, len(best)) - 1]), 4) for mark in MARKS if mark <= evaluations
+            str(mark): round(float(best[min(mark, len(best)) - 1]), 4) for mark in DRAWN if mark <= evaluations
         },
     }
     if benchmark.score is not benchmark.truth:
@@ -94,64 +108,146 @@ def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> 
     return record
 
 
-def read_runs(folder: Path) -> list[dict[str, object]]:
-    """The runs that `folder` holds."""
+@functools.cache
+def code_version() -> str:
+    """A hash of the code that proposes, costs and scores."""
+    folders = (Path(pipeline.search.samplers.__file__).parents[1], Path(pipeline.spaces.__file__).parent)
+    study = {"study.py", "storage.py", "workers.py", "compare.py", "evaluators.py", "settings.py", "packing.py"}
+    files = [file for folder in folders for file in folder.rglob("*.py") if file.name not in study]
+    files += [Path(__file__).with_name("search_spaces.py")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The runs of this version that `folder` holds."""
     file = folder / "runs.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    runs = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [run for run in runs if run["code"] == code_version()]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The runs on one benchmark, by method in the order of the product's list."""
+
+    name: str
+    runs: Mapping[str, Sequence[Run]]
+
+    @property
+    def evaluations(self) -> int:
+        """How many each run was given."""
+        return max(run["evaluations"] for runs in self.runs.values() for run in runs)
+
+    def medians(self, method: str) -> dict[int, float]:
+        """Median best so far by evaluations."""
+        runs = self.runs[method]
+        return {mark: float(np.median([run["best_at"][str(mark)] for run in runs])) for mark in self.marks}
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """The numbers of evaluations at which the best so far was noted."""
+        return tuple(mark for mark in DRAWN if mark <= self.evaluations)
+
+    def reached(self, method: str, key: str) -> tuple[str, str]:
+        """Evaluations to a goal as `median (quartiles)`, and in how many runs it was reached."""
+        limit = self.evaluations
+        values = sorted(run[key] or limit + 1 for run in self.runs[method])
+        middle, low, high = (f"{v:.0f}" if v <= limit else f">{limit}" for v in np.quantile(values, [0.5, 0.25, 0.75]))
+        return f"{middle} ({low}, {high})", f"{sum(v <= limit for v in values)}/{len(values)}"
+
+
+def all_results(folder: Path) -> Iterator[Results]:
+    """One `Results` per benchmark that was run, in the order of BENCHMARKS."""
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in read_runs(folder):
+        groups[run["benchmark"], run["method"]].append(run)
+    for name in BENCHMARKS:
+        if runs := {method: groups[name, method] for method in SAMPLERS if (name, method) in groups}:
+            yield Results(name, runs)
 
 
 def report(folder: Path) -> None:
-    """Markdown tables on stdout, one plot per benchmark in `folder`."""
-    groups = defaultdict(lambda: defaultdict(list))  # type: ignore[var-annotated]
-    for run in read_runs(folder):
-        groups[run["benchmark"]][run["method"]].append(run)
-    for name, methods in groups.items():
-        if any("worth" in run for runs in methods.values() for run in runs):
-            report_worth(name, methods)
-            continue
-        longest = max(run["evaluations"] for runs in methods.values() for run in runs)
-        marks = [mark for mark in MARKS if mark <= longest]
-        print(f"\n### {name}\n")
-        print(
-            "| method | seeds | to the goal: median (q25, q75) | reached | "
-            + " | ".join(f"best at {m}" for m in marks),
-            end="",
-        )
-        print(" | best known − 0.05: median, reached | CPU s a run |" if name in OFA_BEST_KNOWN else " | CPU s a run |")
-        print("|---" * (len(marks) + (6 if name in OFA_BEST_KNOWN else 5)) + "|")
-        curves = []
-        for method, runs in methods.items():
-            best = [np.median([run["best_at"][str(m)] for run in runs]) for m in marks]
-            curves.append(Curve(method, marks, [float(value) for value in best]))
-            cells = [method, str(len(runs)), *_reached(runs, "reached"), *(f"{value:.3f}" for value in best)]
-            if name in OFA_BEST_KNOWN:
-                cells.append(", ".join(_reached(runs, "reached_best_known")))
-            cells.append(f"{np.median([run['seconds'] for run in runs]):.1f}")
-            print("| " + " | ".join(cells) + " |")
-        title = f"{name}: median best so far, {max(map(len, methods.values()))} seeds"
-        (folder / f"{name}.svg").write_text(line_plot(title, "evaluations", "accuracy, %", curves))
+    """Markdown tables on stdout; the plot of the searches by true scores in `folder`."""
+    results = list(all_results(folder))
+    known = [one for one in results if not _by_supernet(one)]
+    for one in results:
+        print(f"\n### {one.name}\n")
+        print_table(*(worth_table(one) if _by_supernet(one) else reached_table(one)))
+    print("\n### Behind random search\n")
+    print_table(("method", "median best so far below that of random search (benchmark: at evaluations)"), behind(known))
+    plots = [line_plot(one.name, "evaluations", "%", [_curve(one, method) for method in one.runs]) for one in known]
+    (folder / "search.svg").write_text(side_by_side(plots, columns=3))
 
 
-def report_worth(name: str, methods: dict[str, list[dict[str, object]]]) -> None:
-    """What the networks are truly worth that a search by a supernet's scores ends with."""
-    print(f"\n### {name}\n")
-    print(
-        "| method | seeds | true accuracy of the best by score: median (q25, q75) | best true accuracy in its top 10 |"
-    )
-    print("|---|---|---|---|")
-    for method, runs in methods.items():
-        cells = [method, str(len(runs))]
-        for key in ("best", "best of top 10"):
-            middle, low, high = np.quantile([run["worth"][key] for run in runs], [0.5, 0.25, 0.75])  # type: ignore[index]
-            cells.append(f"{middle:.2f} ({low:.2f}, {high:.2f})")
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table."""
+    for cells in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(cells) + " |")
 
 
-def _reached(runs: list[dict[str, object]], key: str) -> tuple[str, str]:
-    limit = max(run["evaluations"] for run in runs)  # type: ignore[type-var]
-    values = sorted(run[key] or limit + 1 for run in runs)  # type: ignore[type-var, operator]
-    shown = [f"{v:.0f}" if v <= limit else f">{limit}" for v in np.quantile(values, [0.5, 0.25, 0.75])]
-    return f"{shown[0]} ({shown[1]}, {shown[2]})", f"{sum(run[key] is not None for run in runs)}/{len(runs)}"
+def reached_table(one: Results) -> tuple[list[str], list[list[str]]]:
+    """Evaluations to the goals, and the best so far."""
+    marks = SHOWN[one.evaluations]
+    goals = {"to the goal": "reached"}
+    if one.name in OFA_BEST_KNOWN:
+        goals = {"to OFA's final value": "reached", "to best known − 0.05": "reached_best_known"}
+    head = ["method", *(cell for goal in goals for cell in (f"{goal}: median (quartiles)", "seeds"))]
+    head += [*(f"best at {mark}" for mark in marks), "CPU s a run"]
+    rows = []
+    for method, runs in one.runs.items():
+        medians = one.medians(method)
+        cells = [cell for key in goals.values() for cell in one.reached(method, key)]
+        seconds = float(np.median([run["seconds"] for run in runs]))
+        rows.append([method, *cells, *(f"{medians[mark]:.3f}" for mark in marks), f"{seconds:.1f}"])
+    return head, rows
+
+
+def worth_table(one: Results) -> tuple[list[str], list[list[str]]]:
+    """What the networks are truly worth that a search by a supernet's scores ends with, beside free choices."""
+    head = ["chosen by", "seeds", "true accuracy: median (quartiles)", "best true accuracy among its top 10"]
+    rows = []
+    for method, runs in one.runs.items():
+        cells = []
+        for key in ("best", "best of top 10"):
+            middle, low, high = np.quantile([run["worth"][key] for run in runs], [0.5, 0.25, 0.75])
+            cells.append(f"{middle:.2f} ({low:.2f}, {high:.2f})")
+        rows.append([method, str(len(runs)), *cells])
+    benchmark = BENCHMARKS[one.name]()
+    rows.append(["all feasible networks scored", "-", *_worth_of(benchmark, benchmark.score)])
+    rows.append(["most MACs, no score", "-", *_worth_of(benchmark, benchmark.problem.costs["macs"].of)])
+    truth = benchmark.truth(benchmark.problem.everything)
+    rows.append(["any feasible network", "-", "{1:.2f} ({0:.2f}, {2:.2f})".format(*np.quantile(truth, QUARTILES)), "-"])
+    rows.append(["true accuracy (the optimum)", "-", f"{truth.max():.2f}", "-"])
+    return head, rows
+
+
+def _worth_of(benchmark: Benchmark, rank: Callable[..., FloatArray]) -> tuple[str, str]:
+    everything = benchmark.problem.everything
+    truth = benchmark.truth(everything[np.argsort(-rank(everything), kind="stable")[:10]])
+    return f"{truth[0]:.2f}", f"{truth.max():.2f}"
+
+
+def behind(results: Sequence[Results]) -> list[list[str]]:
+    """Where each method's median is below random search's at the same number of evaluations."""
+    rows = []
+    for method in (name for name in SAMPLERS if name != "random" and any(name in one.runs for one in results)):
+        places = []
+        for one in results:
+            if not {method, "random"} <= one.runs.keys():
+                continue
+            mine, chance = one.medians(method), one.medians("random")
+            if marks := [str(mark) for mark in one.marks if mark >= 25 and mine[mark] < chance[mark] - 1e-9]:
+                places.append(f"{one.name}: {', '.join(marks)}")
+        rows.append([method, "; ".join(places) or "never"])
+    return rows
+
+
+def _by_supernet(one: Results) -> bool:
+    return any("worth" in run for runs in one.runs.values() for run in runs)
+
+
+def _curve(one: Results, method: str) -> Curve:
+    medians = {mark: best for mark, best in one.medians(method).items() if mark >= 10}
+    return Curve(method, tuple(medians), tuple(medians.values()), COLOURS[list(SAMPLERS).index(method)])
 
 
 if __name__ == "__main__":
