@@ -79,9 +79,11 @@ class OnDevice(TrainingData):
 
     device: str = "cpu"
 
-    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_batch(
+        self, indices: torch.Tensor, generator: torch.Generator, part: slice = slice(None)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """As TrainingData, moved to the device."""
-        images, labels = super().training_batch(indices, generator)
+        images, labels = super().training_batch(indices, generator, part)
         return images.to(self.device), labels.to(self.device)
 
 

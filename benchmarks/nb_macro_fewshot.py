@@ -11,7 +11,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +33,10 @@ from pipeline.supernets.supernet import Supernet, inherit
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything. `extra` is what each variant trains on after the root, over all its regions."""
+    """How much of everything. `extra` is what each variant trains on after the root, over all its regions.
+
+    `bn_images` and `images` judge a network with inherited weights; twice and three times as many judge labels.
+    """
 
     root: tuple[Leg, ...]
     extra: tuple[Leg, ...]
@@ -41,6 +44,7 @@ class Scale:
     labels: int
     bn_images: int
     images: int
+    labelling: PrivateTuning
     tuning: PrivateTuning
     top: int
     gradient_batches: int
@@ -49,32 +53,34 @@ class Scale:
 
 SCALES = {
     "tiny": Scale(  # does it run?
-        (Leg(16, 640, 0.03),), (Leg(16, 3_200, 0.02),), 12, 8, 40, 40, PrivateTuning(1, 32), 4, 1
+        (Leg(16, 640, 0.03),), (Leg(16, 3_200, 0.02),), 12, 8, 40, 40, PrivateTuning(1, 32), PrivateTuning(1, 32), 4, 1
     ),
-    "small": Scale(  # about 20 CPU minutes a seed on one core
-        (Leg(16, 96_000, 0.03), Leg(32, 9_600, 0.015)),
-        (Leg(16, 24_000, 0.02), Leg(32, 4_800, 0.01)),
-        300, 64, 150, 250, PrivateTuning(10, 64), 20, 4,
+    "small": Scale(  # about 40 CPU minutes a seed on one core
+        (Leg(16, 192_000, 0.03), Leg(32, 16_000, 0.015)),
+        (Leg(16, 24_000, 0.02), Leg(32, 14_400, 0.01)),
+        300, 80, 150, 350, PrivateTuning(40, 64), PrivateTuning(10, 64), 15, 4,
     ),
     "medium": Scale(  # about two hours a seed on one core
         (Leg(16, 900_000, 0.03), Leg(32, 90_000, 0.015)),
         (Leg(16, 450_000, 0.02), Leg(32, 45_000, 0.01)),
-        300, 64, 250, 500, PrivateTuning(20, 64), 20, 20,
+        300, 80, 250, 500, PrivateTuning(40, 64), PrivateTuning(20, 64), 20, 20,
     ),
     "large": Scale(  # about an hour a seed on a data-centre GPU
         (Leg(32, 9_000_000, 0.1),),
         (Leg(32, 4_500_000, 0.05),),
-        1000, 100, 2000, 5000, PrivateTuning(20, 256, 0.02), 50, 50, 256,
+        1000, 100, 2000, 5000, PrivateTuning(200, 256, 0.02), PrivateTuning(20, 256, 0.02), 50, 50, 256,
     ),
 }  # fmt: skip
 
-# Name, criterion, regions, and the decisions it may choose from (empty: any layer's op).
-VARIANTS: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
-    ("gradient", "gradient", 2, ()),
-    ("exhaustive", "exhaustive", 3, ("stage1.layer1.op",)),
-    ("random", "random", 2, ()),
-    ("similarity", "similarity", 2, ()),
-)
+# Criterion, regions, and the decisions it may choose from (empty: any layer's op).
+VARIANTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "gradient": ("gradient", 2, ()),
+    "exhaustive": ("exhaustive", 3, ("stage1.layer1.op",)),
+    "random": ("random", 2, ()),
+    "similarity": ("similarity", 2, ()),
+    "exhaustive9": ("exhaustive", 9, ("stage1.layer1.op", "stage2.layer1.op")),
+}
+USUAL = ("gradient", "exhaustive", "random")
 
 
 class Experiment:
@@ -85,26 +91,26 @@ class Experiment:
         self.folder.mkdir(parents=True, exist_ok=True)
         data = training_data(shared, work, device)
         self.trainer = Trainer(data, seed, scale.batch_size, pause)
-        self.judging: JudgingImages = judging_images(shared, work, device, scale.bn_images, scale.images)
+        self.judging = judging_images(shared, work, device, scale.bn_images, scale.images)
+        self.labelling = judging_images(shared, work, device, 2 * scale.bn_images, 3 * scale.images)
         self.archs, self.labelled = drawn(read_truth(shared), scale.networks, scale.labels)
 
-    def run(self) -> None:
+    def run(self, variants: Sequence[str]) -> None:
         """All steps, the most telling first, so that a run that is stopped early tells most."""
         root = self.trainer.run(fresh(SPACE, self.seed), self.scale.root, self.folder / "root.safetensors")
         more = self.trainer.run(root, self.scale.extra, self.folder / "oneshot.safetensors")
-        self.variant("oneshot", Partition.whole(SPACE), [more])
-        for number, (name, criterion, regions, decisions) in enumerate(VARIANTS):
-            partition, spent = self.split(root, name, criterion, regions, decisions)
-            children = self.children(root, name, partition, spent)
-            self.variant(name, partition, children)
+        whole = Partition.whole(SPACE)
+        self.variant("oneshot", whole, [more])
+        for number, name in enumerate(variants):
+            partition, spent = self.split(root, name, *VARIANTS[name])
+            self.variant(name, partition, self.children(root, name, partition, spent))
             if number == 0:
-                self.tuned("labels", self.labelled, Partition.whole(SPACE), [more])
-        self.variant("root", Partition.whole(SPACE), [root])
-        for name in ("oneshot", *(variant[0] for variant in VARIANTS)):
-            partition, children = self.trained(name)
+                self.tuned("labels", self.labelled, whole, [more], self.scale.labelling, self.labelling)
+        self.variant("root", whole, [root])
+        for name in ("oneshot", *variants):
             scores = self.read(f"{name}.json")["scores"]
             best = sorted(self.archs, key=lambda arch: scores[str(arch)][1])[: self.scale.top]
-            self.tuned(f"{name}-top", best, partition, children)
+            self.tuned(f"{name}-top", best, *self.trained(name), self.scale.tuning, self.judging)
 
     def split(
         self, root: Supernet, name: str, criterion: str, regions: int, decisions: tuple[str, ...]
@@ -159,17 +165,31 @@ class Experiment:
 
         self.step(f"{name}.json", work)
 
-    def tuned(self, name: str, archs: list[Architecture], partition: Partition, children: list[Supernet]) -> None:
+    def tuned(
+        self,
+        name: str,
+        archs: list[Architecture],
+        partition: Partition,
+        children: list[Supernet],
+        tuning: PrivateTuning,
+        judging: JudgingImages,
+    ) -> None:
         """Scores of `archs` after a private fine-tune from the weights of their region."""
 
         def work() -> dict[str, object]:
             wide = self.full_size(children)
-            scores = []
+            done = self.folder / f"{name}.jsonl"
+            scores = dict(json.loads(line) for line in done.read_text().splitlines()) if done.exists() else {}
             for arch in archs:
+                if str(arch) in scores:
+                    continue
                 self.trainer.wait()
                 child = wide[partition.route(arch)]
-                scores += privately_tuned(child, [arch], self.trainer.data, self.judging, self.scale.tuning)
-            return {"scores": _by_arch(archs, scores)}
+                (score,) = privately_tuned(child, [arch], self.trainer.data, judging, tuning)
+                scores[str(arch)] = [score.accuracy, score.cross_entropy]
+                with done.open("a") as stream:
+                    stream.write(json.dumps([str(arch), scores[str(arch)]]) + "\n")
+            return {"scores": scores}
 
         self.step(f"{name}.json", work)
 
@@ -204,13 +224,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--scale", choices=SCALES, default="small")
+    parser.add_argument("--variants", default=",".join(USUAL), help=", ".join(VARIANTS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pause-while", type=Path, help="stand aside between steps while this file exists")
     given = parser.parse_args()
     if given.device == "cpu":
         one_thread()
     for seed in map(int, given.seeds.split(",")):
-        Experiment(given.shared, given.work, seed, SCALES[given.scale], given.device, given.pause_while).run()
+        experiment = Experiment(given.shared, given.work, seed, SCALES[given.scale], given.device, given.pause_while)
+        experiment.run(given.variants.split(","))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """The tables of docs/results/fewshot.md from what `nb_macro_fewshot.py` has left so far.
 
-python benchmarks/nb_macro_report.py --work DIR [--json FILE]
+    python benchmarks/nb_macro_report.py --work DIR
+
+Seeds are averaged; intervals are over the ranked networks, all seeds resampled alike, and the spread over seeds
+stands beside them.
 """
 
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +20,21 @@ from nb_macro_fewshot import VARIANTS
 
 from latency_tables.blocks import total_macs, total_params
 from pipeline.fewshot.calibration import calibrate
-from pipeline.fewshot.ranker import Features, Part, Ranker
+from pipeline.fewshot.ranker import PARTS, Features, Part, Ranker
+from pipeline.fewshot.repair import repaired
 from pipeline.fewshot.ridge import Floats
-from pipeline.rank.statistics import Bootstrap, Estimate, kendall_tau, rank_statistics, tau_difference, tau_estimate
+from pipeline.rank.statistics import (
+    Bootstrap,
+    Estimate,
+    expected_best,
+    kendall_tau,
+    rank_statistics,
+    tau_difference,
+    tau_estimate,
+)
+from pipeline.rank.weighted import KendallTree, resample_weights
 from pipeline.spaces.architecture import Architecture
 
-NAMES = ("root", "oneshot", *(variant[0] for variant in VARIANTS))
 RANKERS: tuple[tuple[Part, ...], ...] = (
     ("size",),
     ("options",),
@@ -29,9 +42,8 @@ RANKERS: tuple[tuple[Part, ...], ...] = (
     ("size", "totals", "options"),
     ("score", "size"),
     ("score", "size", "totals", "options"),
-    ("score", "size", "totals", "options", "region"),
 )
-BOOTSTRAP = Bootstrap(1000)
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -64,112 +76,67 @@ class Seed:
             np.array([accuracy[str(arch)] for arch in labelled]),
         )
 
-    def scores(self, name: str, archs: list[Architecture]) -> Floats:
+    def scores(self, name: str, archs: Sequence[Architecture]) -> Floats:
         """Minus the cross-entropy by a variant."""
         found = self.files[name]["scores"]
         return np.array([-found[str(arch)][1] for arch in archs])
 
-    def regions(self, name: str, archs: list[Architecture]) -> list[int]:
+    def regions(self, name: str, archs: Sequence[Architecture]) -> list[int]:
         """The region of each network in a variant."""
         return [self.files[name]["regions"][str(arch)] for arch in archs]
 
-
-def alone(seed: Seed, out: list[str]) -> None:
-    """Each score by itself, beside size."""
-    macs = np.array([float(total_macs(SPACE.blocks(arch))) for arch in seed.ranked])
-    params = np.array([float(total_params(SPACE.blocks(arch))) for arch in seed.ranked])
-    oneshot = seed.scores("oneshot", seed.ranked)
-    rows = [("MACs", macs), ("parameters", params)]
-    rows += [(name, seed.scores(name, seed.ranked)) for name in NAMES if name in seed.files]
-    accuracy = seed.files["oneshot"]["scores"]
-    rows.append(("oneshot, by accuracy", np.array([accuracy[str(arch)][0] for arch in seed.ranked])))
-    out += [
-        f"\n{seed.name}, {len(seed.ranked)} networks, scores alone:\n",
-        "| ranker | tau [95 %] | minus one-shot [95 %] | Spearman | P@10 % | best in top 10 (random) | tau with MACs |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, values in rows:
-        found = rank_statistics(seed.truth, values, BOOTSTRAP, (10,), {"macs": macs})
-        difference = tau_difference(seed.truth, values, oneshot, BOOTSTRAP)
-        out.append(
-            f"| {name} | {shown(found.kendall_tau)} | {shown(difference)} | {found.spearman.value:.3f} |"
-            f" {found.precision_at_10_percent.value:.2f} | {found.best_in_top_k[10].value:.2f}"
-            f" ({found.random_best_in_top_k[10]:.2f}) | {found.tau_with_size['macs'].value:.2f} |"
-        )
+    @property
+    def fewshot(self) -> list[str]:
+        """The variants with regions that are there."""
+        return [name for name in VARIANTS if name in self.files]
 
 
-def regions(seed: Seed, out: list[str]) -> None:
-    """Inside each region: the child against one-shot."""
-    out += ["\nInside the regions:\n", "| split | region | n | one-shot tau | child tau | difference [95 %] |"]
-    out.append("|---|---|---|---|---|---|")
-    for name in NAMES[2:]:
+def size_of(archs: Sequence[Architecture]) -> dict[str, Floats]:
+    """MACs and parameters."""
+    blocks = [SPACE.blocks(arch) for arch in archs]
+    return {
+        "MACs": np.array([float(total_macs(b)) for b in blocks]),
+        "parameters": np.array([float(total_params(b)) for b in blocks]),
+    }
+
+
+def rankings(seed: Seed) -> dict[str, tuple[Floats, str]]:
+    """Each way to rank: its values for the ranked networks, and the way it is compared with ("" for none)."""
+    macs = size_of(seed.ranked)
+    rows: dict[str, tuple[Floats, str]] = {name: (values, "") for name, values in macs.items()}
+    for name in ("root", "oneshot", *seed.fewshot):
         if name not in seed.files:
             continue
-        where = np.array(seed.regions(name, seed.ranked))
-        child, one = seed.scores(name, seed.ranked), seed.scores("oneshot", seed.ranked)
-        for region in sorted(set(where.tolist())):
-            own = np.flatnonzero(where == region)
-            difference = tau_difference(seed.truth[own], child[own], one[own], BOOTSTRAP)
-            taus = [kendall_tau(seed.truth[own], values[own]) or 0.0 for values in (one, child)]
-            out.append(f"| {name} | {region} | {len(own)} | {taus[0]:.3f} | {taus[1]:.3f} | {shown(difference)} |")
+        raw = seed.scores(name, seed.ranked)
+        rows[name] = raw, "" if name == "oneshot" else "oneshot"
+        if name in seed.fewshot:
+            for reference in ("root", "labels"):
+                if reference in seed.files:
+                    rows[f"{name}, calibrated by {reference}"] = calibrated(seed, name, reference), "oneshot"
+        if f"{name}-top" in seed.files:
+            rows[f"{name}, top tuned privately"] = top_tuned(seed, name), "oneshot, top tuned privately"
+        rows[f"{name} and MACs, equal ranks"] = places(raw) + places(macs["MACs"]), "oneshot and MACs, equal ranks"
+        if len(seed.labels):
+            rows[f"{name}, product's ranker"] = learned(seed, name, PARTS), "oneshot, product's ranker"
+    return rows
+
+
+def parts_of_the_ranker(seed: Seed) -> dict[str, tuple[Floats, str]]:
+    """The one-shot supernet's ranker with fewer parts."""
+    if not len(seed.labels):
+        return {}
+    return {" + ".join(parts): (learned(seed, "oneshot", parts), "") for parts in RANKERS}
 
 
 def calibrated(seed: Seed, name: str, reference: str) -> Floats:
     """Scores of a variant with each region's mean set by a reference on the labelled networks."""
-    labelled = seed.labelled
-    known = seed.labels if reference == "labels" else seed.scores(reference, labelled)
-    where = seed.regions(name, labelled)
-    fitted = calibrate(seed.scores(name, labelled).tolist(), known.tolist(), where, max(where) + 1)
+    known = seed.labels if reference == "labels" else seed.scores(reference, seed.labelled)
+    where = seed.regions(name, seed.labelled)
+    fitted = calibrate(seed.scores(name, seed.labelled).tolist(), known.tolist(), where, max(where) + 1)
     return np.array(fitted(seed.scores(name, seed.ranked).tolist(), seed.regions(name, seed.ranked)))
 
 
-def calibrations(seed: Seed, out: list[str]) -> None:
-    """What calibration between regions changes."""
-    references = [r for r in ("root", "labels") if r in seed.files and (r != "labels" or len(seed.labels))]
-    if not references:
-        return
-    out.append("\nCalibration between regions (change of tau against the raw scores, 95 %):\n")
-    out += ["| split | " + " | ".join(f"by {r}" for r in references) + " |", "|---" * (1 + len(references)) + "|"]
-    for name in NAMES[2:]:
-        if name in seed.files:
-            raw = seed.scores(name, seed.ranked)
-            cells = [shown(tau_difference(seed.truth, calibrated(seed, name, r), raw, BOOTSTRAP)) for r in references]
-            out.append(f"| {name} | " + " | ".join(cells) + " |")
-
-
-def rankers(seed: Seed, out: list[str]) -> None:
-    """The product's ranker, each part alone and together, on every variant's scores."""
-    if len(seed.labels) < 8:
-        return
-    macs = np.array([float(total_macs(SPACE.blocks(arch))) for arch in seed.ranked])
-    tuned = tau_estimate(seed.labels, seed.label_truth, BOOTSTRAP)
-    inherited = tau_estimate(seed.scores("oneshot", seed.labelled), seed.label_truth, BOOTSTRAP)
-    out += [
-        f"\n{seed.name}: {len(seed.labels)} labels by private fine-tune from one-shot; tau of the labels with"
-        f" the truth {shown(tuned)}, of the inherited scores of the same networks {shown(inherited)}.\n",
-        "| score of | parts | tau [95 %] | minus MACs [95 %] | P@10 % | best in top 10 |",
-        "|---|---|---|---|---|---|",
-    ]
-    done: set[tuple[Part, ...]] = set()
-    for name in NAMES:
-        if name not in seed.files:
-            continue
-        for parts in RANKERS:
-            again = "score" not in parts and parts in done
-            if again or ("region" in parts and name in ("root", "oneshot")):
-                continue
-            done.add(parts)
-            values = ranked_by(seed, name, parts)
-            found = rank_statistics(seed.truth, values, BOOTSTRAP, (10,))
-            difference = tau_difference(seed.truth, values, macs, BOOTSTRAP)
-            out.append(
-                f"| {name if 'score' in parts else '-'} | {' + '.join(parts)} | {shown(found.kendall_tau)} |"
-                f" {shown(difference)} | {found.precision_at_10_percent.value:.2f} |"
-                f" {found.best_in_top_k[10].value:.2f} |"
-            )
-
-
-def ranked_by(seed: Seed, name: str, parts: tuple[Part, ...]) -> Floats:
+def learned(seed: Seed, name: str, parts: tuple[Part, ...]) -> Floats:
     """The ranked networks' predictions by a ranker with `parts` that learned from the labels."""
     features = Features(SPACE, 1 + max(seed.regions(name, seed.labelled)), parts)
     known, asked = seed.labelled, seed.ranked
@@ -179,32 +146,120 @@ def ranked_by(seed: Seed, name: str, parts: tuple[Part, ...]) -> Floats:
     return ranker(asked, seed.scores(name, asked).tolist(), seed.regions(name, asked))
 
 
-def tops(seed: Seed, out: list[str]) -> None:
+def top_tuned(seed: Seed, name: str) -> Floats:
+    """The order of a variant with its first networks put in the order of their private fine-tunes."""
+    order = np.argsort(-seed.scores(name, seed.ranked), kind="stable").tolist()
+    tuned = seed.files[f"{name}-top"]["scores"]
+    private = [-tuned[str(seed.ranked[i])][1] for i in order[: len(tuned)]]
+    values = np.empty(len(order))
+    values[repaired(order, private)] = -np.arange(len(order))
+    return values
+
+
+def places(values: Floats) -> Floats:
+    """Standardised ranks."""
+    ranks = np.argsort(np.argsort(values)).astype(float)
+    return np.asarray((ranks - ranks.mean()) / ranks.std())
+
+
+def table(seeds: list[Seed], rows: list[dict[str, tuple[Floats, str]]], reference: str) -> list[str]:
+    """One line for each way to rank that all seeds have; differences to its reference and to MACs."""
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    truth = seeds[0].truth
+    weights = resample_weights(len(truth), RESAMPLES, np.random.default_rng(0))
+    ones = np.ones((1, len(truth)))
+    macs = KendallTree(size_of(seeds[0].ranked)["MACs"], truth)
+    trees = {name: [KendallTree(row[name][0], truth) for row in rows] for name in names}
+    exact = {name: np.array([float(tree.tau(ones)[0]) for tree in trees[name]]) for name in names}
+    drawn_taus = {name: np.mean([tree.tau(weights) for tree in trees[name]], axis=0) for name in names}
+    macs_exact, macs_drawn = float(macs.tau(ones)[0]), macs.tau(weights)
+    lines = [
+        f"| ranked by | tau [95 %] | of each seed | {reference} | minus MACs [95 %] | Spearman | P@10 % |"
+        f" best in top 10 (random {expected_best(truth, 10):.2f}) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        other = rows[0][name][1]
+        against = ""
+        if other and other != name and other in exact:
+            against = interval(exact[name].mean() - exact[other].mean(), drawn_taus[name] - drawn_taus[other])
+        found = [rank_statistics(truth, row[name][0], Bootstrap(1), (10,)) for row in rows]
+        lines.append(
+            f"| {name} | {interval(exact[name].mean(), drawn_taus[name])} |"
+            f" {', '.join(f'{value:.3f}' for value in exact[name])} | {against} |"
+            f" {interval(exact[name].mean() - macs_exact, drawn_taus[name] - macs_drawn)} |"
+            f" {mean([f.spearman.value for f in found]):.3f} |"
+            f" {mean([f.precision_at_10_percent.value for f in found]):.2f} |"
+            f" {mean([f.best_in_top_k[10].value for f in found]):.2f} |"
+        )
+    return lines
+
+
+def inside_regions(seed: Seed) -> list[str]:
+    """The child against one-shot, region by region."""
+    lines = []
+    for name in seed.fewshot:
+        where = np.array(seed.regions(name, seed.ranked))
+        child, one = seed.scores(name, seed.ranked), seed.scores("oneshot", seed.ranked)
+        for region in sorted(set(where.tolist())):
+            own = np.flatnonzero(where == region)
+            taus = [kendall_tau(seed.truth[own], values[own]) or 0.0 for values in (one, child)]
+            difference = shown(tau_difference(seed.truth[own], child[own], one[own], Bootstrap(RESAMPLES)))
+            lines.append(
+                f"| {seed.name} | {name} | {region} | {len(own)} | {taus[0]:.3f} | {taus[1]:.3f} | {difference} |"
+            )
+    return lines
+
+
+def inside_tops(seed: Seed) -> list[str]:
     """What a private fine-tune does to the order of the networks that a variant ranks first."""
-    rows = [name for name in NAMES if f"{name}-top" in seed.files]
-    if not rows:
-        return
     accuracy = {str(arch): value for arch, value in zip(seed.ranked, seed.truth.tolist(), strict=True)}
-    out += ["\nInside the top K by each score, before and after a private fine-tune:\n"]
-    out += ["| score of | K | tau before | tau after | truth of rank 1 before / after |", "|---|---|---|---|---|"]
-    for name in rows:
+    lines = []
+    for name in ("oneshot", *seed.fewshot):
+        if f"{name}-top" not in seed.files:
+            continue
         tuned = seed.files[f"{name}-top"]["scores"]
         before = np.array([-seed.files[name]["scores"][arch][1] for arch in tuned])
         after = np.array([-tuned[arch][1] for arch in tuned])
         true = np.array([accuracy[arch] for arch in tuned])
-        out.append(
-            f"| {name} | {len(true)} | {shown(tau_estimate(before, true, BOOTSTRAP))} |"
-            f" {shown(tau_estimate(after, true, BOOTSTRAP))} |"
+        taus = [shown(tau_estimate(values, true, Bootstrap(RESAMPLES))) for values in (before, after)]
+        lines.append(
+            f"| {seed.name} | {name} | {len(true)} | {taus[0]} | {taus[1]} |"
             f" {true[before.argmax()]:.2f} / {true[after.argmax()]:.2f} |"
         )
+    return lines
+
+
+def label_quality(seed: Seed) -> str:
+    """How well the labels and the inherited scores of the same networks agree with the truth."""
+    if not len(seed.labels):
+        return ""
+    one = seed.scores("oneshot", seed.labelled)
+    taus = [shown(tau_estimate(values, seed.label_truth, Bootstrap(RESAMPLES))) for values in (seed.labels, one)]
+    better = shown(tau_difference(seed.label_truth, seed.labels, one, Bootstrap(RESAMPLES)))
+    correlation = np.corrcoef(seed.labels, -np.log(100 - seed.label_truth))[0, 1]
+    return (
+        f"- {seed.name}: {len(seed.labels)} labels agree with the truth: tau {taus[0]} (correlation with -log of the"
+        f" error {correlation:.2f}), inherited scores of the same networks with {taus[1]}; difference {better}."
+    )
+
+
+def interval(value: float, resampled: Floats) -> str:
+    """0.512 [0.440, 0.580]."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def shown(estimate: Estimate) -> str:
-    """0.512 [0.44, 0.58]."""
+    """The same of an estimate."""
     if estimate.value is None:
         return "undefined"
-    interval = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{interval}"
+    return f"{estimate.value:.3f}" + ("" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]")
+
+
+def mean(values: Sequence[float | None]) -> float:
+    """Of what is defined."""
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def main() -> None:
@@ -215,16 +270,23 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     given = parser.parse_args()
     truth = read_truth(given.shared)
-    out: list[str] = []
-    for folder in sorted(given.work.glob("seed*")):
-        if not (folder / "oneshot.json").is_file():
-            continue
-        seed = Seed.read(folder, truth)
-        for part in (alone, regions, calibrations, rankers, tops):
-            part(seed, out)
+    folders = sorted(folder for folder in given.work.glob("seed*") if (folder / "oneshot.json").is_file())
+    seeds = [Seed.read(folder, truth) for folder in folders]
+    if not seeds:
+        raise SystemExit(f"no seed in {given.work} has scores yet")
+    out = [f"{len(seeds)} seeds, {len(seeds[0].ranked)} networks.\n"]
+    out += table(seeds, [rankings(seed) for seed in seeds], "minus one-shot's same way [95 %]")
+    out += ["\nParts of the ranker (one-shot scores):\n"]
+    out += table(seeds, [parts_of_the_ranker(seed) for seed in seeds], "")
+    out += ["", *(label_quality(seed) for seed in seeds)]
+    out += ["\n| seed | split | region | n | one-shot tau | child tau | difference [95 %] |", "|---" * 7 + "|"]
+    out += [line for seed in seeds for line in inside_regions(seed)]
+    out += ["\n| seed | top K by | K | tau before | tau after private fine-tune | truth of rank 1 before / after |"]
+    out += ["|---" * 6 + "|", *(line for seed in seeds for line in inside_tops(seed))]
+    for seed in seeds:
         cost = {name: file["cpu_seconds"] for name, file in sorted(seed.files.items()) if "cpu_seconds" in file}
         spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in cost.items())
-        out.append(f"\nCPU seconds of scoring and labelling: {spent}.")
+        out.append(f"\n{seed.name}: CPU seconds of scoring and labelling: {spent}.")
     print("\n".join(out))
 
 
