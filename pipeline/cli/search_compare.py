@@ -23,11 +23,15 @@ def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) ->
     Half of the search images guide the searches, the other half judge what they found.
     """
     from pipeline.runs.context import run_costs, run_space
+    from pipeline.runs.engine import inputs_hash, require_finished
+    from pipeline.runs.stages import STAGES
     from pipeline.search.compare import compare
     from pipeline.search.evaluators import Scored
     from pipeline.search.workers import Task
     from pipeline.spaces.codes import Codes
 
+    # What was compared before training anew, or under another budget, has a folder of its own.
+    inputs = inputs_hash(run, require_finished(run, STAGES, "search"))
     guiding, judging = _halves(run)
     task = Task(Codes(run_space(run)), run_costs(run), Scored("inherited", guiding))
     names = [name.strip() for name in methods.split(",") if name.strip()]
@@ -39,13 +43,15 @@ def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) ->
             seeds,
             run.config.search.evaluations,
             RANDOM_NETWORKS,
-            run.study.parent / "compare",
+            run.path / "compare" / inputs[:12],
             progress,
         )
-    emit(comparison.to_document(), as_json, lambda console: render(console, comparison))
+    training_s = sum(seconds for stage, seconds in run.stage_seconds() if stage in ("train", "split"))
+    document = {**comparison.to_document(), "training_seconds": round(training_s, 1)}
+    emit(document, as_json, lambda console: render(console, comparison, training_s))
 
 
-def render(console: "Console", comparison: "Comparison") -> None:
+def render(console: "Console", comparison: "Comparison", training_s: float) -> None:
     """The comparison as a table for people."""
     from rich.table import Table
 
@@ -69,6 +75,7 @@ def render(console: "Console", comparison: "Comparison") -> None:
             f"{one.seconds:.1f}",
         )
     console.print(table)
+    console.print(f"each search besides {training_s:.0f} s of training the supernet and its regions, once for all")
 
 
 def _shown(interval: "Interval | None") -> str:

@@ -43,7 +43,7 @@ def run_stage(run: RunFolder, stage: Stage, progress: Progress, again: bool = Fa
 
     Raises RunError where an output of the finished stage is torn, or an earlier stage has not finished.
     """
-    inputs = _inputs_hash(run, stage)
+    inputs = inputs_hash(run, stage)
     record = run.record(stage.name)
     if record is not None and (again or record["inputs"] != inputs):
         # Made from other inputs, or to be made anew: nothing of it may be continued.
@@ -72,7 +72,7 @@ def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stag
         command = f"'pocketnas stage {stage.name} {run.path}' runs it, 'pocketnas run' everything"
         if record is None or not record["finished"]:
             raise RunError(f"stage {name!r} needs {stage.name!r}, which has not finished in {run.path}; {command}")
-        if record["inputs"] != _inputs_hash(run, stage):
+        if record["inputs"] != inputs_hash(run, stage):
             raise RunError(
                 f"stage {stage.name!r} in {run.path} was made from other inputs than are there now; {command}"
             )
@@ -88,7 +88,7 @@ def part_of(progress: Progress, number: int, parts: int, what: str) -> Progress:
     return told
 
 
-def _inputs_hash(run: RunFolder, stage: Stage) -> str:
+def inputs_hash(run: RunFolder, stage: Stage) -> str:
     """What the stage depends on: its tables of the configuration, the seed, and the files of earlier stages."""
     tables = run.config.model_dump(mode="json")
     earlier = {}

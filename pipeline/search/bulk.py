@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from pipeline.errors import InfeasibleBudget
-from pipeline.search.candidates import CandidateSpace, CodeArray, keys
+from pipeline.search.candidates import CandidateSpace, CodeArray, FloatArray, keys
 from pipeline.search.costs import Costs
 from pipeline.search.engine import Found, Progress, Score
 from pipeline.search.pool import Problem
@@ -67,7 +67,16 @@ def search_in_bulk(
     if not len(problem.random(1, np.random.default_rng(settings.seed))):
         raise InfeasibleBudget("no network inside all limits was found")
     sampler = SAMPLERS[settings.method](problem, settings.seed)
-    found = propose_in_batches(sampler, score, settings.evaluations, settings.seed, progress)
+    judging_seconds = 0.0
+
+    def timed(codes: CodeArray) -> FloatArray:
+        nonlocal judging_seconds
+        began = time.perf_counter()
+        scores = score(codes)
+        judging_seconds += time.perf_counter() - began
+        return scores
+
+    found = propose_in_batches(sampler, timed, settings.evaluations, settings.seed, progress)
     cost = front_cost(costs)
     candidates = _candidates(space, costs, found.codes, found.scores.tolist())
     front = undominated(candidates, cost)
@@ -82,6 +91,7 @@ def search_in_bulk(
         feasible_share=problem.feasible_share,
         exhausted=found.scored < settings.evaluations,
         seconds=time.perf_counter() - started,
+        judging_seconds=judging_seconds,
     )
 
 

@@ -47,7 +47,7 @@ class MethodFigures:
     `over_mean_random` is against the mean random network, `relative_improvement_percent` the same relative to it,
     `over_equal_macs` against random networks within 5 % of the found network's MACs, `over_random_search` against
     the best of as many random evaluations with the same seed.
-    `seconds` is the median time of a search, evaluations included.
+    `seconds` is the median time of a search alone: a network that another method judged before counts again.
     """
 
     method: Method
@@ -132,7 +132,8 @@ def compare(
             settings = SearchSettings(method=method, evaluations=evaluations, seed=seed)
             result = search(task.space, task.costs, evaluator, settings, folder / f"{method}-{seed}.log")
             row = np.array([result.best.codes], dtype=np.uint8)
-            runs[method].add(result.best.arch, row, judging.evaluate(task.space.decode(row))[0], result.seconds)
+            seconds = result.seconds - result.judging_seconds + evaluator.seconds(c.arch for c in result.candidates)
+            runs[method].add(result.best.arch, row, judging.evaluate(task.space.decode(row))[0], seconds)
     equal = {method: _equal_macs(problem, kept.codes, judging, random_networks) for method, kept in runs.items()}
     figures = tuple(_figures(m, runs[m], runs.get("random"), random_scores, equal[m], evaluations) for m in chosen)
     if progress is not None:

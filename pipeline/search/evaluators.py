@@ -5,7 +5,8 @@ What needs torch imports it when it is built.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
@@ -61,20 +62,21 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An evaluator that never judges a network twice: scores are kept in `file`, one JSON line each.
+    """An evaluator that never judges a network twice: scores are kept in `file`, one JSON line each, with the
+    seconds that each took.
 
     Methods that are compared meet the same networks; and what was killed continues.
     """
 
     inner: Evaluator
     file: Path
-    _known: dict[str, float] = field(default_factory=dict, init=False)
+    _known: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for line in self.file.read_text().splitlines() if self.file.exists() else ():
             try:
                 entry = json.loads(line)
-                self._known[entry["arch"]] = float(entry["score"])
+                self._known[entry["arch"]] = float(entry["score"]), float(entry["seconds"])
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut short by a kill; its network is judged again
 
@@ -88,13 +90,19 @@ class Remembered:
         for arch in dict.fromkeys(archs):
             if str(arch) in self._known:
                 continue
+            began = time.perf_counter()
             (score,) = self.inner.evaluate([arch])
+            seconds = round(time.perf_counter() - began, 6)
             with self.file.open("a+b") as stream:
                 torn = stream.tell() > 0 and (stream.seek(-1, 2), stream.read(1))[1] != b"\n"
-                entry = json.dumps({"arch": str(arch), "score": score}) + "\n"
+                entry = json.dumps({"arch": str(arch), "score": score, "seconds": seconds}) + "\n"
                 stream.write(b"\n" * torn + entry.encode())
-            self._known[str(arch)] = score
-        return [self._known[str(arch)] for arch in archs]
+            self._known[str(arch)] = score, seconds
+        return [self._known[str(arch)][0] for arch in archs]
+
+    def seconds(self, archs: Iterable[str]) -> float:
+        """How long it took to judge these networks, each once, when they were first met."""
+        return sum(self._known[arch][1] for arch in archs)
 
 
 def inherited(scorer: Callable[[Sequence[Architecture]], Sequence[float]]) -> Evaluator:

@@ -44,7 +44,8 @@ class Candidate:
 class SearchResult:
     """What a search found, best first (`front`: the undominated ones in score and the front's cost).
 
-    `seconds` is the time of its evaluations and proposals, summed over workers and earlier calls.
+    `seconds` is the time of its evaluations and proposals, summed over workers and earlier calls, `judging_seconds`
+    that of the evaluations alone.
     """
 
     candidates: tuple[Candidate, ...]
@@ -55,6 +56,7 @@ class SearchResult:
     feasible_share: float
     exhausted: bool
     seconds: float
+    judging_seconds: float
 
     @property
     def best(self) -> Candidate:
@@ -156,6 +158,7 @@ class _Worker:
             feasible_share=self._problem.feasible_share,
             exhausted=self._exhausted,
             seconds=sum(trial.duration.total_seconds() for trial in complete if trial.duration is not None),
+            judging_seconds=sum(trial.user_attrs["network"]["seconds"] for trial in complete),
         )
 
     def _objective(self, trial: Trial) -> float | tuple[float, float]:
@@ -170,11 +173,14 @@ class _Worker:
             raise optuna.TrialPruned("another worker has this network, or the last evaluation")
         codes = row[None]
         (arch,) = self._problem.space.decode(codes)
+        began = time.perf_counter()
         (score,) = self._evaluator.evaluate([arch])
+        seconds = time.perf_counter() - began
         values = {name: float(value[0]) for name, value in self._problem.costs.values(codes).items()}
         for name, exceeded in self._problem.costs.violations(codes).items():
             trial.set_constraint(name, float(exceeded[0]))
-        trial.set_user_attr("network", {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity})
+        judged = {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity, "seconds": seconds}
+        trial.set_user_attr("network", judged)
         return score if self._front is None else (score, values[self._front])
 
     def _claim(self, trial: Trial, row: CodeArray) -> bool:

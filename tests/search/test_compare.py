@@ -1,5 +1,6 @@
 """Comparing methods: what is shown, what is not, and that nothing is judged twice."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_a_comparison_that_continues_judges_nothing_again(tmp_path: Path) -> Non
     again = compare(task, MERIT, ["random", "rea"], 1, 8, 8, tmp_path)
     assert len(judged) == before
     assert again == first
+
+
+def test_a_search_costs_what_it_would_alone(tmp_path: Path) -> None:
+    def slow(archs: Sequence[Architecture]) -> list[float]:
+        time.sleep(0.01 * len(archs))
+        return merit(archs)
+
+    task = Task(Codes(SMALL), costs_of("40M"), Scored("table", slow))
+    # `random` and `rea` begin with the same networks, which are judged once and count twice.
+    comparison = compare(task, MERIT, ["random", "rea"], 1, 15, 8, tmp_path)
+    assert all(one.seconds >= 15 * 0.01 for one in comparison.methods)
 
 
 def test_remembered_scores_survive_a_torn_line(tmp_path: Path) -> None:
