@@ -63,14 +63,14 @@ def run_command(argv: list[str]) -> int:
     debug = "--debug" in argv
     argv = [word for word in argv if word != "--debug"]
     try:
-        result = app(argv, standalone_mode=False)
+        result = app(argv, prog_name="pocketnas", standalone_mode=False)
         if result == _INTERRUPTED:
             return _fail(_ON_INTERRUPT, 2, debug)
         return result if isinstance(result, int) else 0
     except (TableError, ExportError, PipelineError) as error:
         return _fail(str(error), error.exit_code, debug)
     except _UsageError as error:
-        return _fail(f"{error} ('pocketnas {' '.join(argv[:1])} --help' tells more)", 2, debug)
+        return _fail(_usage(error), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(_ON_INTERRUPT, 2, debug)
     except BrokenPipeError:
@@ -82,6 +82,14 @@ def run_command(argv: list[str]) -> int:
         return _fail(what, 2, debug)
     except Exception as error:  # whatever else: one line still, and no half-told story
         return _fail(f"internal error: {type(error).__name__}: {error}; --debug shows where", 2, debug)
+
+
+def _usage(error: Exception) -> str:
+    """What is wrong with the command line, with the option or argument that it is about."""
+    explain, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+    message = str(error if explain is None else explain()).rstrip(".")
+    command = "pocketnas" if context is None else context.command_path
+    return f"{message} ('{command} --help' tells more)" if message else "name a command"
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

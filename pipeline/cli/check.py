@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from pipeline.cli.output import emit, note, progress_bar
 
@@ -68,7 +69,7 @@ def check(
         write_baseline(baseline, baseline_entries(request, file, baseline.parent))
         note(f"baseline written to {baseline}")
     _write(report, junit, markdown, github)
-    emit(report.as_dict(), as_json, lambda console: console.print(_table(report)))
+    emit(report.as_dict(), as_json, lambda console: _render(console, report))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -102,7 +103,7 @@ def _write(report: "Report", junit: Path | None, markdown: Path | None, github: 
                 stream.write(reporters.markdown(report))
 
 
-def _table(report: "Report"):  # type: ignore[no-untyped-def]
-    from pipeline.gate.reporters import terminal_table
+def _render(console: Console, report: "Report") -> None:
+    from pipeline.gate.reporters import terminal
 
-    return terminal_table(report)
+    console.print(terminal(report))

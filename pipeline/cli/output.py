@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 _LOG_SECONDS: Final = 30.0
+_LOG_COLUMNS: Final = 120
 ProgressCallback = Callable[[int, int, str], None]
 
 
@@ -29,7 +30,9 @@ def emit(document: Any, as_json: bool, render: Callable[[Console], None]) -> Non
     if as_json:
         sys.stdout.write(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        render(Console())
+        console = Console()
+        # A log has no width; rich would fold tables into 80 columns.
+        render(console if console.is_terminal else Console(width=max(console.width, _LOG_COLUMNS)))
 
 
 def note(text: str) -> None:

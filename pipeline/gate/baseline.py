@@ -72,9 +72,11 @@ def read_baseline(path: Path) -> Baseline:
         read = _Baseline.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GateError(f"no baseline {str(path)!r}; --update-baseline writes it from the models checked now") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()
-        raise GateError(f"{path} is no baseline file: {' '.join(first[1:3]) or first[0]}") from None
+    except UnicodeDecodeError:
+        raise GateError(f"{path} is no baseline file: it is no text") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise GateError(f"{path} is no baseline file: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
     return Baseline(path.resolve().parent, read.models)
 
 

@@ -5,12 +5,13 @@ Limits mean what they mean in a search: they are read and judged by `pipeline.bu
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.budget import Budget, read_budget
 from pipeline.gate.errors import GateError
@@ -227,16 +228,32 @@ def _share(value: Quantity, metric: str, where: str) -> float:
 
 
 def _explain(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
+    # An unknown key first: what is missing is then probably misspelt.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    location = [f"#{part + 1}" if isinstance(part, int) else part for part in first["loc"]]
     if first["type"] != "extra_forbidden":
         # For a value of several possible kinds pydantic adds the kind that it tried: "macs.float".
-        key = ".".join(part for part in location if part not in ("float", "str") and "[" not in part)
-        return f"{where}: {key} = {first['input']!r} is not accepted: {first['msg']}"
+        key = _dotted([part for part in location if part not in ("float", "str") and "[" not in part])
+        if first["type"] == "missing":
+            return f"{where}: {key} is missing"
+        return f"{where}: {key} = {first['input']!r} is not accepted; {_expected(first)}"
     known = sorted(_known_keys(BudgetDocument, location[:-1]))
     close = difflib.get_close_matches(location[-1].lower(), known, n=1, cutoff=0.6)
     hint = f" did you mean {close[0]}?" if close else ""
-    return f"{where}: unknown key {'.'.join(location)}:{hint} (known here: {', '.join(known)})"
+    return f"{where}: unknown key {_dotted(location)}:{hint} (known here: {', '.join(known)})"
+
+
+def _dotted(location: Sequence[str]) -> str:
+    """A key as in "devices.phone.table", or "models #2 path" for one of several tables."""
+    return ".".join(location).replace(".#", " #")
+
+
+def _expected(error: ErrorDetails) -> str:
+    """What pydantic expected, in TOML's words."""
+    kinds = {"model_type": "a table", "dict_type": "a table", "list_type": "a list, such as [[models]]"}
+    kinds |= {"float_type": 'a number or a text such as "300M"', "string_type": "a text"}
+    wanted = kinds.get(error["type"], error["msg"].removeprefix("Input should be "))
+    return f"accepted: {wanted}"
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> Iterator[str]:

@@ -50,20 +50,24 @@ def _judge(model: str, limit: Limit, file: BudgetFile, metric: Metric) -> CheckR
 
 
 def baseline_checks(
-    model: str, file: BudgetFile, metrics: Mapping[str, Metric], baseline: Mapping[str, float]
+    model: str, file: BudgetFile, metrics: Mapping[str, Metric], baseline: Mapping[str, float] | None
 ) -> Iterator[CheckResult]:
-    """One result per compared metric that is no latency: by how much it grew (or fell, for accuracy)."""
+    """One result per compared metric that is no latency: by how much it grew (or fell, for accuracy).
+
+    `baseline` is None where it does not have this model at all.
+    """
     for name in sorted(file.compared & metrics.keys()):
         higher = name in HIGHER_IS_BETTER
         allowed = file.tolerance[name] * (-1 if higher else 1)
         operator: Operator = ">=" if higher else "<="
-        metric, before = metrics[name], baseline.get(name)
+        metric, before = metrics[name], None if baseline is None else baseline.get(name)
         actual: float | None = None
         status: Status = "failed"
         if metric.value is None:
             message = f"{name} is compared but not known: {metric.reason}"
         elif before is None:
-            message = f"the baseline has no {name} of this model; write one on purpose with --update-baseline"
+            missing = "does not have this model" if baseline is None else f"has no {name} of this model"
+            message = f"the baseline {missing}; --update-baseline adds it, on purpose"
         else:
             actual = relative_change(metric.value, before)
             worse = actual < allowed if higher else actual > allowed

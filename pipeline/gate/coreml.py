@@ -71,11 +71,14 @@ def _specification(path: Path) -> Path:
 
 
 def _graph(function: Fields, block: Fields) -> Graph:
-    shapes: dict[str, Shape] = {}
-    constants: dict[str, Constant] = {}
-    nodes: list[Node] = []
-    for value in wire.messages(function, 1):
-        shapes[wire.text(value, 1)] = _type(value)[1]
+    shapes = {wire.text(value, 1): _type(value)[1] for value in wire.messages(function, 1)}
+    return _block(block, shapes, {})
+
+
+def _block(block: Fields, shapes: Mapping[str, Shape], constants: Mapping[str, Constant]) -> Graph:
+    """The operations of a block, which sees everything around it."""
+    shapes = dict(shapes) | {wire.text(value, 1): _type(value)[1] for value in wire.messages(block, 1)}
+    constants, nodes = dict(constants), []
     for operation in wire.messages(block, 3):
         operator, outputs = wire.text(operation, 1), wire.messages(operation, 3)
         names = tuple(wire.text(output, 1) for output in outputs)
@@ -85,7 +88,8 @@ def _graph(function: Fields, block: Fields) -> Graph:
                 sizes = tuple(size or 0 for size in shapes[name])
                 constants[name] = Constant(sizes, kind, None)
         if operator != "const":
-            nodes.append(Node(operator, next(iter(names), ""), _inputs(operator, operation), names, {}))
+            bodies = tuple(_block(inner, shapes, constants) for inner in wire.messages(operation, 4))
+            nodes.append(Node(operator, next(iter(names), ""), _inputs(operator, operation), names, {}, bodies))
     return Graph(tuple(nodes), shapes, constants, (), ())
 
 

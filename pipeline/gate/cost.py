@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.gate.graph import Graph, Node, Shape
+from pipeline.gate.graph import Constant, Graph, Node, Shape
 
 CostCounter = Callable[[Graph, Node], int]
 
@@ -47,10 +47,15 @@ class _UnknownShape(Exception):
 
 
 def graph_cost(graph: Graph, rules: CostRules) -> GraphCost:
-    """What `graph` costs for one image."""
+    """What `graph` costs for one image. Control flow is free where nothing in it multiplies, else unsupported."""
     macs: Counter[str] = Counter()
     unsupported: Counter[str] = Counter()
     for node in graph.nodes:
+        if node.bodies:
+            inside = [graph_cost(body, rules) for body in node.bodies]
+            if any(cost.macs or cost.unsupported for cost in inside):
+                unsupported[node.operator] += 1
+            continue
         counter = rules.counters.get(node.operator)
         if counter is None:
             if node.operator not in rules.free:
@@ -60,13 +65,16 @@ def graph_cost(graph: Graph, rules: CostRules) -> GraphCost:
             macs[node.operator] += counter(graph, node)
         except _UnknownShape:
             unsupported[f"{node.operator} of unknown shape"] += 1
-    return GraphCost(sum(macs.values()), _params(graph, rules), dict(macs), dict(sorted(unsupported.items())))
+    params = sum(weight.elements for weight in _weights(graph, rules).values())
+    return GraphCost(sum(macs.values()), params, dict(macs), dict(sorted(unsupported.items())))
 
 
-def _params(graph: Graph, rules: CostRules) -> int:
-    """Elements of all constants that are weights; a constant that several nodes read counts once."""
-    weights = set()
+def _weights(graph: Graph, rules: CostRules) -> dict[int, Constant]:
+    """All constants that are weights, in every branch, by identity: one that several nodes read counts once."""
+    weights: dict[int, Constant] = {}
     for node in graph.nodes:
+        for body in node.bodies:
+            weights |= _weights(body, rules)
         settings = rules.settings.get(node.operator, frozenset())
         for index, name in enumerate(node.inputs):
             constant = graph.constants.get(name)
@@ -74,8 +82,8 @@ def _params(graph: Graph, rules: CostRules) -> int:
                 continue
             # A lone number beside an elementwise operator is arithmetic (x / 6), not a weight.
             if constant.shape or node.operator.lower().endswith("prelu"):
-                weights.add(name)
-    return sum(graph.constants[name].elements for name in weights)
+                weights[id(constant)] = constant
+    return weights
 
 
 def input_shape(graph: Graph, node: Node, index: int) -> tuple[int, ...]:

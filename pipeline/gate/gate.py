@@ -12,10 +12,10 @@ from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import Candidate
 from pipeline.gate.latency import LatencyJudge, Subject, device_questions
 from pipeline.gate.measure import Plan, Progress
-from pipeline.gate.models import READERS, ReadOptions, read_metrics, read_model, sha256_of
+from pipeline.gate.models import READERS, ModelFacts, ReadOptions, read_metrics, read_model, sha256_of
 from pipeline.gate.predict import predict
 from pipeline.gate.results import CheckResult, Report
-from pipeline.gate.run_folder import is_run, read_run
+from pipeline.gate.run_folder import is_run, made_with, read_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def run_gate(request: Request, file: BudgetFile, progress: Progress | None = Non
     judge = LatencyJudge(file, request.plan, request.seed, progress)
     baseline, old_model = _baseline(request, tasks)
     results: list[CheckResult] = []
-    notes: list[str] = []
+    notes = list(_idle_devices(tasks, request, file, judge))
     for task in tasks:
         results += _against_limits(task, request, file, judge)
         if request.baseline is not None:
@@ -112,7 +112,7 @@ def _options(rule: ModelRule | None) -> ReadOptions:
 
 def _task(path: Path, rule: ModelRule | None, whole_paths: bool) -> _Task:
     options = _options(rule)
-    facts = read_model(path, options)
+    facts = replace(read_model(path, options), runtime_versions=made_with(path))
     if rule is not None and rule.metrics is not None:
         facts = replace(facts, accuracy=read_metrics(rule.metrics).get("accuracy"))
     name = str(path) if whole_paths else path.name
@@ -143,17 +143,29 @@ def _glob(pattern: str) -> list[Path]:
 
 def _metrics(task: _Task) -> Mapping[str, Metric]:
     facts = task.subject.facts
-    kind = f"a {facts.format} file does not tell it"
-    counted = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
-    reason = f"the MACs of {counted} cannot be counted (ignore_operators takes them as free)" if counted else kind
+    kind = f"this {facts.kind} does not tell it"
     accuracy = f'{kind}; give metrics = "metrics.json" in [[models]], or check the run folder'
+    if task.rule is not None and task.rule.metrics is not None:
+        accuracy = f'{task.rule.metrics} has no "accuracy"'
     metrics = {
-        "macs": Metric(facts.macs, reason, lower_bound=bool(facts.uncounted)),
+        "macs": Metric(facts.macs, _uncounted(facts) or kind, lower_bound=bool(facts.uncounted)),
         "params": Metric(facts.params, kind),
         "size_mb": Metric(facts.size_mb),
         "accuracy": Metric(facts.accuracy, accuracy),
     }
     return {name: metric for name, metric in metrics.items() if name in task.judged_by}
+
+
+def _uncounted(facts: ModelFacts) -> str:
+    """Why the MACs are a lower bound, and what would settle it."""
+    if not facts.uncounted:
+        return ""
+    counted = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
+    reason = f"the MACs of {counted} cannot be counted (ignore_operators takes them as free)"
+    if facts.open_inputs:
+        shapes = ", ".join(f"{name} = [1, 3, 224, 224]" for name in facts.open_inputs)
+        reason += f"; the file leaves its input open, so tell its shape in [[models]]: input_shapes = {{{shapes}}}"
+    return reason
 
 
 def _questions(task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[tuple[Device, float]]:
@@ -162,6 +174,23 @@ def _questions(task: _Task, request: Request, file: BudgetFile, judge: LatencyJu
     latency = file.budget(task.rule).latency_ms
     limits = dict(latency) if isinstance(latency, Mapping) else latency
     yield from device_questions(limits, request.devices or task.devices, file, judge.table)
+
+
+def _idle_devices(tasks: Sequence[_Task], request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[str]:
+    """Notes on devices that nothing asks about: else one would take them for checked."""
+    asked = {device for task in tasks for device, _ in _questions(task, request, file, judge)}
+    if not asked and request.baseline is not None and "latency_ms" in file.compared:
+        return  # without a limit the change is judged on all of them
+    places = {(device.table, device.url) for device in asked}
+    for device in request.devices:
+        if (device.table, device.url) not in places:
+            option = "--device" if device.table is None else "--table"
+            yield f"{option} {device.name} is not used: no latency_ms in {file.where} is about it"
+    if not request.devices:
+        names = {device.name for device in asked}
+        yield from (
+            f"[devices.{name}] is not used: no latency_ms is about it" for name in file.devices if name not in names
+        )
 
 
 def _against_limits(task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[CheckResult]:
@@ -180,10 +209,11 @@ def _against_baseline(
 ) -> Iterator[CheckResult]:
     name = task.subject.name
     entry = baseline.entries.get(name)
+    before: Mapping[str, float] | None
     if old_model is not None:
         before = {k: m.value for k, m in _metrics(_Task(old_model, task.rule)).items() if m.value is not None}
     else:
-        before = {} if entry is None else entry.figures()
+        before = None if entry is None else entry.figures()
     if "latency_ms" in file.compared & task.judged_by:
         kept = baseline.model_file(name)
         if old_model is None and kept is not None:

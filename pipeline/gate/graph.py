@@ -10,13 +10,17 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator. `operator` carries its domain unless it is its format's own ("com.microsoft.FusedConv")."""
+    """One operator. `operator` carries its domain unless it is its format's own ("com.microsoft.FusedConv").
+
+    `bodies` are the graphs that control flow may run, each with everything it sees of the graphs around it.
+    """
 
     operator: str
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    bodies: tuple["Graph", ...] = ()
 
 
 @dataclass(frozen=True)

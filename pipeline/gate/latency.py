@@ -15,7 +15,7 @@ from pipeline.gate.baseline import BaselineEntry
 from pipeline.gate.budget_file import BudgetFile, Device
 from pipeline.gate.checks import relative_change
 from pipeline.gate.device_rounds import as_models, device_round
-from pipeline.gate.errors import CannotMeasure
+from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import Candidate, host_round
 from pipeline.gate.measure import Outcome, Plan, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
 from pipeline.gate.models import ModelFacts
@@ -130,8 +130,8 @@ class LatencyJudge:
         for subject in subjects:
             if not subject.facts.runnable:
                 raise CannotMeasure(
-                    f"latency of a {subject.facts.format} file is not measurable here; check its ONNX export, or "
-                    "give a table and the run that it is from"
+                    f"the latency of a {subject.facts.kind} is not measurable here; check its ONNX export, or give "
+                    "a table and the run that it is from"
                 )
         candidates = [subject.candidate for subject in subjects]
         if device.url == "host":
@@ -188,8 +188,8 @@ class _Answer:
         )
 
     def unknown(self, reason: str) -> CheckResult:
-        source = "prediction" if self.device.table is not None else "measurement"
-        return self.result("undecided", None, reason, f"no {source}")
+        how = "predicted" if self.device.table is not None else "measured"
+        return self.result("undecided", None, reason, f"not {how}")
 
     def measured_limit(self, outcome: Outcome) -> CheckResult:
         text = (
@@ -252,4 +252,10 @@ def _named_device(name: str, given: tuple[Device, ...], file: BudgetFile, table:
         return file.devices[name]
     if name == "host" or "://" in name:
         return Device(name, url=name)
+    try:
+        table(name)
+    except TableError as error:
+        raise GateError(
+            f"{file.where}: latency_ms names {name!r}, but there is no [devices.{name}], and {error}"
+        ) from None
     return Device(name, table=name)

@@ -27,7 +27,8 @@ class ModelFacts:
 
     `params` counts BatchNorm's two per channel where the whole network was recognised, as a search does, and
     otherwise the weights in the file. `uncounted` names operators whose MACs are unknown: `macs` is then a
-    lower bound. `runnable` says whether ONNX Runtime can be asked to run it.
+    lower bound. `open_inputs` are those whose shape the file leaves open. `runnable` says whether ONNX Runtime can
+    be asked to run it.
     """
 
     path: Path
@@ -38,14 +39,23 @@ class ModelFacts:
     uncounted: Mapping[str, int] = field(default_factory=dict)
     accuracy: float | None = None
     recognised: Recognised | None = None
+    open_inputs: tuple[str, ...] = ()
     runnable: bool = False
     runtime_versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
+    def kind(self) -> str:
+        """The format as it is written in a sentence."""
+        return _WRITTEN.get(self.format, f"{self.format} file")
+
+    @property
     def size_mb(self) -> float:
         """Megabytes of 1,000,000 bytes."""
         return self.size_bytes / 1e6
+
+
+_WRITTEN: Final = {"onnx": "ONNX file", "ort": ".ort file", "coreml": "Core ML model", "tflite": "TFLite file"}
 
 
 def read_model(path: Path, options: ReadOptions | None = None) -> ModelFacts:
@@ -104,6 +114,7 @@ def _onnx(path: Path, options: ReadOptions) -> ModelFacts:
         macs=cost.macs,
         uncounted=_uncounted(cost, options),
         recognised=found,
+        open_inputs=tuple(name for name in graph.inputs if None in (graph.shape(name) or ())),
         runnable=True,
     )
 

@@ -60,18 +60,21 @@ _FREE: Final = frozenset(
     """.split()  # noqa: SIM905  # a name a line would be 130 lines
 )
 
-# Scales and zero points of quantisation, bounds, axes, statistics of normalisation.
+# Scales and zero points of quantisation, bounds, axes, statistics of normalisation, states to begin with.
 _SETTINGS: Final[Mapping[str, frozenset[int]]] = {
     "BatchNormalization": frozenset({3, 4}),
     "Clip": frozenset({1, 2}),
     "ConstantOfShape": frozenset({0}),
     "ConvInteger": frozenset({2, 3}),
     "DequantizeLinear": frozenset({1, 2}),
+    "GRU": frozenset({4, 5}),
+    "LSTM": frozenset({4, 5, 6}),
     "MatMulInteger": frozenset({2, 3}),
     "Pad": frozenset({1, 2, 3}),
     "QLinearConv": frozenset({1, 2, 4, 5, 6, 7}),
     "QLinearMatMul": frozenset({1, 2, 4, 5, 6, 7}),
     "QuantizeLinear": frozenset({1, 2}),
+    "RNN": frozenset({4, 5}),
     "Range": frozenset({0, 1, 2}),
     "Resize": frozenset({1, 2, 3}),
     "com.microsoft.DequantizeLinear": frozenset({1, 2}),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnx
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
+_TELLS_SHAPES = 17  # the oldest opset in which ONNX follows a shape through Shape, Slice and Concat to a Reshape
 _SMALL = 64  # elements up to which a constant may tell shape inference something, such as a Reshape's target
 
 
@@ -54,16 +55,12 @@ def read_graph(model: "onnx.ModelProto", input_shapes: Mapping[str, tuple[int, .
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _check_inputs(model, input_shapes or {})
-    try:
-        fixed = onnx.shape_inference.infer_shapes(_without_weights(model, input_shapes or {}), data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise GateError(f"the shapes of the graph contradict each other: {_first_line(error)}") from None
-    graph = fixed.graph
+    graph = _inferred(_without_weights(model, input_shapes or {}))
     constants = {name: _constant(tensor) for name, tensor in _named_constants(model.graph)}
-    values = (*graph.input, *graph.value_info, *graph.output)
+    shapes = _shapes(graph)
     return Graph(
-        nodes=tuple(_node(node) for node in graph.node if node.op_type != "Constant"),
-        shapes={value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")},
+        nodes=_nodes(graph, shapes, constants),
+        shapes=shapes,
         constants=constants,
         inputs=tuple(value.name for value in graph.input if value.name not in constants),
         outputs=tuple(value.name for value in graph.output),
@@ -78,6 +75,28 @@ def _check_inputs(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]
     unknown = sorted(set(shapes) - set(known))
     if unknown:
         raise GateError(f"the model has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
+
+
+def _inferred(thin: "onnx.ModelProto") -> "onnx.GraphProto":
+    """The graph with its shapes; GateError where they contradict each other."""
+    import onnx
+    from onnx import version_converter
+
+    try:
+        fixed = onnx.shape_inference.infer_shapes(thin, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise GateError(f"the shapes of the graph contradict each other: {_first_line(error)}") from None
+    known = {name for name, shape in _shapes(fixed.graph).items() if None not in shape}
+    opset = next((entry.version for entry in thin.opset_import if entry.domain in _STANDARD_DOMAINS), 0)
+    if opset >= _TELLS_SHAPES or known.issuperset(name for node in fixed.graph.node for name in node.output if name):
+        return fixed.graph
+    try:
+        newer = version_converter.convert_version(thin, _TELLS_SHAPES)
+        more = onnx.shape_inference.infer_shapes(newer, data_prop=True).graph
+    except Exception:  # the converter raises whatever its C++ does; the older opset then has to do
+        return fixed.graph
+    fixed.graph.value_info.extend(value for value in (*more.value_info, *more.output) if value.name not in known)
+    return fixed.graph
 
 
 def _without_weights(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]]) -> "onnx.ModelProto":
@@ -176,7 +195,13 @@ def _constant(tensor: "onnx.TensorProto") -> Constant:
     return Constant(shape, kind, values)
 
 
-def _node(node: "onnx.NodeProto") -> Node:
+def _nodes(
+    graph: "onnx.GraphProto", shapes: Mapping[str, Shape], constants: Mapping[str, Constant]
+) -> tuple[Node, ...]:
+    return tuple(_node(node, shapes, constants) for node in graph.node if node.op_type != "Constant")
+
+
+def _node(node: "onnx.NodeProto", shapes: Mapping[str, Shape], constants: Mapping[str, Constant]) -> Node:
     from onnx import helper
 
     standard = node.domain in _STANDARD_DOMAINS
@@ -187,7 +212,20 @@ def _node(node: "onnx.NodeProto") -> Node:
         inputs=tuple(node.input),
         outputs=tuple(node.output),
         attributes=attributes,
+        bodies=tuple(_body(entry.g, shapes, constants) for entry in node.attribute if entry.HasField("g")),
     )
+
+
+def _body(graph: "onnx.GraphProto", shapes: Mapping[str, Shape], constants: Mapping[str, Constant]) -> Graph:
+    """A branch or a loop's body, which sees everything around it."""
+    shapes = {**shapes, **_shapes(graph)}
+    constants = {**constants, **{name: _constant(tensor) for name, tensor in _named_constants(graph)}}
+    return Graph(_nodes(graph, shapes, constants), shapes, constants, (), ())
+
+
+def _shapes(graph: "onnx.GraphProto") -> dict[str, Shape]:
+    values = (*graph.input, *graph.output, *graph.value_info)
+    return {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
 
 
 def _shape(value: "onnx.ValueInfoProto") -> Shape:

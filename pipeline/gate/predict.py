@@ -54,7 +54,7 @@ def predict(model: ModelFacts, table: Table, min_recognised: float) -> Predicted
     """
     found = model.recognised
     if found is None or not found.blocks:
-        raise CannotMeasure(f"a {model.format} file does not tell its blocks; check its ONNX export or its run")
+        raise CannotMeasure(f"no blocks are found in this {model.kind}; check its ONNX export or its run")
     precision = table.content.device.precision
     if found.precision != precision:
         raise CannotMeasure(f"the model computes in {found.precision}, the table was measured in {precision}")

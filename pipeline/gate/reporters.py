@@ -7,7 +7,7 @@ from pipeline.gate.results import CheckResult, Report, Status, count
 from pipeline.gate.units import amount, change
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 _WORDS: Final[dict[Status, str]] = {"passed": "passed", "failed": "FAILED", "undecided": "cannot decide"}
 _STYLES: Final[dict[Status, str]] = {"passed": "green", "failed": "bold red", "undecided": "bold yellow"}
@@ -23,18 +23,27 @@ def verdict(report: Report) -> str:
     return f"{'passed' if report.passed else 'not passed'}: {', '.join(parts)}{told}"
 
 
-def terminal_table(report: Report) -> "Table":
-    """A table for `rich`."""
+def terminal(report: Report) -> "Group":
+    """The verdict, a table for each model and the notes, for `rich`."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"check {verdict(report)}", title_justify="left")
-    for heading in ("model", "check", "on", "result", "what was found"):
-        table.add_column(heading, overflow="fold")
-    for result in report.results:
-        word = Text(_word(result), style=_STYLES[result.status])
-        table.add_row(Text(result.model), result.name, Text(where(result)), word, Text(result.message))
-    return table
+    parts: list[Text | Table] = [Text(f"check {verdict(report)}", style="bold")]
+    widest = min(36, max((len(_title(result)) for result in report.results), default=0))
+    for model in dict.fromkeys(result.model for result in report.results):
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), expand=True)
+        table.add_column(width=max(len(_word(result)) for result in report.results))
+        table.add_column(width=widest, overflow="fold")
+        table.add_column(ratio=1, overflow="fold")
+        for result in report.results:
+            if result.model == model:
+                word = Text(_word(result), style=_STYLES[result.status])
+                table.add_row(word, Text(_title(result)), Text(result.message))
+        parts += [Text(f"\n{model}", style="bold"), table]
+    if report.notes:
+        parts += [Text(), *(Text(f"note: {note}") for note in report.notes)]
+    return Group(*parts)
 
 
 def junit(report: Report) -> str:
@@ -95,7 +104,8 @@ def where(result: CheckResult) -> str:
     """The device, and how the figure is known, in a few words."""
     if not result.device:
         return ""
-    return f"{result.device}, {' '.join(result.source.split()[:1])}"
+    words = result.source.split()
+    return f"{result.device}, {' '.join(words[: 2 if words[0] == 'not' else 1])}"
 
 
 def _word(result: CheckResult) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.gate.budget_file import METRICS, Device
 from pipeline.gate.errors import GateError
-from pipeline.gate.models import READERS, ModelFacts, ReadOptions, read_model, size_of
+from pipeline.gate.models import READERS, ModelFacts, ReadOptions, read_model, sha256_of, size_of
 
 
 class _Winner(BaseModel):
@@ -29,6 +29,7 @@ class _Export(BaseModel):
     format: str
     precision: str
     path: str | None
+    sha256: str = ""
     parity: _Parity
     tool_versions: dict[str, str]
 
@@ -78,6 +79,19 @@ def read_run(path: Path, options: ReadOptions) -> Iterator[RunModel]:
         else:
             known = {"size_mb"} if facts.accuracy is None else {"size_mb", "accuracy"}
             yield RunModel(facts, frozenset(known))
+
+
+def made_with(file: Path) -> dict[str, str]:
+    """The versions of the tools that a file was exported with, where the export's record still lies beside it."""
+    record = file.with_name("export.json")
+    if not record.is_file() or not file.is_file():
+        return {}
+    try:
+        written = _Exports.model_validate_json(record.read_bytes()).exports
+    except ValidationError:  # another tool's file of that name
+        return {}
+    entry = next((entry for entry in written if entry.path == file.name), None)
+    return entry.tool_versions if entry is not None and entry.sha256 == sha256_of(file) else {}
 
 
 def _facts(file: Path, entry: _Export, options: ReadOptions) -> ModelFacts:

@@ -21,13 +21,15 @@ def _transposed(graph: Graph, node: Node) -> int:
     return math.prod(input_shape(graph, node, 2)) * math.prod(input_shape(graph, node, 1)[:3])
 
 
-# Of schema.fbs, BuiltinOperator: those whose cost is known here.
-_NAMES: Final = {
+# Of schema.fbs, BuiltinOperator: control flow, those that cost what is not known here, and all others.
+_CONTROL: Final = {118: "IF", 119: "WHILE", 129: "CALL_ONCE"}
+_UNKNOWN: Final = {27: "SVDF", 32: "CUSTOM", 35: "UNIDIRECTIONAL_SEQUENCE_RNN", 44: "UNIDIRECTIONAL_SEQUENCE_LSTM"}
+_KNOWN: Final = {
     number: name
     for part in """
     0:ADD 1:AVERAGE_POOL_2D 2:CONCATENATION 3:CONV_2D 4:DEPTHWISE_CONV_2D 5:DEPTH_TO_SPACE 6:DEQUANTIZE 8:FLOOR
     9:FULLY_CONNECTED 11:L2_NORMALIZATION 14:LOGISTIC 17:MAX_POOL_2D 18:MUL 19:RELU 20:RELU_N1_TO_1 21:RELU6
-    22:RESHAPE 23:RESIZE_BILINEAR 25:SOFTMAX 26:SPACE_TO_DEPTH 28:TANH 32:CUSTOM 34:PAD 36:GATHER 37:BATCH_TO_SPACE_ND
+    22:RESHAPE 23:RESIZE_BILINEAR 25:SOFTMAX 26:SPACE_TO_DEPTH 28:TANH 34:PAD 36:GATHER 37:BATCH_TO_SPACE_ND
     38:SPACE_TO_BATCH_ND 39:TRANSPOSE 40:MEAN 41:SUB 42:DIV 43:SQUEEZE 45:STRIDED_SLICE 47:EXP 48:TOPK_V2 49:SPLIT
     50:LOG_SOFTMAX 53:CAST 54:PRELU 55:MAXIMUM 56:ARG_MAX 57:MINIMUM 59:NEG 60:PADV2 65:SLICE 67:TRANSPOSE_CONV
     70:EXPAND_DIMS 74:SUM 75:SQRT 76:RSQRT 77:SHAPE 78:POW 82:REDUCE_MAX 83:PACK 88:UNPACK 92:SQUARE
@@ -43,7 +45,8 @@ _COUNTERS: Final[Mapping[str, CostCounter]] = {
     "TRANSPOSE_CONV": _transposed,
     "BATCH_MATMUL": multiplied,
 }
-_FREE: Final = frozenset(_NAMES.values()) - _COUNTERS.keys() - {"CUSTOM"}
+_FREE: Final = frozenset(_KNOWN.values()) - _COUNTERS.keys()
+_NAMES: Final = _KNOWN | _UNKNOWN | _CONTROL
 # Shapes, axes and paddings follow the data; INT32 is also the kind of a quantised bias.
 _WITH_SETTINGS: Final = (
     "RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR PAD PADV2 MEAN SUM REDUCE_MAX TRANSPOSE STRIDED_SLICE SLICE "
@@ -58,7 +61,10 @@ _KINDS: Final = ("FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "STRING", "BOO
 
 
 def read_flatbuffer(path: Path) -> Graph:
-    """The first subgraph, for one image; GateError where the file is no TFLite model."""
+    """The first subgraph, for one image, the others as bodies of its control flow.
+
+    Raises GateError where the file is no TFLite model.
+    """
     data = path.read_bytes()
     if data[4:8] != b"TFL3":
         raise GateError(f"{path} is no TFLite model")
@@ -71,7 +77,12 @@ def read_flatbuffer(path: Path) -> Graph:
 def _graph(model: "_Table") -> Graph:
     operators = [_operator_name(code) for code in model.tables(1)]
     filled = [bool(buffer.length(0)) or buffer.number(1, 8) > 1 for buffer in model.tables(4)]
-    subgraph = model.tables(2)[0]
+    main, *others = model.tables(2)
+    bodies = tuple(_subgraph(other, operators, filled, ()) for other in others)
+    return _subgraph(main, operators, filled, bodies)
+
+
+def _subgraph(subgraph: "_Table", operators: list[str], filled: list[bool], bodies: tuple[Graph, ...]) -> Graph:
     shapes: dict[str, Shape] = {}
     constants: dict[str, Constant] = {}
     for index, tensor in enumerate(subgraph.tables(0)):
@@ -87,6 +98,7 @@ def _graph(model: "_Table") -> Graph:
             tuple(map(str, operation.numbers(1))),
             tuple(map(str, operation.numbers(2))),
             {},
+            bodies if operators[operation.number(0, 4)] in _CONTROL.values() else (),
         )
         for number, operation in enumerate(subgraph.tables(3))
     )

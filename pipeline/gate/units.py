@@ -16,8 +16,10 @@ def amount(metric: str, value: float, beside: float | None = None) -> str:
 
 def change(share: float, signed: bool = False) -> str:
     """A relative change in percent: "+5.00 %"; two digits behind the point, more for tiny ones."""
+    if share == 0:
+        return "0.00 %"
     percent = 100 * share
-    digits = 2 if abs(percent) >= 0.01 or percent == 0 else 6
+    digits = 2 if abs(percent) >= 0.01 else 6
     return f"{percent:{'+' if signed else ''}.{digits}f} %"
 
 

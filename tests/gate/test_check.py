@@ -12,6 +12,7 @@ from latency_tables.blocks import Block, total_macs
 from latency_tables.onnx_models import build_model
 from latency_tables.store import save_table
 from pipeline.cli.app import run_command
+from pipeline.gate.models import sha256_of
 from tests.gate.conftest import FILES, TINY, made_table
 
 Budget = Callable[[str], Path]
@@ -89,6 +90,43 @@ def test_an_unknown_accuracy_fails_and_a_metrics_file_tells_it(
     assert check("--budget", budget(text)).code == 1
 
 
+def test_a_metrics_file_without_the_metric_is_named(
+    check: Callable[..., Checked], tiny: Path, budget: Budget, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.json").write_text('{"accurcy": 0.91}')
+    found = check("--budget", budget('accuracy = 0.9\n[[models]]\npath = "tiny.onnx"\nmetrics = "metrics.json"'))
+    assert found.code == 1
+    assert 'metrics.json has no "accuracy"' in found.by_name["accuracy"]["message"]
+
+
+def test_a_device_that_nothing_asks_about_is_told(
+    check: Callable[..., Checked], tiny: Path, table: Path, budget: Budget
+) -> None:
+    found = check(tiny, "--budget", budget("macs = 1000000"), "--table", table)
+    assert found.code == 0
+    assert any("board.json is not used: no latency_ms" in note for note in found.document["notes"])
+    text = 'latency_ms = {fast = 9}\n[devices.fast]\ntable = "board.json"\n[devices.slow]\nurl = "host"'
+    assert check(tiny, "--budget", budget(text)).document["notes"] == [
+        "[devices.slow] is not used: no latency_ms is about it"
+    ]
+
+
+def test_versions_come_from_the_export_record_beside_the_file(
+    check: Callable[..., Checked], tiny: Path, table: Path, budget: Budget
+) -> None:
+    entry = {
+        "format": "onnx", "precision": "fp32", "path": tiny.name, "sha256": sha256_of(tiny),
+        "parity": {"status": "passed", "reason": "", "accuracy_after": None}, "tool_versions": {"onnxruntime": "9.9"},
+    }  # fmt: skip
+    record = tiny.with_name("export.json")
+    record.write_text(json.dumps({"exports": [entry]}))
+    message = check(tiny, "--budget", budget("latency_ms = 9"), "--table", table).by_name["latency_ms"]["message"]
+    assert "made for onnxruntime 9.9, the table measured with" in message
+    record.write_text('{"another": "tool"}')
+    message = check(tiny, "--budget", budget("latency_ms = 9"), "--table", table).by_name["latency_ms"]["message"]
+    assert "made for" not in message
+
+
 def test_several_models_and_devices(
     check: Callable[..., Checked], tiny: Path, bigger: Path, table: Path, budget: Budget, tmp_path: Path
 ) -> None:
@@ -122,7 +160,7 @@ def test_latency_is_measured_here_where_nothing_else_is_said(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("tiny.mlpackage", "latency of a coreml file is not measurable"), ("tiny.tflite", "latency of a tflite file")],
+    [("tiny.mlpackage", "latency of a Core ML model is not measurable"), ("tiny.tflite", "latency of a TFLite file")],
 )
 def test_a_format_that_cannot_run_here_is_no_pass(
     check: Callable[..., Checked], budget: Budget, name: str, says: str

@@ -104,6 +104,40 @@ def test_a_convolution_of_unknown_shape_is_not_free() -> None:
     assert found.unsupported == {"Conv of unknown shape": 1, "my.own.Strange": 1}
 
 
+def branching(then: list[onnx.NodeProto], otherwise: list[onnx.NodeProto]):  # type: ignore[no-untyped-def]
+    """A model that runs one of two branches on `x`."""
+    branches = [
+        helper.make_graph(nodes, "branch", [], [helper.make_empty_tensor_value_info(nodes[-1].output[0])])
+        for nodes in (then, otherwise)
+    ]
+    node = helper.make_node("If", ["c"], ["z"], then_branch=branches[0], else_branch=branches[1])
+    return model([node], {"x": [1, 3, 4, 4], "c": []}, {"w": ones(2, 3, 1, 1), "v": ones(2, 3, 3, 3)})
+
+
+def test_control_flow_hides_neither_multiplications_nor_weights() -> None:
+    made = branching([helper.make_node("Conv", ["x", "w"], ["a"])], [helper.make_node("Conv", ["x", "v"], ["b"])])
+    found = graph_cost(read_graph(made), ONNX_RULES)
+    assert found.unsupported == {"If": 1}
+    assert found.params == 6 + 54
+    made = branching([helper.make_node("Relu", ["x"], ["a"])], [helper.make_node("Identity", ["x"], ["b"])])
+    assert graph_cost(read_graph(made), ONNX_RULES).unsupported == {}
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_a_shape_that_the_graph_computes_is_followed(opset: int) -> None:
+    """x.flatten(2) as torch exports it: ONNX's own inference gives up on it below opset 15."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "two", "zero"], ["kept"]),
+        helper.make_node("Concat", ["kept", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["flat"]),
+        helper.make_node("Conv", ["flat", "w"], ["y"]),
+    ]
+    weights = {"w": ones(5, 3, 2), "zero": np.array([0]), "two": np.array([2]), "rest": np.array([-1])}
+    found = cost(nodes, {"x": [1, 3, 4, 4]}, weights, opset=opset)
+    assert (found.macs, found.params, found.unsupported) == (15 * 5 * 6, 30, {})
+
+
 def test_quantised_weights_count_once_and_scales_do_not() -> None:
     nodes = [
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=0),

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from pipeline.gate.reporters import annotations, junit, markdown, terminal_table, verdict
+from pipeline.gate.reporters import annotations, junit, markdown, terminal, verdict
 from pipeline.gate.results import CheckResult, Level, Report, Status
 from pipeline.gate.units import amount, change
 
@@ -75,7 +75,7 @@ def test_annotations_are_one_line_each_and_cannot_be_forged() -> None:
 def test_the_terminal_shows_every_result() -> None:
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     results = (result("passed"), result("failed", message=HOSTILE), result("undecided", "warn"))
-    console.print(terminal_table(report(*results)))
+    console.print(terminal(report(*results)))
     text = console.export_text()
     for word in ("passed", "FAILED", "cannot decide (warns)", "pixel, predicted", "[bold]"):
         assert word in text
