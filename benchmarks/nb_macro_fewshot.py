@@ -101,11 +101,10 @@ class Experiment:
         more = self.trainer.run(root, self.scale.extra, self.folder / "oneshot.safetensors")
         whole = Partition.whole(SPACE)
         self.variant("oneshot", whole, [more])
-        for number, name in enumerate(variants):
+        for name in variants:
             partition, spent = self.split(root, name, *VARIANTS[name])
             self.variant(name, partition, self.children(root, name, partition, spent))
-            if number == 0:
-                self.tuned("labels", self.labelled, whole, [more], self.scale.labelling, self.labelling)
+        self.tuned("labels", self.labelled, whole, [more], self.scale.labelling, self.labelling)
         self.variant("root", whole, [root])
         for name in ("oneshot", *variants):
             scores = self.read(f"{name}.json")["scores"]

@@ -20,12 +20,15 @@ class FewShotPlan:
     images_per_judgement: int
     tuned_networks: int
     images_per_tuning: int
+    trained_networks: int
+    images_per_training: int
 
     @property
     def trained_images(self) -> int:
         """Images with a backward pass, over everything."""
         children = self.regions * self.child_images
-        return self.root_images + self.gradient_images + children + self.tuned_networks * self.images_per_tuning
+        alone = self.tuned_networks * self.images_per_tuning + self.trained_networks * self.images_per_training
+        return self.root_images + self.gradient_images + children + alone
 
     @property
     def judged_images(self) -> int:
@@ -40,6 +43,7 @@ class FewShotPlan:
             f"{self.regions} sub-supernets: {self.child_images:,} images each",
             f"judging {self.judged_networks:,} networks: {self.images_per_judgement:,} images each, forward only",
             f"{self.tuned_networks} private fine-tunes: {self.images_per_tuning:,} images each",
+            f"{self.trained_networks} networks trained to the end: {self.images_per_training:,} images each",
             f"together: {self.trained_images:,} images of training, {self.judged_images:,} of judging",
         )
 

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.fewshot.ranker import PARTS, Features, Part, Ranker
-from pipeline.fewshot.repair import PrivateTuning, privately_tuned
 from pipeline.fewshot.scores import RegionScorer
 from pipeline.spaces.architecture import Architecture
-from pipeline.supernets.data import TrainingData
 from pipeline.supernets.training import Progress
 
 
@@ -26,7 +24,7 @@ class RankedScorer:
         labels: Sequence[float],
         parts: tuple[Part, ...] = PARTS,
     ) -> "RankedScorer":
-        """Learn from `labels` of `archs` (see `label`); SplitError with fewer than 8 of them."""
+        """Learn from `labels` of `archs`, higher is better; SplitError with fewer than 8 of them."""
         space = scorer.partition.space
         regions = [scorer.partition.route(arch) for arch in archs]
         features = Features(space, len(scorer.partition.regions), parts)
@@ -35,26 +33,11 @@ class RankedScorer:
         return cls(scorer, Ranker.fit(features, archs, scores, regions, labels))
 
     def __call__(self, archs: Sequence[Architecture], progress: Progress | None = None) -> list[float]:
-        """One score per network, in their order, higher is better."""
-        regions = [self.scorer.partition.route(arch) for arch in archs]
+        """One prediction per network, in their order, higher is better."""
         judged = "score" in self.ranker.features.parts
-        scores = self.scorer(archs, progress) if judged else [0.0] * len(archs)
+        return self.ranked(archs, self.scorer(archs, progress) if judged else [0.0] * len(archs))
+
+    def ranked(self, archs: Sequence[Architecture], scores: Sequence[float]) -> list[float]:
+        """The predictions for networks whose `scores` by the region scorer are known."""
+        regions = [self.scorer.partition.route(arch) for arch in archs]
         return [float(value) for value in self.ranker(archs, scores, regions)]
-
-
-def label(
-    scorer: RegionScorer,
-    archs: Sequence[Architecture],
-    data: TrainingData,
-    tuning: PrivateTuning,
-    progress: Progress | None = None,
-) -> list[float]:
-    """Minus the cross-entropy of each of `archs` after `tuning` alone, from the weights of its region's child."""
-    labels = []
-    for done, arch in enumerate(archs, 1):
-        child = scorer.children[scorer.partition.route(arch)]
-        (score,) = privately_tuned(child, [arch], data, scorer.judging, tuning)
-        labels.append(-score.cross_entropy)
-        if progress is not None:
-            progress(done, len(archs), "private fine-tunes")
-    return labels

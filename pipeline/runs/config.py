@@ -80,6 +80,7 @@ class SplitConfig(_Table):
     regions: Annotated[int, Field(ge=2)] = Field(2, description="How many sub-supernets")
     epochs: Count = Field(8, description="Passes each sub-supernet trains on after inheriting")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.03, description="Peak of the cosine schedule")
+    late: Count = Field(1, description="Each sub-supernet ends with the mean of its weights after so many last epochs")
     calibrate: bool = Field(
         False, description="Set each region's mean score to its parent's; made published scores rank worse"
     )
@@ -89,8 +90,13 @@ class SearchConfig(_Table):
     method: Method = Field("guided", description="How architectures are proposed")
     evaluations: Count = Field(100, description="How many architectures are judged")
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
+    labels: Annotated[int, Field(ge=0)] = Field(
+        40,
+        description="Random networks inside the budget that are trained privately for some batches; the search's"
+        " ranking learns from them. At least 8, or 0 to rank by inherited weights alone",
+    )
     private: Annotated[int, Field(ge=0)] = Field(
-        12, description="How many of the best are ranked anew after 10 batches of training without sharing"
+        12, description="How many of the best are ranked anew after the same private training"
     )
     workers: Count = Field(1, description="Processes that judge at the same time; with 1 a seed decides everything")
     storage: str | None = Field(None, description="Optuna URL of a study that several machines share (PostgreSQL)")
@@ -180,6 +186,10 @@ def _check_names(config: Config, where: str) -> None:
     for key, name, known in named:
         if name not in known:
             raise ConfigError(f"{where}: {key} = {name!r} is unknown; known are {', '.join(known)}")
+    if 0 < config.search.labels < 8:
+        raise ConfigError(
+            f"{where}: [search] labels = {config.search.labels} are too few to learn from; 0, or at least 8"
+        )
     if "onnx" not in config.export.formats:
         raise ConfigError(f"{where}: [export] formats must have 'onnx', which the gate reads")
 

@@ -61,6 +61,10 @@ class RunFolder:
         return self.path / "judged.jsonl"
 
     @property
+    def private(self) -> Path:
+        return self.path / "private.jsonl"
+
+    @property
     def candidates(self) -> Path:
         return self.path / "candidates.json"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pipeline.fewshot.plan import FewShotPlan
 
 GRADIENT_BATCHES = 4
-PRIVATE_BATCHES = 10
+PRIVATE_BATCHES = 10  # of training without sharing, for a label and for each of the best
 
 
 def run_plan(run: RunFolder) -> "FewShotPlan":
@@ -24,8 +24,6 @@ def run_plan(run: RunFolder) -> "FewShotPlan":
     passes = _passes_per_step(config.train.recipe, space)
     batch = config.train.batch_size
     by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if config.split.criterion == "gradient" else 0
-    tuned = config.finetune.candidates + config.finetune.random_baseline
-    private = config.search.private * PRIVATE_BATCHES * batch
     return FewShotPlan(
         root_images=round(config.train.epochs * images * passes),
         gradient_images=by_gradient,
@@ -33,8 +31,10 @@ def run_plan(run: RunFolder) -> "FewShotPlan":
         regions=config.split.regions,
         judged_networks=config.search.evaluations,
         images_per_judgement=2 * config.search.images,
-        tuned_networks=tuned,
-        images_per_tuning=config.finetune.epochs * images + private // tuned,
+        tuned_networks=config.search.labels + config.search.private,
+        images_per_tuning=PRIVATE_BATCHES * batch,
+        trained_networks=config.finetune.candidates + config.finetune.random_baseline,
+        images_per_training=config.finetune.epochs * images,
     )
 
 

@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import numpy as np
+
+from latency_tables.blocks import total_macs, total_params
 from pipeline.gate.results import CheckResult
+from pipeline.rank.statistics import tau_estimate
 from pipeline.report.data import (
     BlockLatency,
     ExportRow,
     Pair,
     Point,
     RandomBaseline,
+    RankEvidence,
     ReportData,
     StageSeconds,
     Trial,
@@ -17,6 +22,7 @@ from pipeline.report.data import (
 from pipeline.runs.context import run_space, run_table
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.runs.scoring import judged_accuracies
+from pipeline.runs.summary import ranked_by
 from pipeline.spaces.architecture import Architecture
 
 
@@ -53,6 +59,7 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
         ),
         fixed_ms=table.fixed_ms,
         pairs=() if measured is None else (Pair("winner", latency["predicted"], measured),),
+        ranks=_ranks(run),
         exports=tuple(_export_row(export) for export in summary["exports"]),
         checks=tuple(_check_result(check) for check in summary["check"]["checks"]),
         stages=tuple(StageSeconds(name, seconds) for name, seconds in run.stage_seconds()),
@@ -61,6 +68,7 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
             ("seed", str(run.config.seed)),
             ("latency table", "; ".join((table.device.name, table.provenance.created, *table.provenance.notes))),
             ("random networks inside the budget", f"{summary['feasible']['share']:.1%}"),
+            ("search ranked by", ranked_by(summary["search"]["labels"])),
             ("regions", ", ".join(f"{region['size']:,} networks" for region in summary["regions"])),
         ),
     )
@@ -81,6 +89,21 @@ def _random_points(run: RunFolder) -> tuple[Point, ...]:
         Point(entry["arch"], table.network_ms(space.blocks(Architecture.parse(entry["arch"]))), entry["test_accuracy"])
         for entry in read_json(run.winner / "winner.json")["trained"]
         if entry["role"] == "random"
+    )
+
+
+def _ranks(run: RunFolder) -> tuple[RankEvidence, ...]:
+    """How well scores and sizes order the networks that were trained to the end; none of what is undefined."""
+    space, trained = run_space(run), read_json(run.winner / "winner.json")["trained"]
+    truth = np.array([entry["test_accuracy"] for entry in trained])
+    blocks = [space.blocks(Architecture.parse(entry["arch"])) for entry in trained]
+    proxies = {name: [entry["scores"][name] for entry in trained] for name in trained[0]["scores"]}
+    proxies |= {"MACs": [total_macs(b) for b in blocks], "parameters": [total_params(b) for b in blocks]}
+    found = {name: tau_estimate(np.array(values, dtype=float), truth) for name, values in proxies.items()}
+    return tuple(
+        RankEvidence(name, tau.value, tau.low, tau.high)
+        for name, tau in found.items()
+        if tau.value is not None and tau.low is not None and tau.high is not None
     )
 
 

@@ -1,20 +1,29 @@
-"""Judging architectures of a run with the weights that they inherit from the sub-supernet of their region."""
+"""Judging architectures of a run: inherited weights, private fine-tunes, and the ranker that learns from these."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from latency_tables.files import write_json
 from pipeline.fewshot.partition import Partition
-from pipeline.runs.context import normalised_images, run_dataset
+from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, training_data
 from pipeline.runs.folder import RunFolder, read_json
+from pipeline.runs.plan import PRIVATE_BATCHES
 from pipeline.spaces.architecture import Architecture
+from pipeline.spaces.codes import Codes
 
 if TYPE_CHECKING:
     from pipeline.fewshot.calibration import Calibration
     from pipeline.fewshot.prefix import JudgingImages
+    from pipeline.fewshot.ranked import RankedScorer
     from pipeline.fewshot.scores import RegionScorer
+    from pipeline.search.evaluators import Evaluator
     from pipeline.supernets.supernet import Supernet
+
+Progress = Callable[[int, int, str], None]
+LEAST_LABELS = 8  # fewer teach nothing
 
 
 def load_child(run: RunFolder, arch: Architecture) -> "Supernet":
@@ -55,15 +64,72 @@ def save_calibration(run: RunFolder, calibration: "Calibration") -> None:
     write_json(run.children / "calibration.json", document)
 
 
-class RecordedScorer:
-    """The run's scorer for a search: minus the calibrated cross-entropy (nats), higher is better.
+def private_scorer(run: RunFolder) -> "Evaluator":
+    """Minus the cross-entropy (nats) after a private fine-tune; kept in `private.jsonl`, so none is done twice."""
+    from pipeline.fewshot.repair import PrivateTuning
+    from pipeline.search.evaluators import Remembered, fine_tuned
 
-    Every judgement is also appended to `judged.jsonl` with its accuracy, which the report shows.
+    tuning = PrivateTuning(PRIVATE_BATCHES, run.config.train.batch_size, seed=run.config.seed)
+    data = training_data(run, run_dataset(run))
+    run.private.touch()
+    return Remembered(fine_tuned(lambda arch: load_child(run, arch), data, judging_images(run), tuning), run.private)
+
+
+def networks_to_label(run: RunFolder) -> list[Architecture]:
+    """`[search] labels` random networks inside the budget; none where too few are inside to learn from."""
+    from pipeline.search.pool import Problem
+
+    if not run.config.search.labels:
+        return []
+    codes, costs = Codes(run_space(run)), run_costs(run)
+    problem = Problem(codes, costs, costs.ensure_reachable())
+    rows = problem.random(run.config.search.labels, np.random.default_rng([run.config.seed, 11]))
+    return list(codes.decode(rows)) if len(rows) >= LEAST_LABELS else []
+
+
+def label(run: RunFolder, progress: Progress) -> None:
+    """Tune privately what the ranker learns from; after a kill only what is missing."""
+    archs, scorer = networks_to_label(run), private_scorer(run)
+    for done, arch in enumerate(archs, 1):
+        scorer.evaluate([arch])
+        progress(done, len(archs), "label networks")
+
+
+def ranked_scorer(run: RunFolder, scorer: "RegionScorer") -> "RankedScorer | None":
+    """The ranker that learned from the labels of `label`; None where there are none."""
+    from pipeline.fewshot.ranked import RankedScorer
+
+    archs = networks_to_label(run)
+    return RankedScorer.learn(scorer, archs, private_scorer(run).evaluate(archs)) if archs else None
+
+
+def search_scores(run: RunFolder, archs: Sequence[Architecture]) -> list[dict[str, float]]:
+    """What is known of each network without training it to the end, by name; higher should be better."""
+    scorer = region_scorer(run)
+    inherited = scorer(archs)
+    scores = [{"inherited score": score} for score in inherited]
+    if (ranker := ranked_scorer(run, scorer)) is not None:
+        for known, value in zip(scores, ranker.ranked(archs, inherited), strict=True):
+            known["learned ranker"] = value
+    return scores
+
+
+class RunScorer:
+    """What a run's search ranks networks by, higher is better, in nats of cross-entropy.
+
+    Where the run has labels: what the ranker expects after a private fine-tune; else the inherited score. Every
+    judgement is also appended to `judged.jsonl` with its accuracy, which the report shows.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self._scorer = region_scorer(run)
+        self._ranker = ranked_scorer(run, self._scorer)
         self._file = run.judged
+
+    @property
+    def fidelity(self) -> str:
+        """As evaluators name it."""
+        return "inherited" if self._ranker is None else "predictor"
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network."""
@@ -72,7 +138,8 @@ class RecordedScorer:
             for arch, score in zip(archs, judged, strict=True):
                 entry = {"arch": str(arch), "accuracy": score.accuracy, "cross_entropy": score.cross_entropy}
                 stream.write(json.dumps(entry) + "\n")
-        return self._scorer.calibrated([-score.cross_entropy for score in judged], archs)
+        scores = self._scorer.calibrated([-score.cross_entropy for score in judged], archs)
+        return scores if self._ranker is None else self._ranker.ranked(archs, scores)
 
 
 def judged_accuracies(run: RunFolder) -> dict[str, float]:

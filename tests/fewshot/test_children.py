@@ -15,7 +15,7 @@ from pipeline.fewshot.decisions import SplitError, decisions_of
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.plan import FewShotPlan, regions_within
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.fewshot.ranked import RankedScorer, label
+from pipeline.fewshot.ranked import RankedScorer
 from pipeline.fewshot.repair import PrivateTuning, privately_tuned, pruned, repaired
 from pipeline.fewshot.scores import RegionScorer, scored_by_parent
 from pipeline.spaces.files import load_space, preset_names
@@ -171,11 +171,11 @@ def test_the_ranker_learns_from_private_tunes_of_a_scorer() -> None:
     scorer = RegionScorer(Partition.whole(MACRO), [given.supernet], judging())
     rng = random.Random(3)
     archs = [MACRO.sample(rng) for _ in range(8)]
-    labels = label(scorer, archs, some_data(), PrivateTuning(4, 24, 0.05))
-    tuned = privately_tuned(given.supernet, archs[:2], some_data(), judging(), PrivateTuning(4, 24, 0.05))
-    assert labels[:2] == [-score.cross_entropy for score in tuned]
+    tuned = privately_tuned(given.supernet, archs, some_data(), judging(), PrivateTuning(4, 24, 0.05))
+    labels = [-score.cross_entropy for score in tuned]
     full = RankedScorer.learn(scorer, archs, labels)
-    assert len(full([MACRO.min(), MACRO.max()])) == 2
+    two = [MACRO.min(), MACRO.max()]
+    assert full(two) == full.ranked(two, scorer(two))
     by_size = RankedScorer.learn(scorer, archs, labels, ("size",))
     ones = [0.0] * 2
     assert by_size([MACRO.min(), MACRO.max()]) == pytest.approx(
@@ -205,8 +205,8 @@ def test_pruning_drops_the_options_that_rank_worst() -> None:
 
 
 def test_costs_are_told_before() -> None:
-    plan = FewShotPlan(1000, 50, 300, 2, 10, 20, 3, 40)
-    assert plan.trained_images == 1000 + 50 + 600 + 120
+    plan = FewShotPlan(1000, 50, 300, 2, 10, 20, 3, 40, 2, 700)
+    assert plan.trained_images == 1000 + 50 + 600 + 120 + 1400
     assert plan.judged_images == 200
     assert "2 sub-supernets: 300 images each" in plan.lines()
     assert regions_within(1000, 300) == 3

@@ -41,6 +41,8 @@ epochs = 1
 [search]
 evaluations = 14
 images = 100
+labels = 10
+private = 4
 
 [finetune]
 candidates = 2

@@ -15,8 +15,12 @@ from optuna.storages.journal import JournalFileBackend
 
 from latency_tables.blocks import total_macs, total_params
 from latency_tables.store import load_table
+from pipeline.fewshot.ranked import RankedScorer
+from pipeline.rank.statistics import kendall_tau
 from pipeline.runs.context import run_budget, run_costs, run_space
 from pipeline.runs.folder import open_run
+from pipeline.runs.report_data import report_data
+from pipeline.runs.scoring import networks_to_label, region_scorer
 from pipeline.runs.winner import load_winner
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
@@ -65,6 +69,33 @@ def test_regions_cover_the_space_and_the_study_opens_in_optuna(finished: Finishe
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(run.study)))
     study = optuna.load_study(study_name=None, storage=storage)
     assert len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) == 14
+
+
+def test_the_search_is_ranked_by_what_labels_taught(finished: FinishedRun) -> None:
+    run = open_run(finished.path)
+    assert finished.printed["search"]["labels"] == 10
+    tuned = [json.loads(line) for line in run.private.read_text().splitlines()]
+    labelled = [Architecture.parse(entry["arch"]) for entry in tuned[:10]]
+    assert labelled == networks_to_label(run) and len(set(labelled)) == 10
+    assert run_costs(run).feasible(Codes(run_space(run)).encode(labelled)).all()
+    # The best four of the study were tuned too, those that had been labels not again.
+    assert 10 <= len(tuned) <= 14 and len({entry["arch"] for entry in tuned}) == len(tuned)
+    judged = RankedScorer.learn(region_scorer(run), labelled, [entry["score"] for entry in tuned[:10]])
+    best = json.loads(run.candidates.read_text())["candidates"][0]
+    assert judged([Architecture.parse(best["arch"])]) == pytest.approx([best["score"]], abs=1e-5)
+
+
+def test_the_report_tells_how_well_scores_ranked_what_was_trained(finished: FinishedRun) -> None:
+    trained = json.loads((finished.path / "winner" / "winner.json").read_text())["trained"]
+    assert len(trained) == 10 and all(0 <= entry["test_accuracy"] <= 1 for entry in trained)
+    data = report_data(open_run(finished.path), finished.printed)
+    names = {rank.proxy: rank for rank in data.ranks}
+    assert set(names) == {"inherited score", "learned ranker", "MACs", "parameters"}
+    assert all(rank.low <= rank.kendall_tau <= rank.high for rank in data.ranks)
+    truth = [entry["test_accuracy"] for entry in trained]
+    inherited = [entry["scores"]["inherited score"] for entry in trained]
+    assert names["inherited score"].kendall_tau == kendall_tau(truth, inherited)
+    assert "learned ranker" in (finished.path / "report.html").read_text()
 
 
 def test_the_page_and_junit_are_there(finished: FinishedRun) -> None:

@@ -16,7 +16,12 @@ STAGES: Final[tuple[Stage, ...]] = (
         "search",
         ("data", "train", "search"),
         ("data", "profile", "split"),
-        lambda run: [*([] if run.config.search.storage else [run.study]), run.judged, run.candidates],
+        lambda run: [
+            *([] if run.config.search.storage else [run.study]),
+            run.private,
+            run.judged,
+            run.candidates,
+        ],
         search.work,
     ),
     Stage(

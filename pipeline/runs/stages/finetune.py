@@ -13,7 +13,7 @@ from pipeline.errors import InfeasibleBudget
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, run_table, training_data
 from pipeline.runs.engine import Progress, part_of
 from pipeline.runs.folder import RunFolder, read_json
-from pipeline.runs.scoring import load_child
+from pipeline.runs.scoring import load_child, search_scores
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.spaces.architecture import Architecture
 
@@ -43,12 +43,13 @@ def work(run: RunFolder, progress: Progress) -> None:
     # The only look at the test split: after everything has been chosen.
     dataset = run_dataset(run)
     images, labels = normalised_images(dataset.test, dataset, None, 0)
-    tested = [winner, *(job for job in jobs if job.role == "random")]
-    accuracies = {job.name: evaluate(load_network(_weights_path(run, job)), images, labels).accuracy for job in tested}
+    accuracies = {job.name: evaluate(load_network(_weights_path(run, job)), images, labels).accuracy for job in jobs}
     save_network(load_network(_weights_path(run, winner)), run.winner / "weights.safetensors")
-    document = _winner_document(run, winner, accuracies)
+    randoms = [accuracies[job.name] for job in jobs if job.role == "random"]
+    document = _winner_document(run, winner.arch, accuracies[winner.name], randoms)
     document["trained"] = [
-        {"role": job.role, "test_accuracy": accuracies.get(job.name), **records[job.name]} for job in jobs
+        {"role": job.role, "test_accuracy": accuracies[job.name], "scores": scores, **records[job.name]}
+        for job, scores in zip(jobs, search_scores(run, [job.arch for job in jobs]), strict=True)
     ]
     write_json(run.winner / "winner.json", document)
 
@@ -110,19 +111,18 @@ def _train(run: RunFolder, job: Job, progress: Progress) -> None:
     checkpoint.unlink(missing_ok=True)
 
 
-def _winner_document(run: RunFolder, winner: Job, accuracies: dict[str, float]) -> dict[str, Any]:
-    blocks = run_space(run).blocks(winner.arch)
+def _winner_document(run: RunFolder, arch: Architecture, accuracy: float, randoms: list[float]) -> dict[str, Any]:
+    blocks = run_space(run).blocks(arch)
     prediction = run_table(run).predict(blocks)
-    randoms = [value for name, value in accuracies.items() if name != winner.name]
     return {
         "schema_version": 1,
-        "arch": str(winner.arch),
-        "accuracy": accuracies[winner.name],
+        "arch": str(arch),
+        "accuracy": accuracy,
         "macs": total_macs(blocks),
         "params": total_params(blocks),
         "predicted_ms": prediction.latency_ms,
         "predicted_interval_ms": [prediction.low_ms, prediction.high_ms],
-        "random_baseline": baseline(accuracies[winner.name], randoms),
+        "random_baseline": baseline(accuracy, randoms),
     }
 
 

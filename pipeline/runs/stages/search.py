@@ -1,4 +1,4 @@
-"""Stage `search`: the best architectures inside the budget, judged by the sub-supernet of their region."""
+"""Stage `search`: the best architectures inside the budget, ranked by what some labels taught about their region."""
 
 import time
 from functools import partial
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_tables.files import write_json
-from pipeline.runs.context import run_costs, run_dataset, run_space, training_data
+from pipeline.runs.context import run_costs, run_space
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder, open_run
-from pipeline.runs.scoring import RecordedScorer, judging_images, load_child
+from pipeline.runs.scoring import RunScorer, label, networks_to_label, private_scorer
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def work(run: RunFolder, progress: Progress) -> None:
-    """Fill the study (an Optuna journal file that is continued after a kill) and leave `candidates.json`."""
+    """Label, fill the study (an Optuna journal file that is continued after a kill) and leave `candidates.json`."""
     from pipeline.search.settings import SearchSettings
     from pipeline.search.workers import search_with_workers
 
@@ -26,6 +26,7 @@ def work(run: RunFolder, progress: Progress) -> None:
     settings = SearchSettings(
         method=config.method, evaluations=config.evaluations, seed=run.config.seed, workers=config.workers
     )
+    label(run, progress)
     started = time.perf_counter()
     storage = run.study if config.storage is None else config.storage
     result = search_with_workers(partial(_task, run.path), settings, storage, progress)
@@ -47,6 +48,7 @@ def work(run: RunFolder, progress: Progress) -> None:
         {
             "schema_version": 1,
             "method": config.method,
+            "labels": len(networks_to_label(run)),
             "evaluations": result.evaluations,
             "seconds_per_evaluation": round(seconds, 4),
             "feasible_share": result.feasible_share,
@@ -63,19 +65,14 @@ def _task(path: Path) -> "Task":
     from pipeline.spaces.codes import Codes
 
     run = open_run(path)
-    return Task(Codes(run_space(run)), run_costs(run), Scored("inherited", RecordedScorer(run)))
+    scorer = RunScorer(run)
+    return Task(Codes(run_space(run)), run_costs(run), Scored(scorer.fidelity, scorer))
 
 
 def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> dict[int, float]:
     """Minus the cross-entropy of each of the `best` after some batches without sharing, by its place."""
-    from pipeline.fewshot.repair import PrivateTuning, privately_tuned
-
-    data, judging = training_data(run, run_dataset(run)), judging_images(run)
-    tuning = PrivateTuning(batch_size=run.config.train.batch_size, seed=run.config.seed)
-    tuned = {}
+    scorer, tuned = private_scorer(run), {}
     for place, candidate in enumerate(best):
-        arch = Architecture.parse(candidate.arch)
-        (score,) = privately_tuned(load_child(run, arch), [arch], data, judging, tuning)
-        tuned[place] = -score.cross_entropy
+        (tuned[place],) = scorer.evaluate([Architecture.parse(candidate.arch)])
         progress(place + 1, len(best), "private fine-tunes")
     return tuned

@@ -37,7 +37,7 @@ def work(run: RunFolder, progress: Progress) -> None:
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
-    train_children(parent, partition, data, settings, run.children, progress)
+    train_children(parent, partition, data, settings, run.children, progress, run.config.split.late)
     if run.config.split.calibrate:
         _calibrate(run, partition, parent)
 
