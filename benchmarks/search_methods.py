@@ -25,7 +25,7 @@ import numpy as np
 from plot import COLOURS, Curve, line_plot, side_by_side
 from search_spaces import BENCHMARKS, OFA_BEST_KNOWN, Benchmark
 
-import pipeline.search.samplers
+import pipeline.search
 import pipeline.spaces
 from pipeline.search.bulk import propose_in_batches
 from pipeline.search.candidates import FloatArray, keys
@@ -87,7 +87,7 @@ def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> 
     best = np.maximum.accumulate(benchmark.truth(codes))
     hits = np.flatnonzero(best >= benchmark.goal)
     record: Run = {
-        "code": code_version(),
+        "code": code_version(benchmark.name, method),
         "benchmark": benchmark.name,
         "method": method,
         "seed": seed,
@@ -109,20 +109,22 @@ def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> 
 
 
 @functools.cache
-def code_version() -> str:
-    """A hash of the code that proposes, costs and scores."""
-    folders = (Path(pipeline.search.samplers.__file__).parents[1], Path(pipeline.spaces.__file__).parent)
-    study = {"study.py", "storage.py", "workers.py", "compare.py", "evaluators.py", "settings.py", "packing.py"}
-    files = [file for folder in folders for file in folder.rglob("*.py") if file.name not in study]
-    files += [Path(__file__).with_name("search_spaces.py")]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
+def code_version(benchmark: str, method: str) -> str:
+    """A hash of the code that proposes, costs and scores in such a run."""
+    own = sys.modules[SAMPLERS[method].__module__].__file__  # type: ignore[index]
+    search, spaces = Path(pipeline.search.__path__[0]), Path(pipeline.spaces.__path__[0])
+    shared = ["candidates", "costs", "encoding", "engine", "packing", "pool", "predictor", "samplers/base"]
+    shared += ["bulk"] if benchmark.startswith("ofa") else []
+    files = [Path(str(own)), Path(__file__).with_name("search_spaces.py"), *sorted(spaces.glob("*.py"))]
+    files += [search / f"{name}.py" for name in shared]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def read_runs(folder: Path) -> list[Run]:
     """The runs of this version that `folder` holds."""
     file = folder / "runs.jsonl"
     runs = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    return [run for run in runs if run["code"] == code_version()]
+    return [run for run in runs if run["code"] == code_version(run["benchmark"], run["method"])]
 
 
 @dataclass(frozen=True, slots=True)
