@@ -1,26 +1,39 @@
 """Core ML packages as graphs, read without coremltools: the ML program inside (MIL.proto) and its weights' shapes."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from pipeline.gate import wire
-from pipeline.gate.cost import CostCounter, CostRules, filtered, multiplied, transposed
+from pipeline.gate.cost import CostCounter, CostRules, filtered, input_shape, multiplied, transposed
 from pipeline.gate.errors import GateError
 from pipeline.gate.graph import Constant, Graph, Node, Shape
 from pipeline.gate.wire import Fields
 
 _ML_PROGRAM: Final = 502
 _KINDS: Final = {10: "float16", 11: "float32", 12: "float64", 13: "bfloat16"}
-# In this order; of the other inputs none is a tensor that was learned.
-_TENSOR_INPUTS: Final = ("x", "weight", "bias", "y", "gamma", "beta", "alpha")
+# In this order, then all others but these, which are no tensors that were learned.
+_TENSOR_INPUTS: Final = ("x", "weight", "bias", "y", "weight_ih", "weight_hh", "weight_ih_back", "weight_hh_back")
+_SETTINGS: Final = frozenset({"mean", "variance", "scale", "zero_point", "initial_h", "initial_c", "clip"})
+
+
+def _recurrent(graph: Graph, node: Node) -> int:
+    """Each step of each sequence, (steps, batch, features), multiplies with every matrix once."""
+    steps, batch, _ = input_shape(graph, node, 0)
+    matrices = (math.prod(input_shape(graph, node, index)) for index in range(4, 8) if node.inputs[index])
+    return steps * batch * sum(matrices)
+
 
 _COUNTERS: Final[Mapping[str, CostCounter]] = {
     "conv": filtered(1),
     "conv_quantized": filtered(1),
     "conv_transpose": transposed,
+    "gru": _recurrent,
     "linear": filtered(1),
+    "lstm": _recurrent,
     "matmul": multiplied,
+    "rnn": _recurrent,
 }
 _FREE: Final = frozenset(
     """
@@ -94,7 +107,7 @@ def _block(block: Fields, shapes: Mapping[str, Shape], constants: Mapping[str, C
 
 
 def _inputs(operator: str, operation: Fields) -> tuple[str, ...]:
-    """The tensors read, weights in the second place. What a constexpr unpacks is not counted beside its result."""
+    """The tensors read, weights in their places. What a constexpr unpacks is not counted beside its result."""
     if operator.startswith("constexpr_"):
         return ()
     named = {
@@ -102,7 +115,8 @@ def _inputs(operator: str, operation: Fields) -> tuple[str, ...]:
         for name, argument in wire.entries(operation, 2).items()
         for binding in wire.messages(argument, 1)[:1]
     }
-    return tuple(named.get(name, "") for name in _TENSOR_INPUTS)
+    others = sorted(named.keys() - _SETTINGS - {*_TENSOR_INPUTS})
+    return tuple(named.get(name, "") for name in (*_TENSOR_INPUTS, *others))
 
 
 def _type(named_value: Fields) -> tuple[str, Shape]:
