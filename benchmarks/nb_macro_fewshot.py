@@ -105,11 +105,11 @@ class Experiment:
             partition, spent = self.split(root, name, *VARIANTS[name])
             self.variant(name, partition, self.children(root, name, partition, spent))
         self.tuned("labels", self.labelled, whole, [more], self.scale.labelling, self.labelling)
-        self.variant("root", whole, [root])
         for name in ("oneshot", *variants):
             scores = self.read(f"{name}.json")["scores"]
             best = sorted(self.archs, key=lambda arch: scores[str(arch)][1])[: self.scale.top]
             self.tuned(f"{name}-top", best, *self.trained(name), self.scale.tuning, self.judging)
+        self.variant("root", whole, [root])
 
     def split(
         self, root: Supernet, name: str, criterion: str, regions: int, decisions: tuple[str, ...]

@@ -22,7 +22,7 @@ from latency_tables.blocks import total_macs, total_params
 from pipeline.fewshot.calibration import calibrate
 from pipeline.fewshot.ranker import PARTS, Features, Part, Ranker
 from pipeline.fewshot.repair import repaired
-from pipeline.fewshot.ridge import Floats
+from pipeline.fewshot.ridge import Floats, Ridge
 from pipeline.rank.statistics import (
     Bootstrap,
     Estimate,
@@ -116,6 +116,10 @@ def rankings(seed: Seed) -> dict[str, tuple[Floats, str]]:
         if f"{name}-top" in seed.files:
             rows[f"{name}, top tuned privately"] = top_tuned(seed, name), "oneshot, top tuned privately"
         rows[f"{name} and MACs, equal ranks"] = places(raw) + places(macs["MACs"]), "oneshot and MACs, equal ranks"
+        smooth = smoothed(seed, name)
+        rows[f"{name}, smoothed"] = smooth, "oneshot, smoothed"
+        both = places(smooth) + places(macs["MACs"])
+        rows[f"{name}, smoothed, and MACs, equal ranks"] = both, "oneshot, smoothed, and MACs, equal ranks"
         if len(seed.labels):
             rows[f"{name}, product's ranker"] = learned(seed, name, PARTS), "oneshot, product's ranker"
     return rows
@@ -144,6 +148,15 @@ def learned(seed: Seed, name: str, parts: tuple[Part, ...]) -> Floats:
         features, known, seed.scores(name, known).tolist(), seed.regions(name, known), seed.labels.tolist()
     )
     return ranker(asked, seed.scores(name, asked).tolist(), seed.regions(name, asked))
+
+
+def smoothed(seed: Seed, name: str) -> Floats:
+    """The ranked networks' scores as all judged networks' ops explain them: no label has a part in it."""
+    judged = [*seed.ranked, *seed.labelled]
+    scores, where = seed.scores(name, judged), seed.regions(name, judged)
+    features = Features(SPACE, 1 + max(where), ("totals", "options", "region"))
+    columns = features(judged, scores.tolist(), where)
+    return Ridge.fit(columns, scores, features.belief)(columns)[: len(seed.ranked)]
 
 
 def top_tuned(seed: Seed, name: str) -> Floats:

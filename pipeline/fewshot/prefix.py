@@ -17,7 +17,7 @@ from latency_tables.blocks import Block
 from pipeline.fewshot.decisions import SplitError
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
-from pipeline.supernets.evaluate import Score
+from pipeline.supernets.evaluate import BATCH_SIZE, Score
 from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import Progress
@@ -48,7 +48,7 @@ def judge_all(
     archs: Sequence[Architecture],
     judging: JudgingImages,
     progress: Progress | None = None,
-    batch_size: int = 250,
+    batch_size: int = BATCH_SIZE,
 ) -> list[Score]:
     """The score of each of `archs` with inherited weights, in their order.
 
