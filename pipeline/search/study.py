@@ -126,8 +126,7 @@ class _Worker:
             if self._roll_call is not None:
                 stack.enter_context(self._roll_call.present())
             while not self._exhausted:
-                if self._roll_call is not None:
-                    self._roll_call.reclaim(self._study)
+                self._reclaim()
                 done, running = self._count(TrialState.COMPLETE), self._count(TrialState.RUNNING)
                 if self._progress is not None:
                     self._progress(done, self._settings.evaluations, "evaluations")
@@ -135,7 +134,6 @@ class _Worker:
                     break
                 if done + running >= self._settings.evaluations:
                     # Others hold the last ones; stay, in case one of them dies.
-                    fail_stale(self._study)
                     time.sleep(_POLL_S * 10)
                     continue
                 self._study.optimize(self._objective, n_trials=1)
@@ -183,6 +181,13 @@ class _Worker:
         trial.set_user_attr("network", judged)
         return score if self._front is None else (score, values[self._front])
 
+    def _reclaim(self) -> None:
+        """Give out again what dead workers left."""
+        if self._roll_call is None:
+            fail_stale(self._study)
+        else:
+            self._roll_call.reclaim(self._study)
+
     def _claim(self, trial: Trial, row: CodeArray) -> bool:
         """Whether this trial may be evaluated: no earlier one has its network or the study's last evaluation.
 
@@ -201,6 +206,7 @@ class _Worker:
                 for other in silent:
                     fail(self._study, other.number)
             time.sleep(_POLL_S)
+            self._reclaim()  # a dead one never says what it wanted
         done = [t for t in trials if t.state is TrialState.COMPLETE]
         if len(done) + len(ahead) >= self._settings.evaluations:
             return False

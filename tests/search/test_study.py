@@ -19,7 +19,7 @@ from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import CodeArray
 from pipeline.search.evaluators import Scored, table
 from pipeline.search.settings import METHODS, Method, SearchSettings
-from pipeline.search.storage import open_storage
+from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, open_storage
 from pipeline.search.study import STUDY_NAME, SearchResult, search
 from pipeline.search.workers import search_with_workers
 from pipeline.spaces.codes import Codes
@@ -224,6 +224,29 @@ def test_workers_share_a_study_and_take_over_from_a_killed_one(tmp_path: Path) -
     other.join(60)
     assert other.exitcode == 0
     _nothing_lost_or_twice(log, study, 30, killed=1)
+
+
+def _die_proposing(study: Path, begun: Path) -> None:
+    roll_call = RollCall(study)
+    with roll_call.present():
+        trial = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study)).ask()
+        trial.set_user_attr(WORKER_ATTRIBUTE, roll_call.name)
+        begun.write_text("begun")
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_before_it_says_what_it_wants_holds_nobody_up(tmp_path: Path) -> None:
+    _search(tmp_path / "study.log", 3, "random")
+    victim = multiprocessing.get_context("spawn").Process(
+        target=_die_proposing, args=(tmp_path / "study.log", tmp_path / "begun")
+    )
+    victim.start()
+    _wait_for_lines(tmp_path / "begun", 1)
+    began = time.monotonic()
+    assert _search(tmp_path / "study.log", 6, "random").evaluations == 6
+    assert time.monotonic() - began < 45  # a minute is the patience with a silent living one
+    victim.join()
 
 
 def test_the_workers_option_starts_processes(tmp_path: Path) -> None:
