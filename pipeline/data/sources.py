@@ -3,6 +3,7 @@
 A source only lists items; pixels are read later, one image at a time, so a broken file can be named.
 """
 
+import glob
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -53,13 +54,16 @@ def open_source(path: str, group: str | None, image_column: str, label_column: s
     place = Path(path)
     if place.is_dir() and not any(place.rglob("*.parquet")):
         _require_images(place)
-        return _from_datasets("imagefolder", {"data_dir": str(place.resolve())}, path, group, "image", "label")
+        # `datasets` takes paths for glob patterns.
+        return _from_datasets("imagefolder", {"data_dir": _pattern(place)}, path, group, "image", "label")
     if place.exists():
         files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
         if place.is_file() and place.suffix != ".parquet":
             raise DataError(f"[data] path {path!r} is a {place.suffix or 'plain'} file; {_ACCEPTED}")
+        _require_parquet(files)
         return _from_datasets("parquet", _parquet_splits(files), path, group, image_column, label_column)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not path.startswith("."):
+        _require_on_hub(path)
         return _from_datasets(path, {}, path, group, image_column, label_column)
     raise DataError(f"[data] path {path!r} does not exist; {_ACCEPTED}")
 
@@ -72,10 +76,48 @@ def _require_images(folder: Path) -> None:
         raise DataError(f"[data] path {str(folder)!r} holds no images in class folders, and no Parquet files")
 
 
+def _require_parquet(files: Sequence[Path]) -> None:
+    """Refuse a torn or foreign file by its name, which `datasets` would not tell."""
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    for file in files:
+        try:
+            ParquetFile(file).close()
+        except (pyarrow.ArrowException, OSError):
+            raise DataError(f"[data] {file} is torn, or is no Parquet file") from None
+
+
+def _require_on_hub(name: str) -> None:
+    """Ask the hub once, briefly: `datasets` would try for over a minute, and a mistyped folder looks like a name.
+
+    What is in the cache needs no hub.
+    """
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    owner = name.split("/")[0]
+    if any(Path(datasets.config.HF_DATASETS_CACHE).glob(f"{glob.escape(owner.lower())}___*")):
+        return
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except Exception as error:  # the hub's errors and those of the connection share no base class
+        absent = isinstance(error, HfHubHTTPError)
+        why = "the hub has no such data set" if absent else f"the hub cannot be asked ({_first_line(error)})"
+        beside = f"; the folder {owner!r} is here, but not that in it" if Path(owner).is_dir() else ""
+        raise DataError(f"[data] path {name!r} is no folder or file here, and {why}{beside}; {_ACCEPTED}") from None
+
+
+def _pattern(place: Path) -> str:
+    """A path as `datasets` wants it, which takes it for a glob pattern."""
+    return glob.escape(str(place.resolve()))
+
+
 def _parquet_splits(files: Sequence[Path]) -> dict[str, Any]:
     """Files by split, told by their names (`train-00000.parquet`, `cifar10_test.parquet`)."""
-    test = [str(f.resolve()) for f in files if re.search(r"(^|[^a-z])(test|validation|valid|val)([^a-z]|$)", f.stem)]
-    train = [str(f.resolve()) for f in files if str(f.resolve()) not in test]
+    test = [_pattern(f) for f in files if re.search(r"(^|[^a-z])(test|validation|valid|val)([^a-z]|$)", f.stem)]
+    train = [_pattern(f) for f in files if _pattern(f) not in test]
     if not train:
         train, test = test, []
     return {"data_files": {"train": train, **({"test": test} if test else {})}}
@@ -93,7 +135,7 @@ def _from_datasets(
     try:
         loaded = datasets.load_dataset(builder, **arguments)
     except Exception as error:  # datasets raises whatever its back ends raise
-        raise DataError(f"[data] path {path!r} could not be read: {_first_line(error)}") from error
+        raise DataError(f"[data] path {path!r} could not be read: {_first_line(error.__cause__ or error)}") from error
     splits = dict(loaded)
     train_name = "train" if "train" in splits else next(iter(splits))
     test_name = next((name for name in ("test", "validation") if name in splits and name != train_name), None)

@@ -16,17 +16,20 @@ def split_items(
     dealt in random order, largest first, each to the part that lacks most of that group's classes.
     Raises DataError for a class with fewer images (or groups) than there are parts.
     """
-    shares = [1 - sum(fractions), *fractions]
+    number = len(fractions) + 1
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.group].append(item)
-    _require_enough(items, len(shares), class_names)
+    _require_enough(items, number, class_names)
     per_class = Counter(item.label for item in items)
-    wanted = [{label: share * count for label, count in per_class.items()} for share in shares]
+    # However rare a class is, each of the smaller parts gets one of it.
+    smaller = [{label: max(1.0, share * count) for label, count in per_class.items()} for share in fractions]
+    first = {label: count - sum(part[label] for part in smaller) for label, count in per_class.items()}
+    wanted = [first, *smaller]
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     order.sort(key=lambda name: -len(groups[name]))
-    parts: list[list[Item]] = [[] for _ in shares]
+    parts: list[list[Item]] = [[] for _ in range(number)]
     for name in order:
         members = groups[name]
         need = [sum(part[item.label] / per_class[item.label] for item in members) for part in wanted]

@@ -1,6 +1,7 @@
 """Images from folders, Parquet and memory: what a user's data may look like, and what is said when it is broken."""
 
 import io
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfApi
 from PIL import Image
 
 from pipeline.data.prepare import divide, load_dataset, prepare
-from pipeline.data.sources import DataError, Source, open_source
+from pipeline.data.sources import DataError, Item, Source, open_source
 from pipeline.data.splits import split_items
 
 
@@ -21,6 +23,12 @@ def _picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> 
 
 def _open(path: Path | str, group: str | None = None) -> Source:
     return open_source(str(path), group, "image", "label")
+
+
+def _unreachable_hub(api: HfApi) -> None:
+    api.endpoint, api.token = "http://127.0.0.1:9", False
+    api.library_name = api.library_version = api.user_agent = None
+    api.headers = None
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +142,44 @@ def test_sixteen_bit_greys_are_scaled_not_clipped(tmp_path: Path) -> None:
             Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / label / f"{index}.png")
     means = {item.label: int(np.asarray(item.open()).mean()) for item in _open(tmp_path).items}
     assert means == {0: 3000 // 257, 1: 60000 // 257}
+
+
+def test_a_rare_class_is_in_every_split() -> None:
+    """3 images against 400, where 15 % of 3 is less than one."""
+    rows = ["rare"] * 3 + ["common"] * 400
+    items = [Item(f"{n}", int(row == "common"), f"{n}", Image.Image) for n, row in enumerate(rows)]
+    parts = split_items(items, [0.15, 0.2], seed=0, class_names=["rare", "common"])
+    assert [sum(item.label == 0 for item in part) for part in parts] == [1, 1, 1]
+    assert [sum(item.label == 1 for item in part) for part in parts] == [260, 60, 80]
+
+
+def test_a_path_may_have_characters_of_a_pattern(tmp_path: Path) -> None:
+    root = tmp_path / "my [x] im*gs?"
+    for label in ("a [1]", "b"):
+        (root / label).mkdir(parents=True)
+        for index in range(2):
+            _picture((80 * index, 0, 0)).save(root / label / f"{index}[q].png")
+    assert _open(root).classes == ("a [1]", "b")
+    _parquet(root / "train [1].parquet", [0, 1], ["x", "y"])
+    assert len(_open(root).items) == 2
+
+
+def test_a_torn_parquet_file_is_named(tmp_path: Path) -> None:
+    _parquet(tmp_path / "a.parquet", [0, 1], ["x", "y"])
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match=r"b\.parquet is torn, or is no Parquet file$"):
+        _open(tmp_path)
+
+
+def test_a_mistyped_folder_is_not_searched_on_the_hub_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    # A closed port of this machine stands for a hub that does not answer.
+    monkeypatch.setattr("huggingface_hub.hf_api.HfApi.__init__", _unreachable_hub)
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"'data/imgs' is no folder or file here.*the folder 'data' is here"):
+        _open("data/imgs")
+    assert time.monotonic() - began < 20
 
 
 def test_one_class_only_is_told(tmp_path: Path) -> None:
