@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -16,15 +16,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
+_MOST_SHOWN: Final = 40
+
+
 class MissingRows(TableError):  # it says what it carries
-    """A network has blocks that the table does not know; `missing` lists every one of them."""
+    """A network has blocks that the table does not know; `missing` lists every one of them, the message too.
+
+    Of more than a network could have (a whole space's) the message has the first three.
+    """
 
     def __init__(self, device: str, missing: Sequence[Block]) -> None:
         self.missing = tuple(missing)
-        keys = "; ".join(block.key for block in self.missing)
+        shown = self.missing if len(self.missing) <= _MOST_SHOWN else self.missing[:3]
+        more = f"; and {len(self.missing) - len(shown)} more" if len(shown) < len(self.missing) else ""
         super().__init__(
-            f"the table of {device!r} lacks {len(self.missing)} row(s) of this network; measure them with "
-            f"`pocketnas profile` on a space that has them: {keys}"
+            f"the table of {device!r} lacks {len(self.missing)} row(s); 'pocketnas profile SPACE --extend TABLE' on "
+            f"that device measures them: {'; '.join(block.key for block in shown)}{more}"
         )
 
 

@@ -54,6 +54,8 @@ def export(
     winner = load_winner(run_dir)
     options = _options(winner, batch, softmax, pixels, opset, ios)
     targets = [name.strip() for name in to.split(",")] if to is not None else run.config.export.formats
+    if out is not None and (out / "run.json").exists():
+        raise PipelineError(f"--out {out} is a run's folder, not one for files; without --out they go to {run.exports}")
     folder = out or run.exports
     with run.lock():
         reports = _export(winner, targets, folder, options, skip_missing or to is None)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from latency_tables.errors import TableError
 from pipeline.cli.output import emit, note, progress_bar
+from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
@@ -68,6 +70,8 @@ def profile(
     if classes is not None:
         found = found.with_classes(classes)
     measure = MeasureOptions.quick(seed) if quick else MeasureOptions(visits=visits, seed=seed)
+    if out is not None:
+        refuse_foreign(out)
     options = ProfileOptions(networks, held_out, seed, measure)
     if kit is not None and from_kit is None:
         models = write_kit(kit, profile_plan(found, options), options.measure, threads)
@@ -97,6 +101,18 @@ def profile(
     unstable = sum(row.unstable for row in table.rows.values())
     if unstable:
         note(f"{unstable} row(s) stayed unstable; a quieter or cooler device would give a better table")
+
+
+def refuse_foreign(out: Path) -> None:
+    """PipelineError where `out` is a file that is no latency table: it would be lost."""
+    from latency_tables.store import load_table
+
+    if not out.exists():
+        return
+    try:
+        load_table(str(out))
+    except TableError:
+        raise PipelineError(f"--out {out} is there and is no latency table; choose another name") from None
 
 
 def table_summary(table: "LatencyTable") -> dict[str, Any]:

@@ -44,6 +44,9 @@ def rank(
     for name in question.lower:
         columns.text(name)
     document = rank_document(columns, question)
+    for name, entry in document.items():
+        if entry["missing"]:
+            note(f"{entry['missing']} row(s) without a value of {truth} or {name} are left out")
     if page is not None:
         write_page(page, columns, question, document)
         note(f"page with plots: {page}")

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli.output import emit, note, progress_bar
-from pipeline.cli.profile import render_summary, table_summary
+from pipeline.cli.profile import refuse_foreign, render_summary, table_summary
+from pipeline.errors import PipelineError
 
 table_app = typer.Typer(help="Look at latency tables, compare them, import them, and ask them.", no_args_is_help=True)
 
@@ -181,20 +182,24 @@ def diff(
 @table_app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What was published; several are resolutions.")],
-    table_format: Annotated[
-        str, typer.Option("--format", help="ofa, proxylessnas, fbnet; or networks, a CSV with arch and ms.")
-    ],
     device: Annotated[str, typer.Option(help="What the table is of.")],
     out: Annotated[Path, typer.Option(help="The table to write, a JSON file.")],
+    table_format: Annotated[
+        str, typer.Option("--format", help="Needed: ofa, proxylessnas, fbnet; or networks, a CSV with arch and ms.")
+    ] = "",
     space: Annotated[
         str | None, typer.Option(help="With --format networks: the space whose networks the CSV lists.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a table from measurements that others published."""
-    from latency_tables.importers import import_table
+    from latency_tables.importers import IMPORTERS, import_table
     from latency_tables.store import save_table
 
+    formats = (*IMPORTERS, "networks")
+    if table_format not in formats:
+        raise PipelineError(f"--format {table_format!r} is no format of tables; accepted are {', '.join(formats)}")
+    refuse_foreign(out)
     left_out = 0
     if table_format == "networks":
         from latency_tables.regression import table_from_networks

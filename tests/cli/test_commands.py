@@ -56,6 +56,11 @@ def test_ofa_json_inline_and_in_a_file(tmp_path: Path, capsys: Captured) -> None
         (["space"], ["space"]),
         (["spaces"], ["spaces"]),
         (["space", "quickstart", "--jsn"], ["--jsn"]),
+        (["check", "m.onnx", "--budget", "b.toml", "--rounds", "3"], ["--rounds", "greater than or equal to 12"]),
+        (
+            ["table", "import", "a.yaml", "--device", "d", "--out", "t.json"],
+            ["--format ''", "ofa, proxylessnas, fbnet"],
+        ),
         (["run", "nowhere.toml", "--out", "x"], ["no configuration at 'nowhere.toml'"]),
         (["train", "nowhere"], ["nowhere is no run"]),
         (["check", "nowhere.onnx"], ["--budget"]),
@@ -101,3 +106,20 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2 and out == ""
     assert err.splitlines()[-1].startswith("pocketnas: interrupted; the same command continues")
+
+
+def test_a_foreign_file_is_not_overwritten_by_a_table(tmp_path: Path, capsys: Captured) -> None:
+    theirs = tmp_path / "notes.json"
+    theirs.write_text("{}")
+    assert run_command(["profile", "quickstart", "--out", str(theirs)]) == 2
+    arguments = ["--format", "ofa", "--device", "d", "--out", str(theirs)]
+    assert run_command(["table", "import", "none.yaml", *arguments]) == 2
+    assert capsys.readouterr().err.count("notes.json is there and is no latency table") == 2
+    assert theirs.read_text() == "{}"
+
+
+def test_rank_tells_how_many_rows_it_leaves_out(tmp_path: Path, capsys: Captured) -> None:
+    rows = ["accuracy,score", *(f"{n},{n if n != 3 else 'nan'}" for n in range(8)), "9,"]
+    (tmp_path / "r.csv").write_text("\n".join(rows))
+    assert run_command(["rank", str(tmp_path / "r.csv"), "--truth", "accuracy", "--proxy", "score"]) == 0
+    assert "2 row(s) without a value of accuracy or score are left out" in capsys.readouterr().err
