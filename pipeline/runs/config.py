@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -55,6 +56,11 @@ class DeviceConfig(_Table):
     networks: Annotated[int, Field(ge=8)] = Field(
         30, description="Whole random networks measured to calibrate the table, and as many to tell its error"
     )
+
+
+class OtherDeviceConfig(_Table):
+    table: str = Field(description="Latency table of this device: a name or a path")
+    latency_ms: Annotated[float, Field(gt=0)] = Field(description="Milliseconds for one image on it, at most")
 
 
 class BudgetConfig(_Table):
@@ -122,6 +128,7 @@ class Config(_Table):
     data: DataConfig
     space: SpaceConfig = SpaceConfig()
     device: DeviceConfig = DeviceConfig()
+    devices: dict[str, OtherDeviceConfig] = Field({}, description="More devices whose limits networks must keep too")
     budget: BudgetConfig = BudgetConfig()
     train: TrainConfig = TrainConfig()
     split: SplitConfig = SplitConfig()
@@ -144,8 +151,10 @@ def read_config(path: Path, seed: int | None = None, data: str | None = None) ->
         raise ConfigError(f"configuration {str(path)!r} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    for table, key in (("data", "path"), ("device", "table"), ("space", "name")):
-        entry = document.get(table)
+    others = document.get("devices")
+    entries = [(document.get(table), key) for table, key in (("data", "path"), ("device", "table"), ("space", "name"))]
+    entries += [(other, "table") for other in (others.values() if isinstance(others, dict) else ())]
+    for entry, key in entries:
         if isinstance(entry, dict) and isinstance(entry.get(key), str):
             beside = path.parent / entry[key]
             if not Path(entry[key]).is_absolute() and beside.exists():
@@ -186,6 +195,9 @@ def _check_names(config: Config, where: str) -> None:
     for key, name, known in named:
         if name not in known:
             raise ConfigError(f"{where}: {key} = {name!r} is unknown; known are {', '.join(known)}")
+    for name in config.devices:
+        if not re.fullmatch(r"\w[\w.-]*", name):  # it names a file, too
+            raise ConfigError(f"{where}: [devices.{name!r}] is no name: letters, digits, dots, dashes, underscores")
     if 0 < config.search.labels < 8:
         raise ConfigError(
             f"{where}: [search] labels = {config.search.labels} are too few to learn from; 0, or at least 8"

@@ -1,6 +1,8 @@
 """What several stages read from a run: its space, table, budget, images."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_tables.store import load_table
@@ -42,11 +44,36 @@ def run_budget(run: RunFolder) -> Budget:
 
 def run_costs(run: RunFolder) -> "Costs":
     """Costs and limits of the run's space: what every stage that asks "does it fit?" uses."""
+    others = {name: load_table(file) for name, file in other_tables(run).items()}
+    return costs_on(run_space(run), run_budget(run), run_table(run), others, other_limits(run))
+
+
+def costs_on(
+    space: SearchSpace,
+    budget: Budget,
+    table: LatencyTable,
+    others: Mapping[str, LatencyTable],
+    other_limits: Mapping[str, float],
+) -> "Costs":
+    """Costs under a budget on the device of `table`, and under `other_limits` (milliseconds) on the others."""
     from pipeline.search.costs import space_costs
 
-    table = run_table(run)
+    own = table.device.name
+    latency_ms = {**budget.latency_limits(own), **other_limits}
     # The gate judges accuracy; it is no cost that is known before training.
-    return space_costs(run_space(run), replace(run_budget(run), accuracy=None), {table.device.name: table})
+    limits = replace(budget, latency_ms=latency_ms or None, accuracy=None)
+    return space_costs(space, limits, {own: table, **others}, main_device=own)
+
+
+def other_tables(run: RunFolder) -> dict[str, Path]:
+    """The table of each of the run's further devices, by name."""
+    return {name: run.other_tables / f"{name}.json" for name in other_limits(run)}
+
+
+def other_limits(run: RunFolder) -> dict[str, float]:
+    """The milliseconds that each of the run's further devices allows, by name."""
+    limits: dict[str, float] = read_json(run.budget).get("other_devices_ms", {})
+    return limits
 
 
 def run_dataset(run: RunFolder) -> Dataset:

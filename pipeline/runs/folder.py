@@ -37,6 +37,10 @@ class RunFolder:
         return self.path / "table.json"
 
     @property
+    def other_tables(self) -> Path:
+        return self.path / "tables"
+
+    @property
     def budget(self) -> Path:
         return self.path / "budget.json"
 

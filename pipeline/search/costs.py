@@ -150,14 +150,19 @@ class Costs:
 
 
 def space_costs(
-    space: SearchSpace, budget: Budget, tables: Mapping[str, BlockTable], bytes_per_param: float = 4.0
+    space: SearchSpace,
+    budget: Budget,
+    tables: Mapping[str, BlockTable],
+    bytes_per_param: float = 4.0,
+    main_device: str | None = None,
 ) -> Costs:
     """The costs of a search space: latency on each table's device, MACs, parameters, file size (weights only).
 
-    With one table its cost is `latency_ms`; with several, `latency_ms.<device>`.
+    With one table its cost is `latency_ms`; with several that of `main_device`, the others' `latency_ms.<device>`.
     Raises PipelineError where the budget limits the latency of a device that has no table.
     """
-    block_costs = dict(_block_costs(tables, bytes_per_param))
+    main_device = next(iter(tables)) if len(tables) == 1 else main_device
+    block_costs = dict(_block_costs(tables, bytes_per_param, main_device))
     additive = {name: AdditiveCost(space, of, fixed) for name, (of, fixed, _) in block_costs.items()}
     codes = Codes(space)
 
@@ -178,7 +183,7 @@ def space_costs(
     costs = tuple(
         Cost(name, additive[name], minimum_of(additive[name]), margin) for name, (_, _, margin) in block_costs.items()
     )
-    return Costs(costs, tuple(_limits(budget, tables)), lightest, lambda row: str(codes.decode(row)[0]))
+    return Costs(costs, tuple(_limits(budget, tables, main_device)), lightest, lambda row: str(codes.decode(row)[0]))
 
 
 def tabular_costs(
@@ -210,26 +215,29 @@ def tabular_costs(
 
 
 def _block_costs(
-    tables: Mapping[str, BlockTable], bytes_per_param: float
+    tables: Mapping[str, BlockTable], bytes_per_param: float, main_device: str | None
 ) -> Iterator[tuple[str, tuple[Callable[[Block], float], float, float]]]:
     """(name, (cost of a block, fixed share, margin)) of every cost."""
     for device, table in tables.items():
-        name = "latency_ms" if len(tables) == 1 else f"latency_ms.{device}"
-        yield name, (table.block_ms, table.fixed_ms, table.upper_factor)
+        yield _latency_name(device, main_device), (table.block_ms, table.fixed_ms, table.upper_factor)
     yield "macs", (lambda block: float(block.macs), 0.0, 1.0)
     yield "params", (lambda block: float(block.params), 0.0, 1.0)
     yield "size_mb", (lambda block: block.params * bytes_per_param / 1e6, 0.0, 1.0)
 
 
-def _limits(budget: Budget, tables: Mapping[str, BlockTable]) -> Iterator[Limit]:
+def _latency_name(device: str, main_device: str | None) -> str:
+    return "latency_ms" if device == main_device else f"latency_ms.{device}"
+
+
+def _limits(budget: Budget, tables: Mapping[str, BlockTable], main_device: str | None) -> Iterator[Limit]:
     known = ", ".join(tables) or "none"
     if isinstance(budget.latency_ms, Mapping):
         for device, limit in budget.latency_ms.items():
             if device not in tables:
                 raise PipelineError(f"the budget limits latency on {device!r}, which has no table; known are {known}")
-            yield Limit("latency_ms" if len(tables) == 1 else f"latency_ms.{device}", limit)
+            yield Limit(_latency_name(device, main_device), limit)
     elif budget.latency_ms is not None:
-        if len(tables) != 1:
+        if main_device is None:
             raise PipelineError(
                 f"latency_ms = {budget.latency_ms:g} names no device, but there are {len(tables)} tables "
                 f"({known}); write latency_ms = {{ device = milliseconds }}"

@@ -32,6 +32,7 @@ def test_only_the_data_path_is_needed() -> None:
         ({"budget": {"macs": "lots"}}, r"macs = 'lots'"),
         ({"budget": {"latency_ms": 5, "latency_quantile": 0.5}}, "both latency_ms and latency_quantile"),
         ({"finetune": {"random_baseline": 3}}, r"\[finetune\] random_baseline = 3"),
+        ({"devices": {"a/b": {"table": "t", "latency_ms": 5}}}, r"\[devices.'a/b'\] is no name"),
         ({"search": {"labels": 3}}, r"\[search\] labels = 3 are too few"),
         ({"data": {}}, r"\[data\] path is missing"),
     ],

@@ -7,7 +7,13 @@ from pipeline.runs.stages import check, data, export, finetune, profile, report,
 
 STAGES: Final[tuple[Stage, ...]] = (
     Stage("data", ("data", "space"), (), lambda run: [run.data], data.work),
-    Stage("profile", ("space", "device", "budget"), ("data",), lambda run: [run.table, run.budget], profile.work),
+    Stage(
+        "profile",
+        ("space", "device", "devices", "budget"),
+        ("data",),
+        lambda run: [run.table, run.budget, *([run.other_tables] if run.config.devices else [])],
+        profile.work,
+    ),
     Stage("train", ("data", "space", "train"), ("data",), lambda run: [run.supernet], train.work),
     Stage(
         "split", ("data", "train", "split"), ("data", "train"), lambda run: [run.partition, run.children], split.work

@@ -7,7 +7,7 @@ from pipeline.gate.gate import Request, run_gate
 from pipeline.gate.measure import Plan
 from pipeline.gate.reporters import junit
 from pipeline.gate.results import CheckResult, Report
-from pipeline.runs.context import run_budget, run_table
+from pipeline.runs.context import other_limits, other_tables, run_budget, run_table
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder, read_json
 
@@ -20,9 +20,13 @@ def work(run: RunFolder, progress: Progress) -> None:
     budget = run_budget(run).to_document()
     # Without a budget of its own a run still shows that its file is what it says it is.
     budget = budget or {"macs": read_json(run.winner / "winner.json")["macs"]}
+    own = run_table(run).device.name
+    if others := other_limits(run):
+        budget = {**budget, "latency_ms": {**run_budget(run).latency_limits(own), **others}}
     file = parse_budget(budget | {"models": [model]}, str(run.budget), run.path.resolve())
-    device = Device(run_table(run).device.name, table=str(run.table))
-    report = run_gate(Request((), Plan(), (device,)), file, progress)
+    tables = {own: run.table, **other_tables(run)}
+    devices = tuple(Device(name, table=str(path)) for name, path in tables.items())
+    report = run_gate(Request((), Plan(), devices), file, progress)
     report = Report((*report.results, *_measured(run, onnx)), report.notes)
     write_json(run.check, {"schema_version": 1, **report.as_dict()})
     write_atomic(run.junit, junit(report).encode())

@@ -6,11 +6,11 @@ import numpy as np
 
 from latency_tables.files import write_json
 from latency_tables.store import load_table, save_table
-from latency_tables.table import LatencyTable
+from latency_tables.table import LatencyTable, MissingRows
 from pipeline.budget import Budget, read_budget
-from pipeline.runs.context import run_space
+from pipeline.runs.context import costs_on, run_space
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.folder import RunError, RunFolder
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.space import SearchSpace
 
@@ -22,17 +22,23 @@ def work(run: RunFolder, progress: Progress) -> None:
     from pipeline.search.costs import space_costs
 
     space = run_space(run)
+    others = _other_tables(run, space)
     asked = run.config.budget.model_dump(exclude_none=True, exclude={"latency_quantile"})
     budget = read_budget(asked, f"{run.path} [budget]")
     space_costs(space, replace(budget, latency_ms=None, accuracy=None), {}).ensure_reachable()
     table = _table(run, space, progress)
     save_table(table, run.table)
+    if table.device.name in others:
+        raise RunError(f"[devices.{table.device.name}] is the run's own device: its limit is [budget] latency_ms")
+    for name, other in others.items():
+        save_table(other, run.other_tables / f"{name}.json")
     codes = Codes(space).sample(SHARE_DRAWS, np.random.default_rng(run.config.seed))
     if (quantile := run.config.budget.latency_quantile) is not None:
         latency = space_costs(space, Budget(), {table.device.name: table})["latency_ms"]
         limit = float(np.quantile(latency.of(codes) * latency.margin, quantile))
         budget = replace(budget, latency_ms=float(f"{limit:.3g}"))
-    costs = space_costs(space, replace(budget, accuracy=None), {table.device.name: table})
+    limits = {name: other.latency_ms for name, other in run.config.devices.items()}
+    costs = costs_on(space, budget, table, others, limits)
     costs.ensure_reachable()
     inside = {name: float((exceeded <= 0).mean()) for name, exceeded in costs.violations(codes).items()}
     write_json(
@@ -40,11 +46,26 @@ def work(run: RunFolder, progress: Progress) -> None:
         {
             "schema_version": 1,
             "budget": budget.to_document(),
+            "other_devices_ms": limits,
             "feasible_share": float(costs.feasible(codes).mean()),
             "feasible_share_by_limit": inside,
             "random_networks": SHARE_DRAWS,
         },
     )
+
+
+def _other_tables(run: RunFolder, space: SearchSpace) -> dict[str, LatencyTable]:
+    """The tables of `[devices]`; MissingRows where one lacks blocks of the space."""
+    from latency_tables.extend import with_interpolated_classifiers
+
+    blocks = space.distinct_blocks()
+    tables = {}
+    for name, other in run.config.devices.items():
+        table = with_interpolated_classifiers(load_table(other.table), blocks)
+        if missing := table.missing(blocks):
+            raise MissingRows(name, missing)
+        tables[name] = table
+    return tables
 
 
 def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
