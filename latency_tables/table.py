@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -16,18 +16,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-_MOST_SHOWN: Final = 40
-
-
 class MissingRows(TableError):  # it says what it carries
-    """A network has blocks that the table does not know; `missing` lists every one of them, the message too.
+    """A network or a space has blocks that the table does not know; `missing` lists every one of them.
 
-    Of more than a network could have (a whole space's) the message has the first three.
+    So does the message with `list_all`, and otherwise the first three: a space may lack hundreds.
     """
 
-    def __init__(self, device: str, missing: Sequence[Block]) -> None:
+    def __init__(self, device: str, missing: Sequence[Block], list_all: bool = False) -> None:
         self.missing = tuple(missing)
-        shown = self.missing if len(self.missing) <= _MOST_SHOWN else self.missing[:3]
+        shown = self.missing if list_all else self.missing[:3]
         more = f"; and {len(self.missing) - len(shown)} more" if len(shown) < len(self.missing) else ""
         super().__init__(
             f"the table of {device!r} lacks {len(self.missing)} row(s); 'pocketnas profile SPACE --extend TABLE' on "
@@ -178,7 +175,7 @@ class LatencyTable(_Model):
         try:
             return self.calibration.fixed_ms + sum([costs[block] for block in blocks])
         except KeyError:
-            raise MissingRows(self.device.name, self.missing(blocks)) from None
+            raise MissingRows(self.device.name, self.missing(blocks), list_all=True) from None
 
     def predict(self, blocks: Iterable[Block]) -> Prediction:
         """The latency of a network with its 95 % interval, in milliseconds. Raises MissingRows."""

@@ -110,9 +110,18 @@ def search(
 def _run_one(folder: "RunFolder", name: str, again: bool, as_json: bool) -> None:
     from pipeline.runs.engine import require_finished, run_stage
     from pipeline.runs.stages import STAGES
+    from pipeline.runs.together import refuse_torchrun, train_together, under_torchrun
 
-    with folder.lock(), progress_bar() as progress:
-        done = run_stage(folder, require_finished(folder, STAGES, name), progress, again)
+    if name == "train" and under_torchrun():
+        with progress_bar() as progress:
+            together = train_together(folder, progress, again)
+        if together is None:
+            return
+        done = together
+    else:
+        refuse_torchrun(f"pocketnas {name}")
+        with folder.lock(), progress_bar() as progress:
+            done = run_stage(folder, require_finished(folder, STAGES, name), progress, again)
     document = {"stage": name, "seconds": round(done.seconds, 3), "ran_now": done.ran_now}
     text = f"{name}: {'done' if done.ran_now else 'had finished'}, {done.seconds:.1f} s"
     emit(document, as_json, lambda console: console.print(text))
@@ -124,7 +133,9 @@ def _run(config: "Config", out: Path, as_json: bool) -> None:
     from pipeline.runs.plan import run_plan
     from pipeline.runs.stages import STAGES
     from pipeline.runs.summary import read_summary, render_summary
+    from pipeline.runs.together import refuse_torchrun
 
+    refuse_torchrun("pocketnas run")
     with create_or_open(out, config) as folder, progress_bar() as progress:
         for stage in STAGES:
             if stage.name == "train" and folder.record("train") is None:

@@ -1,6 +1,8 @@
 """Stage `train`: the one-shot supernet."""
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latency_tables.files import write_json
 from pipeline.errors import PipelineError
@@ -8,12 +10,31 @@ from pipeline.runs.context import run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
 
+if TYPE_CHECKING:
+    from pipeline.supernets.supernet import Supernet
+
 CHECKPOINT_SECONDS = 10.0
 
 
 def work(run: RunFolder, progress: Progress) -> None:
     """Train the supernet, continuing its checkpoint where there is one; leave its weights and losses."""
     from pipeline.supernets.files import save_supernet
+
+    call_helpers(True)
+    supernet, losses = train_supernet(run, progress)
+    checkpoint = _checkpoint(run)
+    if not all(map(math.isfinite, losses)):
+        checkpoint.unlink(missing_ok=True)
+        rate = run.config.train.learning_rate
+        raise PipelineError(f"training diverged: the loss is no number; lower [train] learning_rate = {rate:g}")
+    save_supernet(supernet, run.supernet / "supernet.safetensors")
+    write_json(run.supernet / "losses.json", {"schema_version": 1, "losses": [round(x, 5) for x in losses]})
+    checkpoint.unlink(missing_ok=True)
+
+
+def train_supernet(run: RunFolder, progress: Progress) -> "tuple[Supernet, tuple[float, ...]]":
+    """The trained supernet and the loss of each step. Under `torchrun` all processes do this at the same time, and
+    only the first writes the checkpoint."""
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.supernet import Supernet
     from pipeline.supernets.training import train
@@ -28,16 +49,35 @@ def work(run: RunFolder, progress: Progress) -> None:
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
-    checkpoint = run.supernet / "checkpoint.safetensors"
     data = training_data(run, run_dataset(run))
     result = train(
-        supernet, data, settings, checkpoint, lambda done, total, what: progress(done, total, "train supernet")
+        supernet, data, settings, _checkpoint(run), lambda done, total, what: progress(done, total, "train supernet")
     )
-    if not all(map(math.isfinite, result.losses)):
-        checkpoint.unlink(missing_ok=True)
-        raise PipelineError(
-            f"training diverged: the loss is no number; lower [train] learning_rate = {config.learning_rate:g}"
-        )
-    save_supernet(supernet, run.supernet / "supernet.safetensors")
-    write_json(run.supernet / "losses.json", {"schema_version": 1, "losses": [round(x, 5) for x in result.losses]})
-    checkpoint.unlink(missing_ok=True)
+    return supernet, result.losses
+
+
+def call_helpers(needed: bool) -> None:
+    """Tell the other processes that `torchrun` started, where there are any, whether there is something to train."""
+    _told(needed)
+
+
+def called() -> bool:
+    """In such another process: wait for the first one's word."""
+    return _told(False)
+
+
+def _told(word: bool) -> bool:
+    """The first process's word in all of them."""
+    import torch.distributed as dist
+
+    from pipeline.supernets.distributed import processes
+
+    if processes() == 1:
+        return word
+    words: list[bool] = [word]
+    dist.broadcast_object_list(words)
+    return words[0]
+
+
+def _checkpoint(run: RunFolder) -> Path:
+    return run.supernet / "checkpoint.safetensors"
