@@ -22,7 +22,6 @@ from nb_macro_train import Leg, Trainer, at_resolution, fresh, one_thread
 from pipeline.fewshot.criteria import Evidence, divide
 from pipeline.fewshot.decisions import Decision, decisions_of
 from pipeline.fewshot.partition import Partition
-from pipeline.fewshot.prefix import JudgingImages
 from pipeline.fewshot.repair import PrivateTuning, privately_tuned
 from pipeline.fewshot.scores import RegionScorer
 from pipeline.spaces.architecture import Architecture
@@ -33,10 +32,7 @@ from pipeline.supernets.supernet import Supernet, inherit
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything. `extra` is what each variant trains on after the root, over all its regions.
-
-    `bn_images` and `images` judge a network with inherited weights; twice and three times as many judge labels.
-    """
+    """How much of everything. `extra` is what each variant trains on after the root, over all its regions."""
 
     root: tuple[Leg, ...]
     extra: tuple[Leg, ...]
@@ -58,12 +54,12 @@ SCALES = {
     "small": Scale(  # about 40 CPU minutes a seed on one core
         (Leg(16, 192_000, 0.03), Leg(32, 16_000, 0.015)),
         (Leg(16, 24_000, 0.02), Leg(32, 14_400, 0.01)),
-        300, 80, 150, 350, PrivateTuning(40, 64), PrivateTuning(10, 64), 15, 4,
+        300, 48, 150, 1000, PrivateTuning(40, 64), PrivateTuning(10, 64), 15, 4,
     ),
     "medium": Scale(  # about two hours a seed on one core
         (Leg(16, 900_000, 0.03), Leg(32, 90_000, 0.015)),
         (Leg(16, 450_000, 0.02), Leg(32, 45_000, 0.01)),
-        300, 80, 250, 500, PrivateTuning(40, 64), PrivateTuning(20, 64), 20, 20,
+        300, 80, 250, 2000, PrivateTuning(40, 64), PrivateTuning(20, 64), 20, 20,
     ),
     "large": Scale(  # about an hour a seed on a data-centre GPU
         (Leg(32, 9_000_000, 0.1),),
@@ -92,7 +88,6 @@ class Experiment:
         data = training_data(shared, work, device)
         self.trainer = Trainer(data, seed, scale.batch_size, pause)
         self.judging = judging_images(shared, work, device, scale.bn_images, scale.images)
-        self.labelling = judging_images(shared, work, device, 2 * scale.bn_images, 3 * scale.images)
         self.archs, self.labelled = drawn(read_truth(shared), scale.networks, scale.labels)
 
     def run(self, variants: Sequence[str]) -> None:
@@ -104,11 +99,11 @@ class Experiment:
         for name in variants:
             partition, spent = self.split(root, name, *VARIANTS[name])
             self.variant(name, partition, self.children(root, name, partition, spent))
-        self.tuned("labels", self.labelled, whole, [more], self.scale.labelling, self.labelling)
+        self.tuned("labels", self.labelled, whole, [more], self.scale.labelling)
         for name in ("oneshot", *variants):
             scores = self.read(f"{name}.json")["scores"]
             best = sorted(self.archs, key=lambda arch: scores[str(arch)][1])[: self.scale.top]
-            self.tuned(f"{name}-top", best, *self.trained(name), self.scale.tuning, self.judging)
+            self.tuned(f"{name}-top", best, *self.trained(name), self.scale.tuning)
         self.variant("root", whole, [root])
 
     def split(
@@ -171,7 +166,6 @@ class Experiment:
         partition: Partition,
         children: list[Supernet],
         tuning: PrivateTuning,
-        judging: JudgingImages,
     ) -> None:
         """Scores of `archs` after a private fine-tune from the weights of their region."""
 
@@ -184,7 +178,7 @@ class Experiment:
                     continue
                 self.trainer.wait()
                 child = wide[partition.route(arch)]
-                (score,) = privately_tuned(child, [arch], self.trainer.data, judging, tuning)
+                (score,) = privately_tuned(child, [arch], self.trainer.data, self.judging, tuning)
                 scores[str(arch)] = [score.accuracy, score.cross_entropy]
                 with done.open("a") as stream:
                     stream.write(json.dumps([str(arch), scores[str(arch)]]) + "\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from nb_macro_data import SPACE, read_truth
 
-from pipeline.fewshot.ranker import Features, Part
+from pipeline.fewshot.features import Features, Part
 from pipeline.fewshot.ridge import Ridge
 from pipeline.rank.statistics import kendall_tau
 

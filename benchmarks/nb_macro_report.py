@@ -20,9 +20,11 @@ from nb_macro_fewshot import VARIANTS
 
 from latency_tables.blocks import total_macs, total_params
 from pipeline.fewshot.calibration import calibrate
-from pipeline.fewshot.ranker import PARTS, Features, Part, Ranker
+from pipeline.fewshot.features import PARTS, Features, Part
+from pipeline.fewshot.prior import Prior
+from pipeline.fewshot.ranker import Ranker
 from pipeline.fewshot.repair import repaired
-from pipeline.fewshot.ridge import Floats, Ridge
+from pipeline.fewshot.ridge import Floats
 from pipeline.rank.statistics import (
     Bootstrap,
     Estimate,
@@ -116,12 +118,12 @@ def rankings(seed: Seed) -> dict[str, tuple[Floats, str]]:
         if f"{name}-top" in seed.files:
             rows[f"{name}, top tuned privately"] = top_tuned(seed, name), "oneshot, top tuned privately"
         rows[f"{name} and MACs, equal ranks"] = places(raw) + places(macs["MACs"]), "oneshot and MACs, equal ranks"
-        smooth = smoothed(seed, name)
-        rows[f"{name}, smoothed"] = smooth, "oneshot, smoothed"
-        both = places(smooth) + places(macs["MACs"])
-        rows[f"{name}, smoothed, and MACs, equal ranks"] = both, "oneshot, smoothed, and MACs, equal ranks"
+        prior, where = believed(seed, name), seed.regions(name, seed.ranked)
+        columns = prior.columns(seed.ranked, raw.tolist(), where)
+        rows[f"{name}, smoothed"] = columns[:, 1], "oneshot, smoothed"
+        rows[f"{name}, prior (no labels)"] = prior(seed.ranked, raw.tolist(), where), "oneshot, prior (no labels)"
         if len(seed.labels):
-            rows[f"{name}, product's ranker"] = learned(seed, name, PARTS), "oneshot, product's ranker"
+            rows[f"{name}, product's ranker"] = learned(seed, name, PARTS, prior=True), "oneshot, product's ranker"
     return rows
 
 
@@ -129,7 +131,8 @@ def parts_of_the_ranker(seed: Seed) -> dict[str, tuple[Floats, str]]:
     """The one-shot supernet's ranker with fewer parts."""
     if not len(seed.labels):
         return {}
-    return {" + ".join(parts): (learned(seed, "oneshot", parts), "") for parts in RANKERS}
+    rows = {" + ".join(parts): (learned(seed, "oneshot", parts), "") for parts in RANKERS}
+    return rows | {"prior + score + size + totals + options": (learned(seed, "oneshot", PARTS, prior=True), "")}
 
 
 def calibrated(seed: Seed, name: str, reference: str) -> Floats:
@@ -140,23 +143,20 @@ def calibrated(seed: Seed, name: str, reference: str) -> Floats:
     return np.array(fitted(seed.scores(name, seed.ranked).tolist(), seed.regions(name, seed.ranked)))
 
 
-def learned(seed: Seed, name: str, parts: tuple[Part, ...]) -> Floats:
+def learned(seed: Seed, name: str, parts: tuple[Part, ...], prior: bool = False) -> Floats:
     """The ranked networks' predictions by a ranker with `parts` that learned from the labels."""
     features = Features(SPACE, 1 + max(seed.regions(name, seed.labelled)), parts)
     known, asked = seed.labelled, seed.ranked
-    ranker = Ranker.fit(
-        features, known, seed.scores(name, known).tolist(), seed.regions(name, known), seed.labels.tolist()
-    )
+    scores, where = seed.scores(name, known).tolist(), seed.regions(name, known)
+    ranker = Ranker.fit(features, known, scores, where, seed.labels.tolist(), believed(seed, name) if prior else None)
     return ranker(asked, seed.scores(name, asked).tolist(), seed.regions(name, asked))
 
 
-def smoothed(seed: Seed, name: str) -> Floats:
-    """The ranked networks' scores as all judged networks' ops explain them: no label has a part in it."""
+def believed(seed: Seed, name: str) -> Prior:
+    """What is believed before any label, from all judged networks."""
     judged = [*seed.ranked, *seed.labelled]
-    scores, where = seed.scores(name, judged), seed.regions(name, judged)
-    features = Features(SPACE, 1 + max(where), ("totals", "options", "region"))
-    columns = features(judged, scores.tolist(), where)
-    return Ridge.fit(columns, scores, features.belief)(columns)[: len(seed.ranked)]
+    where = seed.regions(name, judged)
+    return Prior.learn(SPACE, 1 + max(where), judged, seed.scores(name, judged).tolist(), where)
 
 
 def top_tuned(seed: Seed, name: str) -> Floats:

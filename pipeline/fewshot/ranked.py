@@ -3,41 +3,42 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.fewshot.ranker import PARTS, Features, Part, Ranker
-from pipeline.fewshot.scores import RegionScorer
+from pipeline.fewshot.decisions import SplitError
+from pipeline.fewshot.features import Features
+from pipeline.fewshot.partition import Partition
+from pipeline.fewshot.prior import Prior
+from pipeline.fewshot.ranker import Ranker
 from pipeline.spaces.architecture import Architecture
-from pipeline.supernets.training import Progress
 
 
 @dataclass(frozen=True)
 class RankedScorer:
-    """Predicts minus the cross-entropy (nats) that a network would have after the private fine-tune of the labels."""
+    """Predicts the label (minus the cross-entropy in nats after a private fine-tune) from a region scorer's score."""
 
-    scorer: RegionScorer
+    partition: Partition
     ranker: Ranker
 
     @classmethod
     def learn(
         cls,
-        scorer: RegionScorer,
+        partition: Partition,
         archs: Sequence[Architecture],
+        scores: Sequence[float],
         labels: Sequence[float],
-        parts: tuple[Part, ...] = PARTS,
     ) -> "RankedScorer":
-        """Learn from `labels` of `archs`, higher is better; SplitError with fewer than 8 of them."""
-        space = scorer.partition.space
-        regions = [scorer.partition.route(arch) for arch in archs]
-        features = Features(space, len(scorer.partition.regions), parts)
-        # Without their part, scores are not read: nothing needs to be judged for them.
-        scores = scorer(archs) if "score" in parts else [0.0] * len(archs)
-        return cls(scorer, Ranker.fit(features, archs, scores, regions, labels))
+        """Learn from `scores` of `archs`, the first of which have `labels`; higher is better in both.
 
-    def __call__(self, archs: Sequence[Architecture], progress: Progress | None = None) -> list[float]:
-        """One prediction per network, in their order, higher is better."""
-        judged = "score" in self.ranker.features.parts
-        return self.ranked(archs, self.scorer(archs, progress) if judged else [0.0] * len(archs))
+        SplitError with fewer than 8 labels, or more than networks.
+        """
+        if len(labels) > len(archs) or len(archs) != len(scores):
+            raise SplitError(f"{len(labels)} labels and {len(scores)} scores for {len(archs)} networks")
+        where = [partition.route(arch) for arch in archs]
+        prior = Prior.learn(partition.space, len(partition.regions), archs, scores, where)
+        features = Features(partition.space, len(partition.regions))
+        n = len(labels)
+        return cls(partition, Ranker.fit(features, archs[:n], scores[:n], where[:n], labels, prior))
 
-    def ranked(self, archs: Sequence[Architecture], scores: Sequence[float]) -> list[float]:
-        """The predictions for networks whose `scores` by the region scorer are known."""
-        regions = [self.scorer.partition.route(arch) for arch in archs]
+    def __call__(self, archs: Sequence[Architecture], scores: Sequence[float]) -> list[float]:
+        """One prediction per network whose score is known, in their order; higher is better."""
+        regions = [self.partition.route(arch) for arch in archs]
         return [float(value) for value in self.ranker(archs, scores, regions)]

@@ -5,105 +5,31 @@ fine-tune. Alone, the score of a supernet ranks no better than MACs (docs/result
 different ways, so together they do better than each.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 
 from pipeline.fewshot.decisions import SplitError
+from pipeline.fewshot.features import Features
+from pipeline.fewshot.prior import Prior
 from pipeline.fewshot.ridge import Floats, Ridge
-from pipeline.spaces.architecture import Architecture, Op
-from pipeline.spaces.codes import CodeArray, Codes
-from pipeline.spaces.cost import AdditiveCost
-from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.architecture import Architecture
 
-Part = Literal["score", "size", "totals", "options", "region"]
-PARTS: Final[tuple[Part, ...]] = get_args(Part)
-# What one layer does must show more clearly than what holds everywhere (docs/results/fewshot.md has the effect).
-_BELIEF_IN_OPTIONS: Final = 0.2
-
-
-@dataclass(frozen=True)
-class Features:
-    """The columns that a ranker sees, for networks of one space; each of `parts` can be left out.
-
-    score: the supernet's. size: log MACs and log parameters. totals: how many layers each op has, over the whole
-    network. options: each option of each gene as 0 or 1, believed less than the rest. region: as 0 or 1.
-    """
-
-    space: SearchSpace
-    regions: int = 1
-    parts: tuple[Part, ...] = PARTS
-
-    def __post_init__(self) -> None:
-        unknown = set(self.parts) - set(PARTS)
-        if unknown or not self.parts:
-            raise SplitError(f"ranker parts {', '.join(unknown) or 'are empty'}; accepted are {', '.join(PARTS)}")
-
-    def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], regions: Sequence[int]) -> Floats:
-        """One row per network; `scores` and `regions` are read only by their parts."""
-        codes = self._codes.encode(archs)
-        columns: dict[Part, Callable[[], Floats]] = {
-            "score": lambda: np.asarray(scores, float)[:, None],
-            "size": lambda: np.log(np.stack([self._macs(codes), self._params(codes)], axis=1)),
-            "totals": lambda: self._totals(archs),
-            "options": lambda: self._options(codes),
-            "region": lambda: (np.asarray(regions)[:, None] == np.arange(self.regions)) * 1.0,
-        }
-        return np.concatenate([columns[part]() for part in PARTS if part in self.parts], axis=1)
-
-    @cached_property
-    def belief(self) -> Floats:
-        """How much each column is believed, for `Ridge.fit`."""
-        widths = {
-            "score": 1,
-            "size": 2,
-            "totals": len(self._ops),
-            "options": sum(options for options in self._codes.cardinalities if options > 1),
-            "region": self.regions,
-        }
-        believed = {"options": _BELIEF_IN_OPTIONS}
-        return np.concatenate([np.full(widths[part], believed.get(part, 1.0)) for part in PARTS if part in self.parts])
-
-    def _options(self, codes: CodeArray) -> Floats:
-        active = self._codes.active(codes)
-        columns = [
-            (codes[:, [gene]] == np.arange(options)) * active[:, [gene]] * 1.0
-            for gene, options in enumerate(self._codes.cardinalities)
-            if options > 1
-        ]
-        return np.concatenate(columns, axis=1) if columns else np.empty((len(codes), 0))
-
-    def _totals(self, archs: Sequence[Architecture]) -> Floats:
-        counts = [Counter(op for stage in arch.stages for op in stage.ops) for arch in archs]
-        return np.array([[float(count[op]) for op in self._ops] for count in counts])
-
-    @cached_property
-    def _ops(self) -> tuple[Op, ...]:
-        return tuple(sorted({op for stage in self.space.stages for slot in stage.slots for op in slot}))
-
-    @cached_property
-    def _codes(self) -> Codes:
-        return Codes(self.space)
-
-    @cached_property
-    def _macs(self) -> AdditiveCost:
-        return AdditiveCost(self.space, lambda block: block.macs)
-
-    @cached_property
-    def _params(self) -> AdditiveCost:
-        return AdditiveCost(self.space, lambda block: block.params)
+_BELIEF_IN_PRIOR: Final = 4.0  # labels that are few or noisy then correct the prior rather than replace it
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """Features and what the labels taught about them: `ridge.leave_one_out` tells how well, without new labels."""
+    """Features and what the labels taught about them: `ridge.leave_one_out` tells how well, without new labels.
+
+    Where there is a `prior` it is one more column, believed more than all others.
+    """
 
     features: Features
     ridge: Ridge
+    prior: Prior | None = None
 
     @classmethod
     def fit(
@@ -113,12 +39,20 @@ class Ranker:
         scores: Sequence[float],
         regions: Sequence[int],
         labels: Sequence[float],
+        prior: Prior | None = None,
     ) -> "Ranker":
         """Learn from `labels` (higher is better), one for each of `archs`; SplitError with fewer than 8."""
         if len(labels) < 8 or len(labels) != len(archs):
             raise SplitError(f"a ranker needs at least 8 labelled networks; there are {len(labels)} for {len(archs)}")
-        return cls(features, Ridge.fit(features(archs, scores, regions), np.asarray(labels, float), features.belief))
+        columns, belief = features(archs, scores, regions), features.belief
+        if prior is not None:
+            columns = np.column_stack([columns, prior(archs, scores, regions)])
+            belief = np.append(belief, _BELIEF_IN_PRIOR)
+        return cls(features, Ridge.fit(columns, np.asarray(labels, float), belief), prior)
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], regions: Sequence[int]) -> Floats:
         """The predicted label of each network: higher is better."""
-        return self.ridge(self.features(archs, scores, regions))
+        columns = self.features(archs, scores, regions)
+        if self.prior is not None:
+            columns = np.column_stack([columns, self.prior(archs, scores, regions)])
+        return self.ridge(columns)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipeline.fewshot.plan import FewShotPlan
 
 GRADIENT_BATCHES = 4
+JUDGED_FOR_RANKER = 120  # so that each option's mean score is one of dozens of networks
 PRIVATE_BATCHES = 10  # of training without sharing, for a label and for each of the best
 
 
@@ -29,7 +30,7 @@ def run_plan(run: RunFolder) -> "FewShotPlan":
         gradient_images=by_gradient,
         child_images=round(config.split.epochs * images * passes),
         regions=config.split.regions,
-        judged_networks=config.search.evaluations,
+        judged_networks=config.search.evaluations + (JUDGED_FOR_RANKER if config.search.labels else 0),
         images_per_judgement=2 * config.search.images,
         tuned_networks=config.search.labels + config.search.private,
         images_per_tuning=PRIVATE_BATCHES * batch,

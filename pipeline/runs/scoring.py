@@ -10,7 +10,7 @@ from latency_tables.files import write_json
 from pipeline.fewshot.partition import Partition
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, training_data
 from pipeline.runs.folder import RunFolder, read_json
-from pipeline.runs.plan import PRIVATE_BATCHES
+from pipeline.runs.plan import JUDGED_FOR_RANKER, PRIVATE_BATCHES
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 
@@ -75,81 +75,105 @@ def private_scorer(run: RunFolder) -> "Evaluator":
     return Remembered(fine_tuned(lambda arch: load_child(run, arch), data, judging_images(run), tuning), run.private)
 
 
-def networks_to_label(run: RunFolder) -> list[Architecture]:
-    """`[search] labels` random networks inside the budget; none where too few are inside to learn from."""
-    from pipeline.search.pool import Problem
+class InheritedScorer:
+    """Minus the calibrated cross-entropy (nats) with inherited weights, higher is better.
 
-    if not run.config.search.labels:
-        return []
-    codes, costs = Codes(run_space(run)), run_costs(run)
-    problem = Problem(codes, costs, costs.ensure_reachable())
-    rows = problem.random(run.config.search.labels, np.random.default_rng([run.config.seed, 11]))
-    return list(codes.decode(rows)) if len(rows) >= LEAST_LABELS else []
-
-
-def label(run: RunFolder, progress: Progress) -> None:
-    """Tune privately what the ranker learns from; after a kill only what is missing."""
-    archs, scorer = networks_to_label(run), private_scorer(run)
-    for done, arch in enumerate(archs, 1):
-        scorer.evaluate([arch])
-        progress(done, len(archs), "label networks")
-
-
-def ranked_scorer(run: RunFolder, scorer: "RegionScorer") -> "RankedScorer | None":
-    """The ranker that learned from the labels of `label`; None where there are none."""
-    from pipeline.fewshot.ranked import RankedScorer
-
-    archs = networks_to_label(run)
-    return RankedScorer.learn(scorer, archs, private_scorer(run).evaluate(archs)) if archs else None
-
-
-def search_scores(run: RunFolder, archs: Sequence[Architecture]) -> list[dict[str, float]]:
-    """What is known of each network without training it to the end, by name; higher should be better."""
-    scorer = region_scorer(run)
-    inherited = scorer(archs)
-    scores = [{"inherited score": score} for score in inherited]
-    if (ranker := ranked_scorer(run, scorer)) is not None:
-        for known, value in zip(scores, ranker.ranked(archs, inherited), strict=True):
-            known["learned ranker"] = value
-    return scores
-
-
-class RunScorer:
-    """What a run's search ranks networks by, higher is better, in nats of cross-entropy.
-
-    Where the run has labels: what the ranker expects after a private fine-tune; else the inherited score. Every
-    judgement is also appended to `judged.jsonl` with its accuracy, which the report shows.
+    With `record`, every judgement is kept in `judged.jsonl` with its accuracy, which the report shows; what is
+    kept is not judged again.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self._scorer = region_scorer(run)
-        self._ranker = ranked_scorer(run, self._scorer)
-        self._file = run.judged
+    def __init__(self, run: RunFolder, record: bool) -> None:
+        self._scorer, self._file, self._record = region_scorer(run), run.judged, record
+        self._known = {arch: entry["cross_entropy"] for arch, entry in _judged(run).items()}
+
+    def __call__(self, archs: Sequence[Architecture], progress: Progress | None = None) -> list[float]:
+        """One score per network; those judged together share beginnings."""
+        new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self._known]
+        judged = dict(zip(map(str, new), self._scorer.judged(new, progress), strict=True))
+        self._known |= {arch: score.cross_entropy for arch, score in judged.items()}
+        if self._record:
+            with self._file.open("a") as stream:
+                for arch, score in judged.items():
+                    entry = {"arch": arch, "accuracy": score.accuracy, "cross_entropy": score.cross_entropy}
+                    # The line comes to its end first: it may be one that a kill tore.
+                    stream.write("\n" + json.dumps(entry))
+        return self._scorer.calibrated([-self._known[str(arch)] for arch in archs], archs)
+
+
+class SearchScorer:
+    """What a run's search ranks networks by, higher is better.
+
+    Where the run has labels: the minus cross-entropy that the ranker expects after a private fine-tune; else the
+    inherited score. The first scorer of a run judges and labels what the ranker learns from, later ones read it.
+    """
+
+    def __init__(self, run: RunFolder, progress: Progress | None = None, record: bool = True) -> None:
+        self._inherited = InheritedScorer(run, record)
+        archs = networks_to_judge(run)
+        self._ranker = _learned(run, archs, self._inherited, progress) if archs else None
 
     @property
-    def fidelity(self) -> str:
-        """As evaluators name it."""
-        return "inherited" if self._ranker is None else "predictor"
+    def labels(self) -> int:
+        """How many labels the ranking was learned from; 0 where it is the inherited score."""
+        return 0 if self._ranker is None else len(self._ranker.ranker.ridge.leave_one_out)
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network."""
-        judged = self._scorer.judged(archs)
-        with self._file.open("a") as stream:
-            for arch, score in zip(archs, judged, strict=True):
-                entry = {"arch": str(arch), "accuracy": score.accuracy, "cross_entropy": score.cross_entropy}
-                stream.write(json.dumps(entry) + "\n")
-        scores = self._scorer.calibrated([-score.cross_entropy for score in judged], archs)
-        return scores if self._ranker is None else self._ranker.ranked(archs, scores)
+        scores = self._inherited(archs)
+        return scores if self._ranker is None else self._ranker(archs, scores)
+
+    def proxies(self, archs: Sequence[Architecture]) -> list[dict[str, float]]:
+        """What is known of each network without training it to the end, by name; higher should be better."""
+        inherited = self._inherited(archs)
+        proxies = [{"inherited score": score} for score in inherited]
+        if self._ranker is not None:
+            for known, value in zip(proxies, self._ranker(archs, inherited), strict=True):
+                known["learned ranker"] = value
+        return proxies
+
+
+def networks_to_judge(run: RunFolder) -> list[Architecture]:
+    """Random networks inside the budget that the ranker learns from, the first `[search] labels` of them by label.
+
+    None where no labels are asked for, or too few networks are inside the budget to learn from.
+    """
+    from pipeline.search.pool import Problem
+
+    labels = run.config.search.labels
+    if not labels:
+        return []
+    codes, costs = Codes(run_space(run)), run_costs(run)
+    problem = Problem(codes, costs, costs.ensure_reachable())
+    rows = problem.random(max(labels, JUDGED_FOR_RANKER), np.random.default_rng([run.config.seed, 11]))
+    return list(codes.decode(rows)) if len(rows) >= LEAST_LABELS else []
+
+
+def _learned(
+    run: RunFolder, archs: Sequence[Architecture], inherited: InheritedScorer, progress: Progress | None
+) -> "RankedScorer":
+    from pipeline.fewshot.ranked import RankedScorer
+
+    scores, private, labels = inherited(archs, progress), private_scorer(run), []
+    labelled = archs[: run.config.search.labels]
+    for done, arch in enumerate(labelled, 1):
+        labels += private.evaluate([arch])
+        if progress is not None:
+            progress(done, len(labelled), "label networks")
+    return RankedScorer.learn(Partition.load(run.partition), archs, scores, labels)
 
 
 def judged_accuracies(run: RunFolder) -> dict[str, float]:
     """Search accuracy with inherited weights of every architecture that the search judged."""
+    return {arch: entry["accuracy"] for arch, entry in _judged(run).items()}
+
+
+def _judged(run: RunFolder) -> dict[str, dict[str, float]]:
     lines = run.judged.read_text().splitlines() if run.judged.exists() else []
-    accuracies = {}
+    judged = {}
     for line in lines:
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
-            continue  # the line that a kill tore; its network was judged again
-        accuracies[entry["arch"]] = entry["accuracy"]
-    return accuracies
+            continue  # the empty first line, or one that a kill tore: its network is judged again
+        judged[entry["arch"]] = entry
+    return judged

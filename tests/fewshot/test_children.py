@@ -173,14 +173,13 @@ def test_the_ranker_learns_from_private_tunes_of_a_scorer() -> None:
     archs = [MACRO.sample(rng) for _ in range(8)]
     tuned = privately_tuned(given.supernet, archs, some_data(), judging(), PrivateTuning(4, 24, 0.05))
     labels = [-score.cross_entropy for score in tuned]
-    full = RankedScorer.learn(scorer, archs, labels)
-    two = [MACRO.min(), MACRO.max()]
-    assert full(two) == full.ranked(two, scorer(two))
-    by_size = RankedScorer.learn(scorer, archs, labels, ("size",))
-    ones = [0.0] * 2
-    assert by_size([MACRO.min(), MACRO.max()]) == pytest.approx(
-        by_size.ranker([MACRO.min(), MACRO.max()], ones, [0, 0]).tolist()
-    )
+    more = [*archs, *(MACRO.sample(rng) for _ in range(20))]
+    ranked = RankedScorer.learn(scorer.partition, more, scorer(more), labels)
+    expected = ranked.ranker([MACRO.max()], scorer([MACRO.max()]), [0])
+    assert ranked([MACRO.max()], scorer([MACRO.max()])) == pytest.approx(expected.tolist())
+    assert len(ranked.ranker.ridge.leave_one_out) == 8
+    with pytest.raises(SplitError, match="8 labels and 7 scores for 7 networks"):
+        RankedScorer.learn(scorer.partition, archs[:7], scorer(archs[:7]), labels)
 
 
 def test_repaired_order() -> None:

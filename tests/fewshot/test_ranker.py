@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.fewshot.decisions import SplitError
-from pipeline.fewshot.ranker import PARTS, Features, Part, Ranker
+from pipeline.fewshot.features import PARTS, Features, Part
+from pipeline.fewshot.prior import Prior
+from pipeline.fewshot.ranker import Ranker
 from pipeline.rank.statistics import kendall_tau
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
@@ -79,3 +81,21 @@ def test_too_few_labels_and_unknown_parts_are_refused() -> None:
         Ranker.fit(Features(SPACE), archs, [0.0] * 5, [0] * 5, [0.0] * 5)
     with pytest.raises(SplitError, match="accepted are score"):
         Features(SPACE, 1, ("colour",))  # type: ignore[arg-type]
+
+
+def test_a_prior_helps_where_labels_are_few_and_noisy() -> None:
+    rng = np.random.default_rng(1)
+    judged, fresh = networks(150, 6), networks(300, 7)
+    truth = np.array([worth(arch) for arch in fresh])
+    scores, asked = ([worth(a) + 2 * truth.std() * rng.normal() for a in archs] for archs in (judged, fresh))
+    labels = [worth(arch) + truth.std() * rng.normal() for arch in judged[:12]]
+    prior = Prior.learn(SPACE, 1, judged, scores, [0] * 150)
+    assert prior(judged, scores, [0] * 150).mean() == pytest.approx(0, abs=1e-9)
+    with_prior = Ranker.fit(Features(SPACE), judged[:12], scores[:12], [0] * 12, labels, prior)
+    without = Ranker.fit(Features(SPACE), judged[:12], scores[:12], [0] * 12, labels)
+    taus = [kendall_tau(truth, ranker(fresh, asked, [0] * 300)) for ranker in (with_prior, without)]
+    raw = kendall_tau(truth, asked)
+    smoothed = kendall_tau(truth, prior.columns(fresh, asked, [0] * 300)[:, 1])
+    assert None not in (*taus, raw, smoothed)
+    assert (taus[0] or 0) > (taus[1] or 0) + 0.02
+    assert (smoothed or 0) > (raw or 0) + 0.1

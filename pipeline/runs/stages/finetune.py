@@ -13,7 +13,7 @@ from pipeline.errors import InfeasibleBudget
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, run_table, training_data
 from pipeline.runs.engine import Progress, part_of
 from pipeline.runs.folder import RunFolder, read_json
-from pipeline.runs.scoring import load_child, search_scores
+from pipeline.runs.scoring import SearchScorer, load_child
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.spaces.architecture import Architecture
 
@@ -47,9 +47,10 @@ def work(run: RunFolder, progress: Progress) -> None:
     save_network(load_network(_weights_path(run, winner)), run.winner / "weights.safetensors")
     randoms = [accuracies[job.name] for job in jobs if job.role == "random"]
     document = _winner_document(run, winner.arch, accuracies[winner.name], randoms)
+    proxies = SearchScorer(run, record=False).proxies([job.arch for job in jobs])
     document["trained"] = [
         {"role": job.role, "test_accuracy": accuracies[job.name], "scores": scores, **records[job.name]}
-        for job, scores in zip(jobs, search_scores(run, [job.arch for job in jobs]), strict=True)
+        for job, scores in zip(jobs, proxies, strict=True)
     ]
     write_json(run.winner / "winner.json", document)
 

@@ -9,7 +9,7 @@ from latency_tables.files import write_json
 from pipeline.runs.context import run_costs, run_space
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder, open_run
-from pipeline.runs.scoring import RunScorer, label, networks_to_label, private_scorer
+from pipeline.runs.scoring import SearchScorer, private_scorer
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def work(run: RunFolder, progress: Progress) -> None:
     settings = SearchSettings(
         method=config.method, evaluations=config.evaluations, seed=run.config.seed, workers=config.workers
     )
-    label(run, progress)
+    labels = SearchScorer(run, progress).labels  # made here, so that workers find them
     started = time.perf_counter()
     storage = run.study if config.storage is None else config.storage
     result = search_with_workers(partial(_task, run.path), settings, storage, progress)
@@ -48,7 +48,7 @@ def work(run: RunFolder, progress: Progress) -> None:
         {
             "schema_version": 1,
             "method": config.method,
-            "labels": len(networks_to_label(run)),
+            "labels": labels,
             "evaluations": result.evaluations,
             "seconds_per_evaluation": round(seconds, 4),
             "feasible_share": result.feasible_share,
@@ -65,8 +65,9 @@ def _task(path: Path) -> "Task":
     from pipeline.spaces.codes import Codes
 
     run = open_run(path)
-    scorer = RunScorer(run)
-    return Task(Codes(run_space(run)), run_costs(run), Scored(scorer.fidelity, scorer))
+    scorer = SearchScorer(run)
+    fidelity = "predictor" if scorer.labels else "inherited"
+    return Task(Codes(run_space(run)), run_costs(run), Scored(fidelity, scorer))
 
 
 def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> dict[int, float]:
