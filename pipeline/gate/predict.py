@@ -44,7 +44,10 @@ class PredictedMs:
 
 def open_table(name: str) -> Table:
     """The shipped table of that name or the one in that file. Raises TableError."""
-    return Table(name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".json"), load_table(name))
+    content = load_table(name)
+    stem = name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".json")
+    # In a run's folder the file is called table.json, whatever it is of.
+    return Table(content.device.name if stem == "table" else stem, content)
 
 
 def predict(model: ModelFacts, table: Table, min_recognised: float) -> PredictedMs:

@@ -20,8 +20,9 @@ p { margin: 0 0 10px; max-width: 74ch; } .lead, .note, figcaption { color: var(-
 code { font: .86em/1.5 ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .badge { display: inline-block; padding: 2px 11px; border-radius: 99px; font-weight: 600; font-size: .85rem;
   border: 1px solid currentColor; white-space: nowrap; }
+.passed, .failed, .undecided, .notrun { white-space: nowrap; }
 .passed { color: var(--good); } .failed { color: var(--bad); } .undecided, .notrun { color: var(--warn); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(155px, 1fr)); gap: 12px; margin: 18px 0 22px; }
+.cards { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; margin: 18px 0 22px; }
 .tile, section { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; }
 .tile { padding: 13px 15px; } .tile b { display: block; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em; }
 .tile span { color: var(--muted); font-size: .85rem; } .tile .what { text-transform: uppercase; letter-spacing: .05em;

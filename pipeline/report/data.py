@@ -61,6 +61,19 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class TableError:
+    """How far the latency table was from `networks` whole networks that it was not made from.
+
+    95 % of them took between `low` and `high` times what was predicted.
+    """
+
+    networks: int
+    mean_percent: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class RankEvidence:
     """How well `proxy` orders networks as training them does: Kendall's tau with a 95 % interval."""
 
@@ -138,6 +151,7 @@ class ReportData:
     blocks: tuple[BlockLatency, ...] = ()
     fixed_ms: float = 0.0
     pairs: tuple[Pair, ...] = ()
+    table_error: TableError | None = None
     ranks: tuple[RankEvidence, ...] = ()
     exports: tuple[ExportRow, ...] = ()
     checks: tuple[CheckResult, ...] = ()

@@ -3,7 +3,17 @@
 from itertools import accumulate
 from typing import Any, Final
 
-from pipeline.report.data import BlockLatency, Pair, Point, RankEvidence, ReportData, StageSeconds, Trial, front
+from pipeline.report.data import (
+    BlockLatency,
+    Pair,
+    Point,
+    RankEvidence,
+    ReportData,
+    StageSeconds,
+    TableError,
+    Trial,
+    front,
+)
 
 Figure = dict[str, Any]
 ACCENT, GOOD, BAD, MUTED, SECOND = "$accent", "$good", "$bad", "$muted", "$second"
@@ -57,7 +67,7 @@ def blocks_figure(blocks: tuple[BlockLatency, ...], fixed_ms: float) -> Figure |
     """Milliseconds of each block of the winner, first block on top."""
     if not blocks:
         return None
-    bars = [*blocks, *([BlockLatency("every network", fixed_ms, 0)] if fixed_ms > 0 else [])]
+    bars = [*blocks, *([BlockLatency("fixed part", fixed_ms, 0)] if fixed_ms > 0 else [])]
     total = sum(bar.ms for bar in bars)
     trace = {
         "type": "bar",
@@ -77,18 +87,19 @@ def blocks_figure(blocks: tuple[BlockLatency, ...], fixed_ms: float) -> Figure |
     return {"data": [trace], "layout": layout}
 
 
-def pairs_figure(pairs: tuple[Pair, ...]) -> Figure | None:
-    """Measured against predicted latency, with the diagonal and 10 % to either side of it."""
+def pairs_figure(pairs: tuple[Pair, ...], error: TableError | None = None) -> Figure | None:
+    """Measured against predicted latency, with the diagonal and what the table's error allows beside it."""
     if not pairs:
         return None
     top = 1.08 * max(max(pair.predicted_ms, pair.measured_ms) for pair in pairs)
     points = [Point(pair.name, pair.predicted_ms, pair.measured_ms) for pair in pairs]
+    low, high = (0.9, 1.1) if error is None else (error.low, error.high)
     band = {
         "type": "scatter",
         "mode": "lines",
-        "name": "within 10 %",
+        "name": "within 10 %" if error is None else "95 % of networks",
         "x": [0, top, top, 0],
-        "y": [0, 1.1 * top, 0.9 * top, 0],
+        "y": [0, high * top, low * top, 0],
         "fill": "toself",
         "fillcolor": "$band",
         "line": {"width": 0},

@@ -30,7 +30,7 @@ def render_report(data: ReportData) -> str:
         "front": figures.front_figure(data),
         "search": figures.search_figure(data.tried),
         "blocks": figures.blocks_figure(data.blocks, data.fixed_ms),
-        "pairs": figures.pairs_figure(data.pairs),
+        "pairs": figures.pairs_figure(data.pairs, data.table_error),
         "ranks": figures.ranks_figure(data.ranks),
         "stages": figures.stages_figure(data.stages),
     }
@@ -153,7 +153,7 @@ def _exports(data: ReportData) -> str:
         (
             row.format,
             row.precision,
-            _code(row.path),
+            _code(row.path) if row.path else "",
             amount("size_mb", row.size_mb) if row.size_mb else "not written",
             f'<span class="{row.status.replace(" ", "")}">{row.status}</span>',
             "" if row.max_abs_diff is None else f"{row.max_abs_diff:.2g}",

@@ -45,11 +45,24 @@ def blocks_words(data: ReportData) -> str:
 
 def pairs_words(data: ReportData) -> str:
     """Of predictions and measurements."""
+    error = data.table_error
+    held_out = (
+        ""
+        if error is None
+        else (
+            f" On {error.networks} other networks that the table was not made from, its mean error was "
+            f"{error.mean_percent:.1f} %, and 95 % took {error.low:.2f} to {error.high:.2f} times what was predicted."
+        )
+    )
+    return _pairs_words(data) + held_out
+
+
+def _pairs_words(data: ReportData) -> str:
     if not data.pairs:
         return "No network was measured to test the table."
     errors = [abs(pair.predicted_ms - pair.measured_ms) / pair.measured_ms for pair in data.pairs]
     if len(errors) == 1:
-        return f"One whole network that the table was not made from: it was predicted {errors[0]:.1%} off."
+        return f"The {data.pairs[0].name} was predicted {errors[0]:.1%} off."
     near = sum(error <= 0.1 for error in errors) / len(errors)
     return (
         f"{len(errors)} whole networks that the table was not made from: {fmean(errors):.1%} mean error, "

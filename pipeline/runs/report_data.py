@@ -16,6 +16,7 @@ from pipeline.report.data import (
     RankEvidence,
     ReportData,
     StageSeconds,
+    TableError,
     Trial,
     Winner,
 )
@@ -59,6 +60,14 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
         ),
         fixed_ms=table.fixed_ms,
         pairs=() if measured is None else (Pair("winner", latency["predicted"], measured),),
+        table_error=None
+        if table.error is None
+        else TableError(
+            table.error.networks,
+            table.error.mape_percent,
+            1 + table.error.residual_low,
+            1 + table.error.residual_high,
+        ),
         ranks=_ranks(run),
         exports=tuple(_export_row(export) for export in summary["exports"]),
         checks=tuple(_check_result(check) for check in summary["check"]["checks"]),

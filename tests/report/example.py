@@ -13,6 +13,7 @@ from pipeline.report.data import (
     RankEvidence,
     ReportData,
     StageSeconds,
+    TableError,
     Trial,
     Winner,
 )
@@ -48,6 +49,7 @@ def example_report(seed: int = 0) -> ReportData:
         blocks=tuple(BlockLatency(_label(block), _ms(block), block.macs) for block in blocks),
         fixed_ms=0.02,
         pairs=tuple(Pair(str(archs[n]), ms[n], ms[n] * rng.gauss(1, 0.03)) for n in range(40)),
+        table_error=TableError(100, 2.1, 0.95, 1.07),
         ranks=(
             RankEvidence("accuracy in the supernet", 0.71, 0.58, 0.81),
             RankEvidence("MACs", 0.52, 0.33, 0.66),

@@ -94,6 +94,7 @@ def test_what_the_page_says(page_file: Path) -> None:
     text = page_file.read_text(encoding="utf-8")
     data = example_report()
     told = (data.winner.arch, "98.70%", "gate: passed", "not run", "no GPU here", "2.512M MACs", "failed</span> (w")
+    assert "95 % took 0.95 to 1.07 times what was predicted" in text
     for words in told:
         assert words in text
     assert HOSTILE not in text
