@@ -104,6 +104,7 @@ class SearchConfig(_Table):
     private: Annotated[int, Field(ge=0)] = Field(
         12, description="How many of the best are ranked anew after the same private training"
     )
+    private_batches: Count = Field(40, description="Batches of a private training, from inherited weights")
     workers: Count = Field(1, description="Processes that judge at the same time; with 1 a seed decides everything")
     storage: str | None = Field(None, description="Optuna URL of a study that several machines share (PostgreSQL)")
 

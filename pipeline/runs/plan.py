@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 GRADIENT_BATCHES = 4
 JUDGED_FOR_RANKER = 120  # so that each option's mean score is one of dozens of networks
-PRIVATE_BATCHES = 10  # of training without sharing, for a label and for each of the best
 
 
 def run_plan(run: RunFolder) -> "FewShotPlan":
@@ -33,7 +32,7 @@ def run_plan(run: RunFolder) -> "FewShotPlan":
         judged_networks=config.search.evaluations + (JUDGED_FOR_RANKER if config.search.labels else 0),
         images_per_judgement=2 * config.search.images,
         tuned_networks=config.search.labels + config.search.private,
-        images_per_tuning=PRIVATE_BATCHES * batch,
+        images_per_tuning=config.search.private_batches * batch,
         trained_networks=config.finetune.candidates + config.finetune.random_baseline,
         images_per_training=config.finetune.epochs * images,
     )

@@ -10,7 +10,7 @@ from latency_tables.files import write_json
 from pipeline.fewshot.partition import Partition
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, training_data
 from pipeline.runs.folder import RunFolder, read_json
-from pipeline.runs.plan import JUDGED_FOR_RANKER, PRIVATE_BATCHES
+from pipeline.runs.plan import JUDGED_FOR_RANKER
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 
@@ -69,7 +69,8 @@ def private_scorer(run: RunFolder) -> "Evaluator":
     from pipeline.fewshot.repair import PrivateTuning
     from pipeline.search.evaluators import Remembered, fine_tuned
 
-    tuning = PrivateTuning(PRIVATE_BATCHES, run.config.train.batch_size, seed=run.config.seed)
+    config = run.config
+    tuning = PrivateTuning(config.search.private_batches, config.train.batch_size, seed=config.seed)
     data = training_data(run, run_dataset(run))
     run.private.touch()
     return Remembered(fine_tuned(lambda arch: load_child(run, arch), data, judging_images(run), tuning), run.private)

@@ -43,6 +43,7 @@ evaluations = 14
 images = 100
 labels = 10
 private = 4
+private_batches = 4
 
 [finetune]
 candidates = 2
