@@ -5,7 +5,6 @@ takes the leading channels of every axis; a smaller kernel is the centre of the 
 a learned matrix (Cai et al. 2020, section 3.3, "elastic kernel size").
 """
 
-from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import torch
@@ -17,6 +16,7 @@ from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.template import tensor_places
 
 Channels = Literal["in", "mid", "se", "out"]
+_Place = tuple[dict[str, Any], str, str, tuple[int, ...] | None]  # container, key in it, name, shape of the part
 _OUT_IN: Final[tuple[Channels, ...]] = ("out", "in")
 AXES: Final[dict[str, tuple[Channels, ...]]] = {
     "expand": ("mid", "in"),
@@ -54,25 +54,40 @@ class Bank(nn.Module):
         ]
         places = tensor_places(self.weights)
         self._places = [(*places[name], name, axes) for name, axes in self._names]
+        self._cuts: dict[Block, list[_Place]] = {}
 
     def slices(self, block: Block) -> dict[str, Tensor]:
         """The tensors of `block` by their names in a `BlockModule(block)`: views where nothing is transformed."""
+        places = self._cuts.get(block)
+        if places is None:
+            places = self._cuts[block] = self._cut(block)
+        # One strided view, whose gradient fills one tensor of zeros, instead of a slice for each axis.
+        sliced = {
+            name: tensors[leaf] if cut is None else tensors[leaf].as_strided(cut, tensors[leaf].stride())
+            for tensors, leaf, name, cut in places
+        }
+        if "depthwise.weight" in sliced:
+            sliced["depthwise.weight"] = self._kernel(sliced["depthwise.weight"], block.kernel)
+        return sliced
+
+    def _cut(self, block: Block) -> list[_Place]:
+        """Where each tensor of `block` is, and the shape of its part, None where that is all of it."""
         sizes: dict[Channels, int] = {
             "in": block.in_channels,
             "mid": block.mid_channels,
             "se": block.se_channels,
             "out": block.out_channels,
         }
-        sliced = {}
+        places: list[_Place] = []
         for tensors, leaf, name, axes in self._places:
             if name.startswith("expand") and not block.expands:
                 continue
             if name.startswith("squeeze") and not block.se_channels:
                 continue
-            sliced[name] = leading(tensors[leaf], [sizes[axis] for axis in axes])
-        if "depthwise.weight" in sliced:
-            sliced["depthwise.weight"] = self._kernel(sliced["depthwise.weight"], block.kernel)
-        return sliced
+            shape = tensors[leaf].shape
+            cut = tuple(sizes[axis] for axis in axes[: len(shape)])
+            places.append((tensors, leaf, name, None if shape[: len(cut)] == cut else cut + tuple(shape[len(cut) :])))
+        return places
 
     def _kernel(self, weight: Tensor, kernel: int) -> Tensor:
         """`weight` (channels, 1, K, K), transformed step by step to (channels, 1, kernel, kernel)."""
@@ -112,32 +127,6 @@ class Bank(nn.Module):
             own[name].copy_(tensor)
         for name, matrix in self.transforms.items():
             matrix.copy_(parent.transforms[name])
-
-
-def leading(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The first `sizes[i]` entries along axis i, as a view; axes that `tensor` lacks are left out."""
-    cut = tuple(sizes[: tensor.dim()])
-    if tensor.shape[: len(cut)] == cut:
-        return tensor
-    if tensor.requires_grad and torch.is_grad_enabled():
-        view: Tensor = _Leading.apply(tensor, cut)  # type: ignore[no-untyped-call]
-        return view
-    return tensor[tuple(map(slice, cut))]
-
-
-class _Leading(torch.autograd.Function):
-    """A slice along several axes whose gradient fills one tensor of zeros, not one per axis."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
-        ctx.shape, ctx.cut = tensor.shape, tuple(map(slice, sizes))
-        return tensor[ctx.cut]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        full = grad.new_zeros(ctx.shape)
-        full[ctx.cut] = grad
-        return full, None
 
 
 def _step(after: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
@@ -70,7 +71,9 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or processes() == 1:
-            return super().forward(x)
+            # Without nn.BatchNorm2d's counter of batches, which only an average without momentum would read.
+            statistics = self.running_mean, self.running_var, self.weight, self.bias
+            return F.batch_norm(x, *statistics, self.training, self.momentum or 0.0, self.eps)
         count = x.numel() // x.shape[1] * processes()
         mean = _total(x.sum((0, 2, 3), keepdim=True)) / count
         centred = x - mean

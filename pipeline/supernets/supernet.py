@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,11 @@ class Supernet(nn.Module):
         for key, block in self._active:
             x = self._template(block).run(self.slices(key, block), x, self.training)
         return x
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; templates take it from here, and banks, which are never run, have none."""
+        self.training = mode
+        return self
 
     def extract(self, arch: Architecture) -> Network:
         """A network of its own with copies of the weights of `arch`, in the mode this supernet is in."""
