@@ -189,10 +189,33 @@ def _own_tables(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(budget, dict):
         raise GateError(f"{where}: [budget] is {budget!r}; accepted is a table of limits")
     kept = {key: value for key, value in document.items() if key not in (*_RUN_KEYS, "budget")}
+    budget = _with_further_devices(document, budget, kept)
     twice = sorted(set(kept) & set(budget))
     if twice:
         raise GateError(f"{where}: {twice[0]} stands both in [budget] and outside of it")
     return kept | budget
+
+
+def _with_further_devices(
+    document: Mapping[str, Any], budget: Mapping[str, Any], kept: dict[str, Any]
+) -> Mapping[str, Any]:
+    """The budget of a run whose [devices] carry their limits, which become limits by name; `kept` gets the devices."""
+    devices = document.get("devices")
+    entries = devices if isinstance(devices, dict) else {}
+    limits = {name: e["latency_ms"] for name, e in entries.items() if isinstance(e, dict) and "latency_ms" in e}
+    if not limits:
+        return budget
+    kept["devices"] = {
+        name: {key: value for key, value in entry.items() if key != "latency_ms"} if name in limits else entry
+        for name, entry in entries.items()
+    }
+    own, device = budget.get("latency_ms"), document.get("device", {})
+    if own is not None and not isinstance(own, dict):
+        table = device.get("table")
+        name = device.get("name", "host") if table is None else Path(table).stem
+        kept["devices"][name] = {"url": name} if table is None else {"table": table}
+        limits = {name: own, **limits}
+    return {**budget, "latency_ms": limits}
 
 
 def _rule(entry: _ModelEntry, limits: Mapping[str, Any], folder: Path) -> ModelRule:

@@ -173,7 +173,9 @@ def _questions(task: _Task, request: Request, file: BudgetFile, judge: LatencyJu
         return
     latency = file.budget(task.rule).latency_ms
     limits = dict(latency) if isinstance(latency, Mapping) else latency
-    yield from device_questions(limits, request.devices or task.devices, file, judge.table)
+    # A single limit is that of the run's own device; its further ones have limits by name.
+    known = task.devices if isinstance(limits, dict) else task.devices[:1]
+    yield from device_questions(limits, request.devices or known, file, judge.table)
 
 
 def _idle_devices(tasks: Sequence[_Task], request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[str]:

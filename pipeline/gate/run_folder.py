@@ -51,7 +51,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class RunModel:
-    """One file of a run, the metrics it is judged by, and the devices that the run knows the latency on."""
+    """One file of a run, the metrics it is judged by, and the devices whose latency the run knows, its own first."""
 
     facts: ModelFacts
     judged_by: frozenset[str]
@@ -110,7 +110,8 @@ def _devices(path: Path) -> tuple[Device, ...]:
     if not table.is_file():
         return ()
     name = _read(_Table, table, "profile", path).device.name
-    return (Device(name, table=str(table)),)
+    others = sorted((path / "tables").glob("*.json"))
+    return (Device(name, table=str(table)), *(Device(other.stem, table=str(other)) for other in others))
 
 
 def _read(kind: type[Document], file: Path, stage: str, run: Path) -> Document:

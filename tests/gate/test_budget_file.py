@@ -32,6 +32,17 @@ def test_a_runs_config_is_a_budget_file(tmp_path: Path) -> None:
     assert file.budget(None).latency_ms == 20
 
 
+def test_the_limits_of_a_runs_further_devices_hold(tmp_path: Path) -> None:
+    """Each with its own table; the run's own limit stays that of its own device."""
+    further = '[devices.phone]\ntable = "phone.json"\nlatency_ms = 14\n'
+    file = parse(f"[budget]\nlatency_ms = 20\n{further}", tmp_path)
+    assert file.budget(None).latency_ms == {"host": 20, "phone": 14}
+    assert (file.devices["host"].url, file.devices["phone"].table) == ("host", "phone.json")
+    file = parse(f'[device]\ntable = "x/pi.json"\n[budget]\nlatency_ms = 20\n{further}', tmp_path)
+    assert file.budget(None).latency_ms == {"pi": 20, "phone": 14}
+    assert file.devices["pi"].table == "x/pi.json"
+
+
 def test_everything_at_once(tmp_path: Path) -> None:
     file = parse(
         'latency_ms = {pixel = 25, host = 8}\nsize_mb = 12\n[levels]\nlatency_ms = "warn"\n'
