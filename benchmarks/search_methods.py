@@ -110,10 +110,10 @@ def run_once(benchmark: Benchmark, method: str, seed: int, evaluations: int) -> 
 
 @functools.cache
 def code_version(benchmark: str, method: str) -> str:
-    """A hash of the code that proposes, costs and scores in such a run."""
+    """A hash of the code that proposes and scores in such a run."""
     own = sys.modules[SAMPLERS[method].__module__].__file__  # type: ignore[index]
     search, spaces = Path(pipeline.search.__path__[0]), Path(pipeline.spaces.__path__[0])
-    shared = ["candidates", "costs", "encoding", "engine", "packing", "pool", "predictor", "samplers/base"]
+    shared = ["candidates", "encoding", "engine", "packing", "pool", "predictor", "samplers/base"]
     shared += ["bulk"] if benchmark.startswith("ofa") else []
     files = [Path(str(own)), Path(__file__).with_name("search_spaces.py"), *sorted(spaces.glob("*.py"))]
     files += [search / f"{name}.py" for name in shared]

@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.search.candidates import CodeArray, keys
 from pipeline.search.pool import Problem, SpaceExhaustedError
+from pipeline.search.predictor import Predictor, learn_relevances
 from pipeline.search.samplers import SAMPLERS, History, ProposalSampler
 from pipeline.search.samplers.evolution import rank_and_crowding
-from pipeline.search.samplers.guided import beginning, learning_point
+from pipeline.search.samplers.guided import Guided, beginning, changed_twice, learning_point, waited
 from pipeline.search.samplers.local import neighbours
 from pipeline.search.samplers.reinforce import Controller
 from pipeline.search.settings import METHODS, Method
@@ -171,8 +172,28 @@ def test_a_run_ends_when_it_has_long_found_nothing_better() -> None:
         return beginning(_history(codes, scores))
 
     assert first(list(range(1000))) == 0  # it goes on improving
-    assert first([1.0] + [0.0] * 299) == 0
-    stuck = [float(n) for n in range(60)] + [0.0] * 300
-    assert first(stuck) == 360  # the last improvement was number 59, 300 networks before number 359
-    assert first(stuck + [0.5] * 100) == 360  # the next run is judged by its own scores
-    assert first(stuck + [0.5] * 301) == 661
+    assert first([1.0] + [0.0] * 199) == 0
+    stuck = [float(n) for n in range(60)] + [0.0] * 200
+    assert first(stuck) == 260  # the last improvement was number 59, 200 networks before number 259
+    assert first(stuck + [0.5] * 100) == 260  # the next run is judged by its own scores
+    assert first(stuck + [0.5] * 201) == 461
+
+
+def test_what_waits_is_counted_from_the_best() -> None:
+    codes = np.zeros((6, 1), dtype=np.uint8)
+    assert waited(_history(codes, [1.0, 1.0, 2.0, 1.5, 2.0, 3.0])).tolist() == [0, 1, 0, 1, 2, 0]
+
+
+def test_a_stalled_search_tries_the_pairs_of_changes_that_are_predicted_best() -> None:
+    problem = _problem("large")
+    codes = problem.random(80, np.random.default_rng(0))
+    scores = np.array(merit(problem.space.decode(codes)))
+    sampler = Guided(problem, 0)
+    best = codes[np.argmax(scores)]
+    predictor = Predictor(sampler.encoder, learn_relevances(sampler.encoder, codes, scores)).fit(codes, scores)
+    around = changed_twice(best, problem, predictor)
+    assert problem.costs.feasible(around).all()
+    by_chance = problem.proper(problem.mutants(np.tile(best, (4000, 1)), np.random.default_rng(0), 0.02), frozenset())
+    true = np.array(merit(problem.space.decode(around[np.argsort(-predictor.mean(around))[:50]])))
+    assert true.max() > scores.max()
+    assert true.mean() > np.mean(merit(problem.space.decode(by_chance[:500])))

@@ -11,6 +11,7 @@ from pipeline.search.engine import evolve
 from pipeline.search.pool import Niche, Problem, mutate
 from pipeline.search.predictor import Predictor, Relevances, learn_relevances
 from pipeline.search.samplers.base import History, ProposalSampler
+from pipeline.search.samplers.local import neighbours
 
 _START: Final = 5  # random networks before the first prediction
 _NICHES_FROM: Final = 20
@@ -21,8 +22,11 @@ _PARENTS: Final = 48
 _RANDOM_PARENTS: Final = 16
 _UNSURE: Final = 1024  # rows whose uncertainty is computed, after a look at the mean of all
 _LEVERAGE_ROWS: Final = 256
-_PATIENCE: Final = 300
-_PATIENT_SHARE: Final = 1 / 3
+_PATIENCE: Final = 200
+_PATIENT_SHARE: Final = 1 / 5
+_STALLED: Final = 60  # networks judged in a row without a better one
+_TRUSTING_SHARE: Final = 0.5
+_PAIRS: Final = 4096
 
 
 class Guided(ProposalSampler):
@@ -31,9 +35,11 @@ class Guided(ProposalSampler):
 
     In a large space every other evolution is confined to a niche: one gene is held at an option that the best
     network does not have, mostly a gene that moves the costs much (resolution, depth). Under a tight limit
-    such a gene cannot change alone, so no evolution from the best networks would ever try it. And a search
-    that has found nothing better for long begins again without its history, in which only the judged networks
-    stay known: such spaces have many local optima.
+    such a gene cannot change alone, so no evolution from the best networks would ever try it. Once nothing better
+    is found, half of the proposals trust the prediction without its uncertainty, on all pairs of changes of the best
+    network: expected improvement prefers the uncertain and passes over what is nearly known to be better. And a
+    search that has found nothing better for long begins again without its history, in which only the judged
+    networks stay known: such spaces have many local optima.
 
     Hyper-parameters are learned anew whenever the history has grown by a quarter, from that history alone, so
     that a resumed search does the same.
@@ -50,16 +56,16 @@ class Guided(ProposalSampler):
             return problem.random(1, rng, history.seen)
         relevances = self._relevances(history, first)
         if problem.everything is not None:
+            pool = problem.unseen(problem.everything, history.seen)
+            return _most_improving(pool, self._predictor(history, relevances, None))
+        if waited(history)[-1] >= _STALLED and rng.random() < _TRUSTING_SHARE:
             predictor = self._predictor(history, relevances, None)
-            pool = problem.everything
-        else:
-            niche = self._niche(history, problem, rng)
-            predictor = self._predictor(history, relevances, niche)
-            pool = _evolved(history, problem, niche, predictor, rng)
-        pool = problem.unseen(pool, history.seen)
-        if len(pool) > _UNSURE:
-            pool = pool[np.argsort(-predictor.mean(pool), kind="stable")[:_UNSURE]]
-        return pool[np.argsort(-predictor.expected_improvement(pool), kind="stable")] if len(pool) else pool
+            pool = problem.unseen(changed_twice(history.best_first()[0], problem, predictor), history.seen)
+            return pool[np.argsort(-predictor.mean(pool), kind="stable")]
+        niche = self._niche(history, problem, rng)
+        predictor = self._predictor(history, relevances, niche)
+        pool = problem.unseen(_evolved(history, problem, niche, predictor, rng), history.seen)
+        return _most_improving(pool, predictor)
 
     def learning_from(self, history: History) -> int:
         return len(history) - self._beginning(history)
@@ -105,6 +111,13 @@ class Guided(ProposalSampler):
         return np.asarray(weights / weights.sum())
 
 
+def _most_improving(pool: CodeArray, predictor: Predictor) -> CodeArray:
+    """The rows of highest mean, at most 1,024, in the order of their expected improvement."""
+    if len(pool) > _UNSURE:
+        pool = pool[np.argsort(-predictor.mean(pool), kind="stable")[:_UNSURE]]
+    return pool[np.argsort(-predictor.expected_improvement(pool), kind="stable")] if len(pool) else pool
+
+
 def _evolved(
     history: History, problem: Problem, niche: Niche | None, predictor: Predictor, rng: np.random.Generator
 ) -> CodeArray:
@@ -120,15 +133,32 @@ def _evolved(
     return evolve(predictor.mean, where, rng, _GENERATIONS, _PARENTS, distinct(np.concatenate(starts))).codes
 
 
+def changed_twice(centre: CodeArray, problem: Problem, predictor: Predictor) -> CodeArray:
+    """The feasible networks that differ from `centre` (genes,) in one gene, or in two of which the sum of the
+    predicted gains is among the largest."""
+    changed = neighbours(centre, problem.space.cardinalities)
+    genes = np.argmax(changed != centre, axis=1)
+    gains = predictor.mean(problem.space.canonical(changed))
+    sums = np.where(genes[:, None] < genes, gains[:, None] + gains, -np.inf)
+    first, second = np.unravel_index(np.argsort(-sums, axis=None, kind="stable")[:_PAIRS], sums.shape)
+    pairs = changed[first]
+    pairs[np.arange(len(pairs)), genes[second]] = changed[second, genes[second]]
+    return problem.proper(np.concatenate([changed, pairs]), frozenset())[:_UNSURE]
+
+
+def waited(history: History) -> NDArray[np.intp]:
+    """At each judged network, how many were judged since the best until then."""
+    place = np.arange(len(history))
+    improved = np.r_[True, history.scores[1:] > np.maximum.accumulate(history.scores)[:-1]]
+    return np.asarray(place - np.maximum.accumulate(np.where(improved, place, 0)))
+
+
 def beginning(history: History) -> int:
-    """Where the present run begins: a run ends once it found nothing better in a third of it, and in 300 networks."""
+    """Where the present run begins: a run ends once it found nothing better in a fifth of it, and in 200 networks."""
     first = 0
     while history.inside.all() and len(history) - first > _PATIENCE:
-        scores = history.scores[first:]
-        place = np.arange(len(scores))
-        improved = np.r_[True, scores[1:] > np.maximum.accumulate(scores)[:-1]]
-        waited = place - np.maximum.accumulate(np.where(improved, place, 0))
-        ended = np.flatnonzero(waited >= np.maximum(_PATIENCE, _PATIENT_SHARE * (place + 1)))
+        waits = waited(history.since(first))
+        ended = np.flatnonzero(waits >= np.maximum(_PATIENCE, _PATIENT_SHARE * (np.arange(len(waits)) + 1)))
         if not len(ended):
             break
         first += int(ended[0]) + 1
