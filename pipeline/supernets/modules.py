@@ -28,7 +28,7 @@ ACTIVATIONS: Final[dict[Activation, Callable[[], nn.Module]]] = {
 
 
 class VectorConv2d(nn.Conv2d):
-    """A 1x1 convolution of (n, c, 1, 1), computed as a matrix product: oneDNN's takes three times as long on CPUs."""
+    """A 1x1 convolution of (n, c, 1, 1), computed as a matrix product: oneDNN takes twice as long for it on CPUs."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias)
