@@ -13,6 +13,7 @@ rounds that were measured, in their order, so with the machine's own noise.
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -34,6 +35,7 @@ from pipeline.gate.host_rounds import Candidate, host_round
 from pipeline.gate.measure import Plan, Taken, judge_change
 
 ALLOWED = 0.025
+BANDS = ((0, math.inf), (0, 4), (4, 8), (8, math.inf))  # of the machine's load, as it was when a run ended
 SIZES = {
     "small": (Block("mbconv", 14, 24, 24, 3, 1, 72, 0, "hswish", True), 20),
     "medium": (Block("mbconv", 14, 40, 40, 5, 1, 120, 0, "hswish", True), 40),
@@ -103,27 +105,38 @@ def _burn() -> None:
 def summary(lines: list[dict[str, Any]]) -> str:
     """A Markdown table; the bounds are one-sided 95 % (Clopper and Pearson)."""
     rows = [
-        "| models | background processes | machine load | runs | called slower | cannot decide | "
-        "rate called slower, 95 % bound | median change | median rounds | median s | "
-        "redrawn: called slower, undecided |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| models | machine load | runs | called slower | cannot decide | rate called slower, 95 % bound | "
+        "median change | median rounds | median s | redrawn: called slower, undecided |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for case, load in sorted({(line["case"], line["load"]) for line in lines}):
-        some = [line for line in lines if (line["case"], line["load"]) == (case, load)]
-        n, alarms = len(some), sum(line["decision"] == "above" for line in some)
-        unsure = sum(line["decision"] == "undecided" for line in some)
-        if case.endswith("identical"):
-            bound = f"at most {beta.ppf(0.95, alarms + 1, n - alarms):.2%}" if alarms < n else "-"
-        else:
-            bound = f"at least {beta.ppf(0.05, alarms, n - alarms + 1):.1%}" if alarms else "-"
-        middle = {key: median(line[key] for line in some) for key in ("machine_load", "value", "rounds", "seconds")}
-        shares = redrawn(some)
-        again = f"{shares.get('above', 0):.2%}, {shares.get('undecided', 0):.2%} of {sum(map(_rounds, some)):,} rounds"
-        rows.append(
-            f"| {case} | {load} | {middle['machine_load']:.1f} | {n} | {alarms} | {unsure} | {bound} | "
-            f"{middle['value']:+.2%} | {middle['rounds']:.0f} | {middle['seconds']:.1f} | {again} |"
-        )
+    for case in sorted({line["case"] for line in lines}):
+        for low, high in BANDS:
+            some = [line for line in lines if line["case"] == case and low <= line["machine_load"] < high]
+            if some:
+                rows.append(_row(case, _band(low, high), some))
     return "\n".join(rows)
+
+
+def _band(low: float, high: float) -> str:
+    if high == math.inf:
+        return f"{low:.0f} and more" if low else "all"
+    return f"{low:.0f} to {high:.0f}"
+
+
+def _row(case: str, band: str, some: list[dict[str, Any]]) -> str:
+    n, alarms = len(some), sum(line["decision"] == "above" for line in some)
+    unsure = sum(line["decision"] == "undecided" for line in some)
+    if case.endswith("identical"):
+        bound = f"at most {beta.ppf(0.95, alarms + 1, n - alarms):.2%}" if alarms < n else "-"
+    else:
+        bound = f"at least {beta.ppf(0.05, alarms, n - alarms + 1):.1%}" if alarms else "-"
+    middle = {key: median(line[key] for line in some) for key in ("value", "rounds", "seconds")}
+    shares = redrawn(some)
+    again = f"{shares.get('above', 0):.2%}, {shares.get('undecided', 0):.2%} of {sum(map(_rounds, some)):,} rounds"
+    return (
+        f"| {case} | {band} | {n} | {alarms} | {unsure} | {bound} | "
+        f"{middle['value']:+.2%} | {middle['rounds']:.0f} | {middle['seconds']:.1f} | {again} |"
+    )
 
 
 def _rounds(line: dict[str, Any]) -> int:
