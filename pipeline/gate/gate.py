@@ -82,7 +82,8 @@ def _tasks(request: Request, file: BudgetFile) -> list[_Task]:
     if not request.models and not file.models:
         raise GateError(f"no model to check: name one, or list [[models]] in {file.where}")
     if request.models:
-        pairs = [(path, _rule_for(path, file)) for path in request.models]
+        named = [path for given in request.models for path in _named(given)]
+        pairs = [(path, _rule_for(path, file)) for path in named]
     else:
         pairs = [(path, rule) for rule in file.models for path in _matches(rule, file)]
     several = len({path.name for path, _ in pairs}) < len(pairs)
@@ -134,6 +135,13 @@ def _matches(rule: ModelRule, file: BudgetFile) -> list[Path]:
     if not readable:
         raise GateError(f"{file.where}: no model matches {rule.pattern!r}")
     return readable
+
+
+def _named(path: Path) -> list[Path]:
+    """The model at `path`, or those that match it as a pattern: not every CI passes it through a shell."""
+    if path.exists() or not set("*?[") & set(str(path)):
+        return [path]
+    return [found for found in _glob(str(path.absolute())) if found.suffix in READERS] or [path]
 
 
 def _glob(pattern: str) -> list[Path]:

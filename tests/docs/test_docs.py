@@ -194,6 +194,28 @@ def test_a_check_needs_only_what_its_requirements_list() -> None:
     assert install.split("--quiet ")[1].split() == [line.split(">=")[0] for line in needed]
 
 
+def test_the_old_model_comes_from_the_branch(tmp_path: Path) -> None:
+    """A clone of depth 1 of a pull request, as CI systems make it."""
+    script = next(fence.text for fence in fences(CI) if fence.mark == "git")
+    settings = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
+
+    def git(folder: Path, *arguments: str) -> None:
+        subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True)
+
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    git(theirs, "init")
+    (theirs / "model.onnx").write_bytes(build_model(TINY))
+    git(theirs, "add", "model.onnx")
+    git(theirs, "commit", "-m", "old")
+    git(theirs, "checkout", "-b", "pull-request")
+    (theirs / "model.onnx").write_bytes(build_model(TINY[:4]))
+    git(theirs, "commit", "-am", "new")
+    git(tmp_path, "clone", "--depth", "1", "--branch", "pull-request", theirs.as_uri(), "ours")
+    subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path / "ours", check=True, capture_output=True)
+    assert (tmp_path / "ours" / "old.onnx").read_bytes() == build_model(TINY)
+
+
 def test_the_gitlab_and_pre_commit_snippets_run(project: Path) -> None:
     text = CI.read_text(encoding="utf-8")
     script = next(fence.text for fence in fences(CI) if fence.mark == "gitlab")

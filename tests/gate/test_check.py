@@ -99,6 +99,14 @@ def test_a_metrics_file_without_the_metric_is_named(
     assert 'metrics.json has no "accuracy"' in found.by_name["accuracy"]["message"]
 
 
+def test_a_pattern_that_no_shell_resolved_names_its_models(
+    check: Callable[..., Checked], tiny: Path, bigger: Path, budget: Budget
+) -> None:
+    found = check(tiny.parent / "*.onnx", "--budget", budget("macs = 1000000"))
+    assert {entry["model"] for entry in found.document["checks"]} == {tiny.name, bigger.name}
+    assert check(tiny.parent / "*.tflite", "--budget", budget("macs = 1000000")).code == 2
+
+
 def test_a_device_that_nothing_asks_about_is_told(
     check: Callable[..., Checked], tiny: Path, table: Path, budget: Budget
 ) -> None:
