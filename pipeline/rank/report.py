@@ -70,8 +70,9 @@ class Columns:
 
     def numbers(self, name: str, negate: bool = False) -> Floats:
         """The column as numbers, NaN where a field is empty or says nan; higher is better if `negate` is right."""
+        texts = self.text(name)
         try:
-            column = np.array([float(text) if text.strip() else math.nan for text in self.text(name)])
+            column = np.array([float(text) if text.strip() else math.nan for text in texts])
         except ValueError as error:
             raise RankError(f"column {name!r} of {self.path} is not numeric: {error}") from None
         return -column if negate else column
