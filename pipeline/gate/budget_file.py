@@ -193,7 +193,7 @@ def _own_tables(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     twice = sorted(set(kept) & set(budget))
     if twice:
         raise GateError(f"{where}: {twice[0]} stands both in [budget] and outside of it")
-    return kept | budget
+    return {**kept, **budget}
 
 
 def _with_further_devices(
