@@ -173,13 +173,16 @@ def test_the_steps_of_the_github_action_run(project: Path) -> None:
     assert installed.returncode == 0, installed.stderr
     fine = step("Check")
     assert fine.returncode == 0, fine.stderr
-    assert (project / "output").read_text() == "passed=true\n"
+    told = dict(line.split("=", 1) for line in (project / "output").read_text().splitlines())
+    assert told.pop("passed") == "true"
+    assert set(told) == {"markdown", "junit"} and all(Path(file).is_file() for file in told.values())
+    assert all(f"  {name}:\n" in text.split("outputs:")[1] for name in told)
     assert "pocketnas check passed" in (project / "summary.md").read_text()
     (project / "phone.toml").write_text("latency_ms = 1")
     failing = step("Check")
     assert failing.returncode == 1
     assert "::error title=model.onnx" in failing.stderr
-    assert (project / "output").read_text() == "passed=true\npassed=false\n"
+    assert (project / "output").read_text().endswith("passed=false\n")
     hostile = step("Check", POCKETNAS_MODELS="$(touch hacked) `touch hacked` model.onnx; touch hacked")
     assert hostile.returncode == 2
     assert not (project / "hacked").exists()
