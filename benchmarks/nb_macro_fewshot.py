@@ -99,6 +99,7 @@ class Experiment:
         for name in variants:
             partition, spent = self.split(root, name, *VARIANTS[name])
             self.variant(name, partition, self.children(root, name, partition, spent))
+        self.step("border.json", lambda: self.judged(self.labelled, whole, [root]))  # what calibrates the regions
         self.tuned("labels", self.labelled, whole, [more], self.scale.labelling)
         for name in ("oneshot", *variants):
             scores = self.read(f"{name}.json")["scores"]
@@ -150,14 +151,13 @@ class Experiment:
     def variant(self, name: str, partition: Partition, children: list[Supernet]) -> None:
         """Scores of all networks, ranked and labelled, by this variant."""
 
-        def work() -> dict[str, object]:
-            archs = [*self.archs, *self.labelled]
-            scorer = RegionScorer(partition, self.full_size(children), self.judging)
-            scores = scorer.judged(archs, lambda *_: self.trainer.wait())
-            regions = {str(arch): partition.route(arch) for arch in archs}
-            return {"scores": _by_arch(archs, scores), "regions": regions}
+        self.step(f"{name}.json", lambda: self.judged([*self.archs, *self.labelled], partition, children))
 
-        self.step(f"{name}.json", work)
+    def judged(self, archs: list[Architecture], partition: Partition, children: list[Supernet]) -> dict[str, object]:
+        """Scores with inherited weights, and regions."""
+        scorer = RegionScorer(partition, self.full_size(children), self.judging)
+        scores = scorer.judged(archs, lambda *_: self.trainer.wait())
+        return {"scores": _by_arch(archs, scores), "regions": {str(arch): partition.route(arch) for arch in archs}}
 
     def tuned(
         self,

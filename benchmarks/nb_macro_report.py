@@ -23,7 +23,7 @@ from pipeline.fewshot.calibration import calibrate
 from pipeline.fewshot.features import PARTS, Features, Part
 from pipeline.fewshot.prior import Prior
 from pipeline.fewshot.ranker import Ranker
-from pipeline.fewshot.repair import repaired
+from pipeline.fewshot.repair import pruned, repaired
 from pipeline.fewshot.ridge import Floats
 from pipeline.rank.statistics import (
     Bootstrap,
@@ -112,9 +112,9 @@ def rankings(seed: Seed) -> dict[str, tuple[Floats, str]]:
         raw = seed.scores(name, seed.ranked)
         rows[name] = raw, "" if name == "oneshot" else "oneshot"
         if name in seed.fewshot:
-            for reference in ("root", "labels"):
+            for reference, what in (("border", "root"), ("labels", "labels")):
                 if reference in seed.files:
-                    rows[f"{name}, calibrated by {reference}"] = calibrated(seed, name, reference), "oneshot"
+                    rows[f"{name}, calibrated by {what}"] = calibrated(seed, name, reference), "oneshot"
         if f"{name}-top" in seed.files:
             rows[f"{name}, top tuned privately"] = top_tuned(seed, name), "oneshot, top tuned privately"
         rows[f"{name} and MACs, equal ranks"] = places(raw) + places(macs["MACs"]), "oneshot and MACs, equal ranks"
@@ -129,10 +129,13 @@ def rankings(seed: Seed) -> dict[str, tuple[Floats, str]]:
 
 def parts_of_the_ranker(seed: Seed) -> dict[str, tuple[Floats, str]]:
     """The one-shot supernet's ranker with fewer parts."""
-    if not len(seed.labels):
-        return {}
     rows = {" + ".join(parts): (learned(seed, "oneshot", parts), "") for parts in RANKERS}
-    return rows | {"prior + score + size + totals + options": (learned(seed, "oneshot", PARTS, prior=True), "")}
+    rows["prior + score + size + totals + options"] = learned(seed, "oneshot", PARTS, prior=True), ""
+    rows["prior alone (no labels)"] = (
+        believed(seed, "oneshot")(seed.ranked, seed.scores("oneshot", seed.ranked).tolist(), [0] * len(seed.ranked)),
+        "",
+    )
+    return rows
 
 
 def calibrated(seed: Seed, name: str, reference: str) -> Floats:
@@ -243,10 +246,23 @@ def inside_tops(seed: Seed) -> list[str]:
     return lines
 
 
+def prunings(seed: Seed) -> list[str]:
+    """What is left of the networks when the worst options by one-shot score are dropped."""
+    best = seed.truth >= np.sort(seed.truth)[-len(seed.truth) // 10]
+    lines = []
+    for drop in (1, 2, 4):
+        smaller, dropped = pruned(SPACE, seed.ranked, seed.scores("oneshot", seed.ranked).tolist(), drop)
+        kept = np.array([smaller.contains(arch) for arch in seed.ranked])
+        names = ", ".join(f"{decision} {option}" for decision, option in dropped)
+        lines.append(
+            f"| {seed.name} | {names} | {kept.mean():.0%} | {(kept & best).sum() / best.sum():.0%} |"
+            f" {seed.truth.mean():.2f} / {seed.truth[kept].mean():.2f} |"
+        )
+    return lines
+
+
 def label_quality(seed: Seed) -> str:
     """How well the labels and the inherited scores of the same networks agree with the truth."""
-    if not len(seed.labels):
-        return ""
     one = seed.scores("oneshot", seed.labelled)
     taus = [shown(tau_estimate(values, seed.label_truth, Bootstrap(RESAMPLES))) for values in (seed.labels, one)]
     better = shown(tau_difference(seed.label_truth, seed.labels, one, Bootstrap(RESAMPLES)))
@@ -290,12 +306,16 @@ def main() -> None:
     out = [f"{len(seeds)} seeds, {len(seeds[0].ranked)} networks.\n"]
     out += table(seeds, [rankings(seed) for seed in seeds], "minus one-shot's same way [95 %]")
     out += ["\nParts of the ranker (one-shot scores):\n"]
-    out += table(seeds, [parts_of_the_ranker(seed) for seed in seeds], "")
-    out += ["", *(label_quality(seed) for seed in seeds)]
+    labelled = [seed for seed in seeds if len(seed.labels)]
+    if labelled:
+        out += table(labelled, [parts_of_the_ranker(seed) for seed in labelled], "")
+    out += ["", *(label_quality(seed) for seed in labelled)]
     out += ["\n| seed | split | region | n | one-shot tau | child tau | difference [95 %] |", "|---" * 7 + "|"]
     out += [line for seed in seeds for line in inside_regions(seed)]
     out += ["\n| seed | top K by | K | tau before | tau after private fine-tune | truth of rank 1 before / after |"]
     out += ["|---" * 6 + "|", *(line for seed in seeds for line in inside_tops(seed))]
+    out += ["\n| seed | options dropped | networks kept | of the best tenth kept | mean truth before / after |"]
+    out += ["|---" * 5 + "|", *(line for seed in seeds for line in prunings(seed))]
     for seed in seeds:
         cost = {name: file["cpu_seconds"] for name, file in sorted(seed.files.items()) if "cpu_seconds" in file}
         spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in cost.items())

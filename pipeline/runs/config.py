@@ -96,15 +96,18 @@ class SearchConfig(_Table):
     method: Method = Field("guided", description="How architectures are proposed")
     evaluations: Count = Field(100, description="How many architectures are judged")
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
+    rank_by: Literal["ranker", "score"] = Field(
+        "ranker",
+        description="score: how networks do with inherited weights; ranker: that, what their ops explain of it over"
+        " 120 networks, and MACs",
+    )
     labels: Annotated[int, Field(ge=0)] = Field(
-        40,
-        description="Random networks inside the budget that are trained privately for some batches; the search's"
-        " ranking learns from them. At least 8, or 0 to rank by inherited weights alone",
+        0, description="Random networks inside the budget that are trained privately to correct the ranker; 0 or >= 8"
     )
     private: Annotated[int, Field(ge=0)] = Field(
         12, description="How many of the best are ranked anew after the same private training"
     )
-    private_batches: Count = Field(40, description="Batches of a private training, from inherited weights")
+    private_batches: Count = Field(10, description="Batches of a private training, from inherited weights")
     workers: Count = Field(1, description="Processes that judge at the same time; with 1 a seed decides everything")
     storage: str | None = Field(None, description="Optuna URL of a study that several machines share (PostgreSQL)")
 

@@ -24,14 +24,15 @@ def run_plan(run: RunFolder) -> "FewShotPlan":
     passes = _passes_per_step(config.train.recipe, space)
     batch = config.train.batch_size
     by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if config.split.criterion == "gradient" else 0
+    ranker = config.search.rank_by == "ranker"
     return FewShotPlan(
         root_images=round(config.train.epochs * images * passes),
         gradient_images=by_gradient,
         child_images=round(config.split.epochs * images * passes),
         regions=config.split.regions,
-        judged_networks=config.search.evaluations + (JUDGED_FOR_RANKER if config.search.labels else 0),
+        judged_networks=config.search.evaluations + ranker * JUDGED_FOR_RANKER,
         images_per_judgement=2 * config.search.images,
-        tuned_networks=config.search.labels + config.search.private,
+        tuned_networks=ranker * config.search.labels + config.search.private,
         images_per_tuning=config.search.private_batches * batch,
         trained_networks=config.finetune.candidates + config.finetune.random_baseline,
         images_per_training=config.finetune.epochs * images,

@@ -20,7 +20,7 @@ def quickstart_config(seed: int, table: str | None) -> Config:
             "budget": {"latency_quantile": 0.45, "macs": "2.6M", "accuracy": 0.97},
             "train": {"epochs": 8, "learning_rate": 0.08},
             "split": {"regions": 2, "epochs": 2},
-            "search": {"evaluations": 60, "images": 256, "labels": 0, "private_batches": 10},
+            "search": {"evaluations": 60, "images": 256},
             "finetune": {"candidates": 3, "random_baseline": 8, "epochs": 5, "learning_rate": 0.04},
             "export": {"formats": ["onnx", "coreml", "tensorrt"]},
         },

@@ -23,7 +23,6 @@ from pipeline.report.data import (
 from pipeline.runs.context import run_space, run_table
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.runs.scoring import judged_accuracies
-from pipeline.runs.summary import ranked_by
 from pipeline.spaces.architecture import Architecture
 
 
@@ -77,7 +76,7 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
             ("seed", str(run.config.seed)),
             ("latency table", "; ".join((table.device.name, table.provenance.created, *table.provenance.notes))),
             ("random networks inside the budget", f"{summary['feasible']['share']:.1%}"),
-            ("search ranked by", ranked_by(summary["search"]["labels"])),
+            ("search ranked by", summary["search"]["ranked_by"]),
             ("regions", ", ".join(f"{region['size']:,} networks" for region in summary["regions"])),
         ),
     )

@@ -104,8 +104,8 @@ class InheritedScorer:
 class SearchScorer:
     """What a run's search ranks networks by, higher is better.
 
-    Where the run has labels: the minus cross-entropy that the ranker expects after a private fine-tune; else the
-    inherited score. The first scorer of a run judges and labels what the ranker learns from, later ones read it.
+    By `[search] rank_by`: the inherited score, or the ranker. The first scorer of a run judges and labels what the
+    ranker learns from, later ones read it.
     """
 
     def __init__(self, run: RunFolder, progress: Progress | None = None, record: bool = True) -> None:
@@ -114,9 +114,12 @@ class SearchScorer:
         self._ranker = _learned(run, archs, self._inherited, progress) if archs else None
 
     @property
-    def labels(self) -> int:
-        """How many labels the ranking was learned from; 0 where it is the inherited score."""
-        return 0 if self._ranker is None else len(self._ranker.ranker.ridge.leave_one_out)
+    def ranked_by(self) -> str:
+        """What orders the networks, for people."""
+        if self._ranker is None:
+            return "inherited score"
+        labels = 0 if self._ranker.ranker is None else len(self._ranker.ranker.ridge.leave_one_out)
+        return f"score, size and ops, with {labels} labels"
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network."""
@@ -129,19 +132,19 @@ class SearchScorer:
         proxies = [{"inherited score": score} for score in inherited]
         if self._ranker is not None:
             for known, value in zip(proxies, self._ranker(archs, inherited), strict=True):
-                known["learned ranker"] = value
+                known["ranker"] = value
         return proxies
 
 
 def networks_to_judge(run: RunFolder) -> list[Architecture]:
     """Random networks inside the budget that the ranker learns from, the first `[search] labels` of them by label.
 
-    None where no labels are asked for, or too few networks are inside the budget to learn from.
+    None where no ranker is asked for, or too few networks are inside the budget to learn from.
     """
     from pipeline.search.pool import Problem
 
     labels = run.config.search.labels
-    if not labels:
+    if run.config.search.rank_by != "ranker":
         return []
     codes, costs = Codes(run_space(run)), run_costs(run)
     problem = Problem(codes, costs, costs.ensure_reachable())

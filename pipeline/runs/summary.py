@@ -34,7 +34,7 @@ def build_summary(run: RunFolder) -> dict[str, Any]:
         },
         "random_baseline": winner["random_baseline"],
         "regions": [{"size": region["size"]} for region in partition["regions"]],
-        "search": {key: candidates[key] for key in ("method", "labels", "evaluations", "seconds_per_evaluation")},
+        "search": {key: candidates[key] for key in ("method", "ranked_by", "evaluations", "seconds_per_evaluation")},
         "exports": read_json(run.exports / "export.json")["exports"],
         "check": {"passed": check["passed"], "checks": check["checks"]},
     }
@@ -72,7 +72,7 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
             f"winner {random['relative_improvement_percent']:+.2f} % ({low:+.2f} to {high:+.2f}){shown}",
         ),
         ("random networks inside the budget", f"{summary['feasible']['share']:.0%}", ""),
-        ("search ranked by", ranked_by(summary["search"]["labels"]), ""),
+        ("search ranked by", summary["search"]["ranked_by"], ""),
     ]
     for row in rows:
         table.add_row(*row)
@@ -88,11 +88,6 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
     for check in summary["check"]["checks"]:
         if not check["passed"]:
             console.print(f"  {check['name']}: {check['message']}", highlight=False, markup=False, soft_wrap=True)
-
-
-def ranked_by(labels: int) -> str:
-    """What ordered the networks of a search."""
-    return f"score, size and ops, weighted by {labels} labels" if labels else "inherited score"
 
 
 def _limit(budget: dict[str, Any], name: str, form: str) -> str:

@@ -175,9 +175,10 @@ def test_the_ranker_learns_from_private_tunes_of_a_scorer() -> None:
     labels = [-score.cross_entropy for score in tuned]
     more = [*archs, *(MACRO.sample(rng) for _ in range(20))]
     ranked = RankedScorer.learn(scorer.partition, more, scorer(more), labels)
-    expected = ranked.ranker([MACRO.max()], scorer([MACRO.max()]), [0])
-    assert ranked([MACRO.max()], scorer([MACRO.max()])) == pytest.approx(expected.tolist())
-    assert len(ranked.ranker.ridge.leave_one_out) == 8
+    asked = [MACRO.max()], scorer([MACRO.max()])
+    assert ranked.ranker is not None and len(ranked.ranker.ridge.leave_one_out) == 8
+    assert ranked(*asked) == pytest.approx(ranked.ranker(*asked, [0]).tolist())
+    assert RankedScorer.learn(scorer.partition, more, scorer(more), [])(*asked) == ranked.prior(*asked, [0]).tolist()
     with pytest.raises(SplitError, match="8 labels and 7 scores for 7 networks"):
         RankedScorer.learn(scorer.partition, archs[:7], scorer(archs[:7]), labels)
 

@@ -26,7 +26,7 @@ def work(run: RunFolder, progress: Progress) -> None:
     settings = SearchSettings(
         method=config.method, evaluations=config.evaluations, seed=run.config.seed, workers=config.workers
     )
-    labels = SearchScorer(run, progress).labels  # made here, so that workers find them
+    ranked_by = SearchScorer(run, progress).ranked_by  # what it learns from is made here, so that workers find it
     started = time.perf_counter()
     storage = run.study if config.storage is None else config.storage
     result = search_with_workers(partial(_task, run.path), settings, storage, progress)
@@ -48,7 +48,7 @@ def work(run: RunFolder, progress: Progress) -> None:
         {
             "schema_version": 1,
             "method": config.method,
-            "labels": labels,
+            "ranked_by": ranked_by,
             "evaluations": result.evaluations,
             "seconds_per_evaluation": round(seconds, 4),
             "feasible_share": result.feasible_share,
@@ -65,9 +65,8 @@ def _task(path: Path) -> "Task":
     from pipeline.spaces.codes import Codes
 
     run = open_run(path)
-    scorer = SearchScorer(run)
-    fidelity = "predictor" if scorer.labels else "inherited"
-    return Task(Codes(run_space(run)), run_costs(run), Scored(fidelity, scorer))
+    fidelity = "predictor" if run.config.search.rank_by == "ranker" else "inherited"
+    return Task(Codes(run_space(run)), run_costs(run), Scored(fidelity, SearchScorer(run)))
 
 
 def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> dict[int, float]:
