@@ -206,6 +206,13 @@ def _check_names(config: Config, where: str) -> None:
         raise ConfigError(
             f"{where}: [search] labels = {config.search.labels} are too few to learn from; 0, or at least 8"
         )
+    listed: list[tuple[str, list[Any]]] = [
+        ("[export] formats", config.export.formats),
+        ("[space] resolutions", config.space.resolutions or []),
+    ]
+    for key, values in listed:
+        if twice := [value for value in values if values.count(value) > 1]:
+            raise ConfigError(f"{where}: {key} has {twice[0]!r} twice; each is done once")
     if "onnx" not in config.export.formats:
         raise ConfigError(f"{where}: [export] formats must have 'onnx', which the gate reads")
 

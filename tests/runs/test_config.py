@@ -28,6 +28,8 @@ def test_only_the_data_path_is_needed() -> None:
         ({"train": {"recipe": "magic"}}, r"\[train\] recipe = 'magic'.*sandwich"),
         ({"search": {"method": "guess"}}, r"\[search\] method = 'guess'.*random"),
         ({"export": {"formats": ["onnxx"]}}, r"\[export\] formats.*'onnxx'.*onnx"),
+        ({"export": {"formats": ["onnx", "onnx"]}}, r"\[export\] formats has 'onnx' twice"),
+        ({"space": {"resolutions": [64, 96, 64]}}, r"\[space\] resolutions has 64 twice"),
         ({"budget": {"latencyms": 20}}, r"latencyms.*latency_ms"),
         ({"budget": {"macs": "lots"}}, r"macs = 'lots'"),
         ({"budget": {"latency_ms": 5, "latency_quantile": 0.5}}, "both latency_ms and latency_quantile"),
