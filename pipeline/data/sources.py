@@ -98,13 +98,18 @@ def _require_on_hub(name: str) -> None:
     from huggingface_hub.errors import HfHubHTTPError
 
     owner = name.split("/")[0]
-    if any(Path(datasets.config.HF_DATASETS_CACHE).glob(f"{glob.escape(owner.lower())}___*")):
+    cache = Path(datasets.config.HF_DATASETS_CACHE)
+    if cache.is_dir() and any(entry.name.lower().startswith(f"{owner.lower()}___") for entry in cache.iterdir()):
         return
     try:
         HfApi().dataset_info(name, timeout=10)
     except Exception as error:  # the hub's errors and those of the connection share no base class
         absent = isinstance(error, HfHubHTTPError)
-        why = "the hub has no such data set" if absent else f"the hub cannot be asked ({_first_line(error)})"
+        why = (
+            "the hub has no such data set, or not for you"
+            if absent
+            else f"the hub cannot be asked ({_first_line(error)})"
+        )
         beside = f"; the folder {owner!r} is here, but not that in it" if Path(owner).is_dir() else ""
         raise DataError(f"[data] path {name!r} is no folder or file here, and {why}{beside}; {_ACCEPTED}") from None
 
