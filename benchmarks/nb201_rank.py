@@ -44,6 +44,7 @@ def main() -> None:
     equal_size(truth, proxies)
     calibrations(truth, proxies, regions, len(names))
     one_hot = np.array([[row[place] == op for place in row for op in names] for row in options], dtype=np.float64)
+    priors(truth, proxies, one_hot)
     rankers(truth, proxies, one_hot)
 
 
@@ -109,6 +110,27 @@ def calibrations(truth: Floats, proxies: dict[str, Floats], regions: np.ndarray,
         own = np.flatnonzero(regions == region)
         perfect[own[np.argsort(score[own], kind="stable")]] = np.sort(truth[own])
     print(f"| perfect: each region given its true distribution | {kendall_tau(truth, perfect):.3f} |")
+
+
+def priors(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:
+    """The product's ranker without labels, its smoothing learned from 120 judged networks (`fewshot.prior`)."""
+    totals = one_hot.reshape(len(one_hot), 6, -1).sum(axis=1)
+    x, belief = np.hstack([totals, one_hot]), np.append(np.ones(totals.shape[1]), np.full(one_hot.shape[1], 0.2))
+    macs = _standardised(np.log(proxies["MACs"]))
+    print("\n| score | raw | smoothed | half raw, half smoothed, and log MACs |\n|---|---|---|---|")
+    for name in ("one-shot", "few-shot"):
+        score, taus = _ranks(proxies[name]), []
+        for draw in range(DRAWS):
+            judged = np.random.default_rng(draw).choice(len(truth), 120, replace=False)
+            smoothed = Ridge.fit(x[judged], score[judged], belief)(x)
+            prior = (_standardised(score) + _standardised(smoothed)) / 2 + macs
+            taus.append([kendall_tau(truth, smoothed) or 0.0, kendall_tau(truth, prior) or 0.0])
+        means = np.mean(taus, axis=0)
+        print(f"| {name} | {kendall_tau(truth, score):.3f} | {means[0]:.3f} | {means[1]:.3f} |")
+
+
+def _standardised(values: Floats) -> Floats:
+    return np.asarray((values - values.mean()) / values.std())
 
 
 def rankers(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:

@@ -83,8 +83,8 @@ class TrainConfig(_Table):
 
 class SplitConfig(_Table):
     criterion: str = Field("gradient", description="How the space is divided into regions")
-    regions: Annotated[int, Field(ge=2)] = Field(2, description="How many sub-supernets")
-    epochs: Count = Field(8, description="Passes each sub-supernet trains on after inheriting")
+    regions: Count = Field(1, description="How many sub-supernets; with 1 the supernet itself trains on")
+    epochs: Count = Field(16, description="Passes each sub-supernet trains on after inheriting")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.03, description="Peak of the cosine schedule")
     late: Count = Field(1, description="Each sub-supernet ends with the mean of its weights after so many last epochs")
     calibrate: bool = Field(

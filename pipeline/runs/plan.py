@@ -23,7 +23,8 @@ def run_plan(run: RunFolder) -> "FewShotPlan":
     images = read_json(run.data / "data.json")["images"]["train"]
     passes = _passes_per_step(config.train.recipe, space)
     batch = config.train.batch_size
-    by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if config.split.criterion == "gradient" else 0
+    compares = config.split.criterion == "gradient" and config.split.regions > 1
+    by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if compares else 0
     ranker = config.search.rank_by == "ranker"
     return FewShotPlan(
         root_images=round(config.train.epochs * images * passes),

@@ -118,8 +118,9 @@ class SearchScorer:
         """What orders the networks, for people."""
         if self._ranker is None:
             return "inherited score"
-        labels = 0 if self._ranker.ranker is None else len(self._ranker.ranker.ridge.leave_one_out)
-        return f"score, size and ops, with {labels} labels"
+        if self._ranker.ranker is None:
+            return "score, size and ops"
+        return f"score, size and ops, with {len(self._ranker.ranker.ridge.leave_one_out)} labels"
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network."""
