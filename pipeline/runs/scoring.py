@@ -84,16 +84,19 @@ class InheritedScorer:
     """
 
     def __init__(self, run: RunFolder, record: bool) -> None:
-        self._scorer, self._file, self._record = region_scorer(run), run.judged, record
-        self._known = {arch: entry["cross_entropy"] for arch, entry in _judged(run).items()}
+        self._run, self._scorer, self._record = run, region_scorer(run), record
+        self._known: dict[str, float] = {}
 
     def __call__(self, archs: Sequence[Architecture], progress: Progress | None = None) -> list[float]:
         """One score per network; those judged together share beginnings."""
+        if any(str(arch) not in self._known for arch in archs):
+            # Another worker may have judged them, even one that was killed before it told the study.
+            self._known |= {arch: entry["cross_entropy"] for arch, entry in _judged(self._run).items()}
         new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self._known]
         judged = dict(zip(map(str, new), self._scorer.judged(new, progress), strict=True))
         self._known |= {arch: score.cross_entropy for arch, score in judged.items()}
         if self._record:
-            with self._file.open("a") as stream:
+            with self._run.judged.open("a") as stream:
                 for arch, score in judged.items():
                     entry = {"arch": arch, "accuracy": score.accuracy, "cross_entropy": score.cross_entropy}
                     # The line comes to its end first: it may be one that a kill tore.

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,20 @@ from pipeline.rank.statistics import kendall_tau
 from pipeline.runs.context import run_budget, run_costs, run_space
 from pipeline.runs.folder import open_run
 from pipeline.runs.report_data import report_data
-from pipeline.runs.scoring import networks_to_judge, region_scorer
+from pipeline.runs.scoring import InheritedScorer, networks_to_judge, region_scorer
 from pipeline.runs.winner import load_winner
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from tests.runs.conftest import FinishedRun, pocketnas, write_config
+
+
+def test_what_one_worker_judged_no_other_judges_again(finished: FinishedRun, tmp_path: Path) -> None:
+    run = open_run(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    worker, killed = InheritedScorer(run, record=True), InheritedScorer(run, record=True)
+    archs = [run_space(run).sample(random.Random(seed)) for seed in (101, 102)]
+    scores = killed(archs)
+    judged = run.judged.read_text()
+    assert worker(archs) == scores and run.judged.read_text() == judged
 
 
 def test_the_printed_document_keeps_the_contract(finished: FinishedRun) -> None:
