@@ -82,12 +82,14 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     times = ", ".join(f"{stage['name']} {stage['seconds']:.0f}" for stage in summary["stages"])
     console.print(f"seconds: {times}; {seconds:.0f} in all", highlight=False)
-    gate = "[green]passed[/green]" if summary["check"]["passed"] else "[red]failed[/red]"
-    console.print(f"gate: {gate}")
+    told = [check for check in summary["check"]["checks"] if not check["passed"]]
+    passed = "[yellow]passed, with warnings[/yellow]" if told else "[green]passed[/green]"
+    console.print(f"gate: {passed if summary['check']['passed'] else '[red]failed[/red]'}")
+    for check in told:
+        level = "warning" if check["level"] == "warn" else "error"
+        line = f"  {level}: {check['name']}, {check['source']}: {check['message']}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {run.report}", highlight=False, markup=False, soft_wrap=True)
-    for check in summary["check"]["checks"]:
-        if not check["passed"]:
-            console.print(f"  {check['name']}: {check['message']}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _limit(budget: dict[str, Any], name: str, form: str) -> str:
