@@ -95,7 +95,8 @@ def _halves(run: "RunFolder") -> "tuple[RegionScorer, Callable[[Sequence[Archite
     from pipeline.runs.scoring import region_scorer
 
     scorer = region_scorer(run)
-    images, labels = normalised_images(run_dataset(run).search, run_dataset(run), None, 0)
+    dataset = run_dataset(run)
+    images, labels = normalised_images(dataset.search, dataset, None, 0)
 
     def accuracies(archs: "Sequence[Architecture]") -> list[float]:
         return [score.accuracy for score in judging.judged(archs)]

@@ -17,6 +17,7 @@ from pipeline.fewshot.prior import Prior
 from pipeline.fewshot.ridge import Floats, Ridge
 from pipeline.spaces.architecture import Architecture
 
+FEWEST_LABELS: Final = 8
 _BELIEF_IN_PRIOR: Final = 4.0  # labels that are few or noisy then correct the prior rather than replace it
 
 
@@ -42,8 +43,10 @@ class Ranker:
         prior: Prior | None = None,
     ) -> "Ranker":
         """Learn from `labels` (higher is better), one for each of `archs`; SplitError with fewer than 8."""
-        if len(labels) < 8 or len(labels) != len(archs):
-            raise SplitError(f"a ranker needs at least 8 labelled networks; there are {len(labels)} for {len(archs)}")
+        if len(labels) < FEWEST_LABELS or len(labels) != len(archs):
+            raise SplitError(
+                f"a ranker needs at least {FEWEST_LABELS} labelled networks; there are {len(labels)} for {len(archs)}"
+            )
         columns, belief = features(archs, scores, regions), features.belief
         if prior is not None:
             columns = np.column_stack([columns, prior(archs, scores, regions)])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
+from pipeline.fewshot.ranker import FEWEST_LABELS
 from pipeline.search.settings import Method
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
@@ -202,9 +203,10 @@ def _check_names(config: Config, where: str) -> None:
     for name in config.devices:
         if not re.fullmatch(r"\w[\w.-]*", name):  # it names a file, too
             raise ConfigError(f"{where}: [devices.{name!r}] is no name: letters, digits, dots, dashes, underscores")
-    if 0 < config.search.labels < 8:
+    if 0 < config.search.labels < FEWEST_LABELS:
         raise ConfigError(
-            f"{where}: [search] labels = {config.search.labels} are too few to learn from; 0, or at least 8"
+            f"{where}: [search] labels = {config.search.labels} are too few to learn from; 0, or at least"
+            f" {FEWEST_LABELS}"
         )
     listed: list[tuple[str, list[Any]]] = [
         ("[export] formats", config.export.formats),

@@ -8,6 +8,7 @@ import numpy as np
 
 from latency_tables.files import write_json
 from pipeline.fewshot.partition import Partition
+from pipeline.fewshot.ranker import FEWEST_LABELS
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, training_data
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.runs.plan import JUDGED_FOR_RANKER
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pipeline.supernets.supernet import Supernet
 
 Progress = Callable[[int, int, str], None]
-LEAST_LABELS = 8  # fewer teach nothing
 
 
 def load_child(run: RunFolder, arch: Architecture) -> "Supernet":
@@ -153,7 +153,7 @@ def networks_to_judge(run: RunFolder) -> list[Architecture]:
     codes, costs = Codes(run_space(run)), run_costs(run)
     problem = Problem(codes, costs, costs.ensure_reachable())
     rows = problem.random(max(labels, JUDGED_FOR_RANKER), np.random.default_rng([run.config.seed, 11]))
-    return list(codes.decode(rows)) if len(rows) >= LEAST_LABELS else []
+    return list(codes.decode(rows)) if len(rows) >= FEWEST_LABELS else []
 
 
 def _learned(

@@ -1,4 +1,4 @@
-"""Stage `search`: the best architectures inside the budget, ranked by what some labels taught about their region."""
+"""Stage `search`: the best architectures inside the budget, by the ranker or by inherited scores."""
 
 import time
 from functools import partial
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def work(run: RunFolder, progress: Progress) -> None:
-    """Label, fill the study (an Optuna journal file that is continued after a kill) and leave `candidates.json`."""
+    """Learn to rank, fill the study (an Optuna journal that is continued after a kill), leave `candidates.json`."""
+    from pipeline.fewshot.repair import repaired
     from pipeline.search.settings import SearchSettings
     from pipeline.search.workers import search_with_workers
 
@@ -32,16 +33,17 @@ def work(run: RunFolder, progress: Progress) -> None:
     result = search_with_workers(partial(_task, run.path), settings, storage, progress)
     seconds = (time.perf_counter() - started) / max(1, result.evaluations)
     tuned = _privately_tuned(run, result.candidates[: config.private], progress)
-    order = sorted(range(len(result.candidates)), key=lambda place: (-tuned.get(place, float("-inf")), place))
     entries = [
         {
             "arch": candidate.arch,
             "score": candidate.score,
-            "private_score": tuned.get(place),
+            "private_score": tuned[place] if place < len(tuned) else None,
             "trial": candidate.trial,
             **dict(candidate.costs),
         }
-        for place, candidate in ((place, result.candidates[place]) for place in order)
+        for place, candidate in (
+            (place, result.candidates[place]) for place in repaired(range(len(result.candidates)), tuned)
+        )
     ]
     write_json(
         run.candidates,
@@ -69,10 +71,11 @@ def _task(path: Path) -> "Task":
     return Task(Codes(run_space(run)), run_costs(run), Scored(fidelity, SearchScorer(run)))
 
 
-def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> dict[int, float]:
-    """Minus the cross-entropy of each of the `best` after some batches without sharing, by its place."""
-    scorer, tuned = private_scorer(run), {}
-    for place, candidate in enumerate(best):
-        (tuned[place],) = scorer.evaluate([Architecture.parse(candidate.arch)])
-        progress(place + 1, len(best), "private fine-tunes")
+def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> list[float]:
+    """Minus the cross-entropy of each of the `best` after some batches without sharing, in their order."""
+    scorer = private_scorer(run)
+    tuned: list[float] = []
+    for done, candidate in enumerate(best, 1):
+        tuned += scorer.evaluate([Architecture.parse(candidate.arch)])
+        progress(done, len(best), "private fine-tunes")
     return tuned
