@@ -31,7 +31,8 @@ from tests.runs.conftest import FinishedRun, pocketnas, write_config
 def test_what_one_worker_judged_no_other_judges_again(finished: FinishedRun, tmp_path: Path) -> None:
     run = open_run(Path(shutil.copytree(finished.path, tmp_path / "run")))
     worker, killed = InheritedScorer(run, record=True), InheritedScorer(run, record=True)
-    archs = [run_space(run).sample(random.Random(seed)) for seed in (101, 102)]
+    first, *archs = (run_space(run).sample(random.Random(seed)) for seed in (101, 102, 103))
+    worker([first])  # what it has read by then is not all there will be
     scores = killed(archs)
     judged = run.judged.read_text()
     assert worker(archs) == scores and run.judged.read_text() == judged
