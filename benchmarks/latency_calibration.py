@@ -16,9 +16,9 @@ import numpy as np
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import total_macs
 from latency_tables.calibration import METHODS, MeasuredNetwork, calibrate
+from latency_tables.devices.registry import open_runner
 from latency_tables.measure import MeasureOptions, measure_models
 from latency_tables.regression import fit_additive
-from latency_tables.runners import open_runner
 from latency_tables.samples import Samples
 from latency_tables.table import ErrorReport
 from pipeline.profiling import ProfileOptions, profile_plan

@@ -18,9 +18,10 @@ from statistics import median
 
 import numpy as np
 
+from latency_tables.devices.registry import open_runner
+from latency_tables.devices.runner import Runner, TimingProtocol
 from latency_tables.measure import MeasureOptions, measure_models
 from latency_tables.onnx_models import NamedModel, block_model
-from latency_tables.runners import Runner, TimingProtocol, open_runner
 from pipeline.profiling import random_networks
 from pipeline.spaces.files import load_space
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.fewshot.calibration import calibrate
-from pipeline.fewshot.ridge import Floats, Ridge
-from pipeline.rank.options import table_of_options
-from pipeline.rank.report import Columns
-from pipeline.rank.statistics import Bootstrap, expected_best, kendall_tau, rank_statistics, tau_difference
-from pipeline.rank.weighted import Order
+from pipeline.ranking.calibration import calibrate
+from pipeline.ranking.options import table_of_options
+from pipeline.ranking.report import Columns
+from pipeline.ranking.ridge import Floats, Ridge
+from pipeline.ranking.statistics import Bootstrap, expected_best, kendall_tau, rank_statistics, tau_difference
+from pipeline.ranking.weighted import Order
 
 DRAWS = 20  # how often labelled networks are drawn
 

@@ -22,8 +22,8 @@ from nb_macro_train import Leg, Trainer, at_resolution, fresh, one_thread
 from pipeline.fewshot.criteria import Evidence, divide
 from pipeline.fewshot.decisions import Decision, decisions_of
 from pipeline.fewshot.partition import Partition
-from pipeline.fewshot.repair import PrivateTuning, privately_tuned
-from pipeline.fewshot.scores import RegionScorer
+from pipeline.ranking.repair import PrivateTuning, privately_tuned
+from pipeline.ranking.scores import RegionScorer
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.evaluate import Score
 from pipeline.supernets.files import load_supernet

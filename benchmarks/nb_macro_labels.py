@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from nb_macro_data import SPACE, read_truth
 
-from pipeline.fewshot.features import Features, Part
-from pipeline.fewshot.ridge import Ridge
-from pipeline.rank.statistics import kendall_tau
+from pipeline.ranking.features import Features, Part
+from pipeline.ranking.ridge import Ridge
+from pipeline.ranking.statistics import kendall_tau
 
 DRAWS = 20
 COUNTS = (20, 40, 60, 100, 200)

@@ -19,13 +19,13 @@ from nb_macro_data import SPACE, Truth, drawn, read_truth
 from nb_macro_fewshot import VARIANTS
 
 from latency_tables.blocks import total_macs, total_params
-from pipeline.fewshot.calibration import calibrate
-from pipeline.fewshot.features import PARTS, Features, Part
-from pipeline.fewshot.prior import Prior
-from pipeline.fewshot.ranker import Ranker
-from pipeline.fewshot.repair import pruned, repaired
-from pipeline.fewshot.ridge import Floats
-from pipeline.rank.statistics import (
+from pipeline.ranking.calibration import calibrate
+from pipeline.ranking.features import PARTS, Features, Part
+from pipeline.ranking.prior import Prior
+from pipeline.ranking.ranker import Ranker
+from pipeline.ranking.repair import pruned, repaired
+from pipeline.ranking.ridge import Floats
+from pipeline.ranking.statistics import (
     Bootstrap,
     Estimate,
     expected_best,
@@ -34,7 +34,7 @@ from pipeline.rank.statistics import (
     tau_difference,
     tau_estimate,
 )
-from pipeline.rank.weighted import KendallTree, resample_weights
+from pipeline.ranking.weighted import KendallTree, resample_weights
 from pipeline.spaces.architecture import Architecture
 
 RANKERS: tuple[tuple[Part, ...], ...] = (

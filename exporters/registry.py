@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from exporters.coreml.write import CoremlExporter
 from exporters.dependencies import Dependency
 from exporters.errors import UnknownTarget
+from exporters.executorch.write import ExecutorchExporter
+from exporters.litert.write import LitertExporter
+from exporters.onnx.ort import OrtExporter
+from exporters.onnx.write import OnnxExporter
 from exporters.request import ExportRequest, Precision
 from exporters.runtime import Runtime
-from exporters.to_coreml import CoremlExporter
-from exporters.to_executorch import ExecutorchExporter
-from exporters.to_litert import LitertExporter
-from exporters.to_onnx import OnnxExporter
-from exporters.to_ort import OrtExporter
-from exporters.to_tensorrt import TensorrtExporter
+from exporters.tensorrt.write import TensorrtExporter
 
 
 class Exporter(Protocol):

@@ -10,10 +10,10 @@ from typing import Any
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import Block
 from latency_tables.calibration import MeasuredNetwork, calibrate
+from latency_tables.devices.runner import Runner
 from latency_tables.errors import TableError
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import NamedModel, block_model
-from latency_tables.runners import Runner
 from latency_tables.samples import Samples
 from latency_tables.store import save_table
 from latency_tables.table import Calibration, DeviceInfo, ErrorReport, LatencyTable, Provenance, Row

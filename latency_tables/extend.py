@@ -6,10 +6,10 @@ from statistics import median
 
 from latency_tables.blocks import Block
 from latency_tables.build import journal_path
+from latency_tables.devices.runner import Runner
 from latency_tables.errors import TableError
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import block_model
-from latency_tables.runners import Runner
 from latency_tables.store import save_table
 from latency_tables.table import LatencyTable, MissingRows, Row
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from latency_tables.blocks import Block
+from latency_tables.devices.runner import Runner, TimingProtocol
 from latency_tables.errors import DeviceLost
 from latency_tables.journal import SENTINEL, Entry, Header, Journal, open_journal, plan_hash
 from latency_tables.onnx_models import NamedModel
-from latency_tables.runners import Runner, TimingProtocol
 from latency_tables.samples import Samples, collect
 from latency_tables.table import DeviceInfo
 

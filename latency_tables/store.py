@@ -13,7 +13,7 @@ from latency_tables.table import LatencyTable, parse_table
 
 def shipped_names() -> tuple[str, ...]:
     """The names of the tables that come with pocketnas."""
-    files = resources.files("latency_tables").joinpath("tables").iterdir()
+    files = resources.files("latency_tables").joinpath("shipped").iterdir()
     return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
 
 
@@ -23,7 +23,7 @@ def load_table(name: str | Path) -> LatencyTable:
     Raises TableError: no such table (with the names that there are), or the entry that is wrong.
     """
     if str(name) in shipped_names():
-        file = resources.files("latency_tables").joinpath("tables", f"{name}.json")
+        file = resources.files("latency_tables").joinpath("shipped", f"{name}.json")
         return parse_table(file.read_text(encoding="utf-8"), str(name))
     path = Path(name)
     if not path.is_file():

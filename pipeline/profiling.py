@@ -17,11 +17,11 @@ from latency_tables.accuracy import error_report
 from latency_tables.blocks import Block
 from latency_tables.build import Plan, journal_path, measure_table
 from latency_tables.calibration import MeasuredNetwork
+from latency_tables.devices.runner import Runner
 from latency_tables.errors import TableError
 from latency_tables.likeness import Likeness
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import NamedModel
-from latency_tables.runners import Runner
 from latency_tables.store import save_table
 from latency_tables.table import ErrorReport, LatencyTable
 from pipeline.errors import PipelineError

@@ -97,7 +97,3 @@ def _fail(message: str, code: int, debug: bool) -> int:
         traceback.print_exc()
     typer.echo(f"pocketnas: {' '.join(message.split())}", err=True)
     return code
-
-
-if __name__ == "__main__":
-    main()

@@ -51,10 +51,10 @@ def profile(
 
     A stopped measurement continues when the same command is run again.
     """
+    from latency_tables.devices.kit import table_from_kit, write_kit
+    from latency_tables.devices.registry import open_runner
     from latency_tables.extend import extend_table
-    from latency_tables.kit import table_from_kit, write_kit
     from latency_tables.measure import MeasureOptions
-    from latency_tables.runners import open_runner
     from latency_tables.store import load_table, save_table
     from pipeline.profiling import (
         ProfileOptions,

@@ -28,8 +28,8 @@ def rank(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare rankings by proxies with the truth: agreement, intervals, baselines and biases."""
-    from pipeline.rank.report import SHOWN, Columns, Question, rank_document, shown, write_page
-    from pipeline.rank.statistics import Bootstrap
+    from pipeline.ranking.report import SHOWN, Columns, Question, rank_document, shown, write_page
+    from pipeline.ranking.statistics import Bootstrap
 
     columns = Columns.read(file)
     question = Question(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pipeline.fewshot.scores import RegionScorer
+    from pipeline.ranking.scores import RegionScorer
     from pipeline.runs.folder import RunFolder
     from pipeline.search.compare import Comparison, Interval
     from pipeline.spaces.architecture import Architecture

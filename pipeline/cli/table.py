@@ -87,8 +87,8 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Measure whole random networks now and compare them with what the table predicts."""
+    from latency_tables.devices.registry import open_runner
     from latency_tables.measure import MeasureOptions
-    from latency_tables.runners import open_runner
     from latency_tables.store import load_table
     from pipeline.profiling import random_networks, validate_table
     from pipeline.spaces.files import load_space

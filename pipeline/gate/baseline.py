@@ -57,7 +57,7 @@ class Baseline:
 
     def model_file(self, name: str) -> Path | None:
         """The old model's file, if it is still there and still what it was."""
-        from pipeline.gate.models import sha256_of
+        from pipeline.modelfiles.read import sha256_of
 
         entry = self.entries.get(name)
         if entry is None:

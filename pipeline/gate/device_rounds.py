@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from latency_tables.devices.runner import Runner, TimingProtocol
 from latency_tables.onnx_models import NamedModel
-from latency_tables.runners import Runner, TimingProtocol
 from pipeline.gate.host_rounds import Candidate
 from pipeline.gate.measure import Taken
 

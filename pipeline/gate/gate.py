@@ -12,10 +12,10 @@ from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import Candidate
 from pipeline.gate.latency import LatencyJudge, Subject, device_questions
 from pipeline.gate.measure import Plan, Progress
-from pipeline.gate.models import READERS, ModelFacts, ReadOptions, read_metrics, read_model, sha256_of
 from pipeline.gate.predict import predict
 from pipeline.gate.results import CheckResult, Report
 from pipeline.gate.run_folder import is_run, made_with, read_run
+from pipeline.modelfiles.read import READERS, ModelFacts, ReadOptions, read_metrics, read_model, sha256_of
 
 
 @dataclass(frozen=True, slots=True)

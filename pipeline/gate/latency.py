@@ -8,8 +8,9 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from latency_tables.devices.registry import open_runner
+from latency_tables.devices.runner import Runner
 from latency_tables.errors import TableError
-from latency_tables.runners import Runner, open_runner
 from pipeline.budget import Limit
 from pipeline.gate.baseline import BaselineEntry
 from pipeline.gate.budget_file import BudgetFile, Device
@@ -18,10 +19,10 @@ from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import Candidate, host_round
 from pipeline.gate.measure import Outcome, Plan, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
-from pipeline.gate.models import ModelFacts
 from pipeline.gate.predict import PredictedMs, Table, open_table, predict
 from pipeline.gate.results import CheckResult, Status
 from pipeline.gate.units import amount, change
+from pipeline.modelfiles.read import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from latency_tables.blocks import total_macs
 from latency_tables.store import load_table, table_text
 from latency_tables.table import LatencyTable, MissingRows
 from pipeline.gate.errors import CannotMeasure
-from pipeline.gate.models import ModelFacts
+from pipeline.modelfiles.read import ModelFacts
 
 _OLD_DAYS = 365
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.gate.budget_file import METRICS, Device
 from pipeline.gate.errors import GateError
-from pipeline.gate.models import READERS, ModelFacts, ReadOptions, read_model, sha256_of, size_of
+from pipeline.modelfiles.read import READERS, ModelFacts, ReadOptions, read_model, sha256_of, size_of
 
 
 class _Winner(BaseModel):

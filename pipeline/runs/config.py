@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
-from pipeline.fewshot.ranker import FEWEST_LABELS
+from pipeline.ranking.ranker import FEWEST_LABELS
 from pipeline.search.settings import Method
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from latency_tables.blocks import total_macs, total_params
 from pipeline.gate.results import CheckResult
-from pipeline.rank.statistics import tau_estimate
+from pipeline.ranking.statistics import tau_estimate
 from pipeline.report.data import (
     BlockLatency,
     ExportRow,

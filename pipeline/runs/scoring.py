@@ -8,7 +8,7 @@ import numpy as np
 
 from latency_tables.files import write_json
 from pipeline.fewshot.partition import Partition
-from pipeline.fewshot.ranker import FEWEST_LABELS
+from pipeline.ranking.ranker import FEWEST_LABELS
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, training_data
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.runs.plan import JUDGED_FOR_RANKER
@@ -16,10 +16,10 @@ from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 
 if TYPE_CHECKING:
-    from pipeline.fewshot.calibration import Calibration
     from pipeline.fewshot.prefix import JudgingImages
-    from pipeline.fewshot.ranked import RankedScorer
-    from pipeline.fewshot.scores import RegionScorer
+    from pipeline.ranking.calibration import Calibration
+    from pipeline.ranking.ranked import RankedScorer
+    from pipeline.ranking.scores import RegionScorer
     from pipeline.search.evaluators import Evaluator
     from pipeline.supernets.supernet import Supernet
 
@@ -45,9 +45,9 @@ def judging_images(run: RunFolder) -> "JudgingImages":
 
 def region_scorer(run: RunFolder) -> "RegionScorer":
     """Scores by the trained sub-supernets, calibrated between regions where `save_calibration` has run."""
-    from pipeline.fewshot.calibration import Calibration
     from pipeline.fewshot.children import load_children
-    from pipeline.fewshot.scores import RegionScorer
+    from pipeline.ranking.calibration import Calibration
+    from pipeline.ranking.scores import RegionScorer
 
     partition = Partition.load(run.partition)
     file = run.children / "calibration.json"
@@ -66,7 +66,7 @@ def save_calibration(run: RunFolder, calibration: "Calibration") -> None:
 
 def private_scorer(run: RunFolder) -> "Evaluator":
     """Minus the cross-entropy (nats) after a private fine-tune; kept in `private.jsonl`, so none is done twice."""
-    from pipeline.fewshot.repair import PrivateTuning
+    from pipeline.ranking.repair import PrivateTuning
     from pipeline.search.evaluators import Remembered, fine_tuned
 
     config = run.config
@@ -159,7 +159,7 @@ def networks_to_judge(run: RunFolder) -> list[Architecture]:
 def _learned(
     run: RunFolder, archs: Sequence[Architecture], inherited: InheritedScorer, progress: Progress | None
 ) -> "RankedScorer":
-    from pipeline.fewshot.ranked import RankedScorer
+    from pipeline.ranking.ranked import RankedScorer
 
     scores, private, labels = inherited(archs, progress), private_scorer(run), []
     labelled = archs[: run.config.search.labels]

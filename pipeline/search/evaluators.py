@@ -19,7 +19,7 @@ from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from pipeline.fewshot.prefix import JudgingImages
-    from pipeline.fewshot.repair import PrivateTuning
+    from pipeline.ranking.repair import PrivateTuning
     from pipeline.supernets.data import TrainingData
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.supernet import Supernet
@@ -106,7 +106,7 @@ class Remembered:
 
 
 def inherited(scorer: Callable[[Sequence[Architecture]], Sequence[float]]) -> Evaluator:
-    """Weights of the sub-supernet of each network's region: `scorer` is a `pipeline.fewshot.scores.RegionScorer`."""
+    """Weights of the sub-supernet of each network's region: `scorer` is a `pipeline.ranking.scores.RegionScorer`."""
     return Scored("inherited", scorer)
 
 
@@ -117,7 +117,7 @@ def fine_tuned(
     tuning: "PrivateTuning",
 ) -> Evaluator:
     """Minus the cross-entropy (nats) after some batches without sharing, from inherited weights."""
-    from pipeline.fewshot.repair import privately_tuned
+    from pipeline.ranking.repair import privately_tuned
 
     def score(archs: Sequence[Architecture]) -> list[float]:
         return [-privately_tuned(supernet_of(arch), [arch], data, judging, tuning)[0].cross_entropy for arch in archs]

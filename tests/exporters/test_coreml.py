@@ -20,7 +20,7 @@ from exporters import (
     WrongInput,
     export_all,
 )
-from exporters.coreml_runtime import WEIGHTS, AppleRuntime, MilRuntime, read_specification
+from exporters.coreml.run import WEIGHTS, AppleRuntime, MilRuntime, read_specification
 from tests.exporters.conftest import LABELS, Exported, Trained
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from exporters.coreml_runtime import MilRuntime
-from exporters.mil_operators import OPERATORS
+from exporters.coreml.operators import OPERATORS
+from exporters.coreml.run import MilRuntime
+from exporters.coreml.write import import_coremltools
 from exporters.quiet import quiet
-from exporters.to_coreml import import_coremltools
 from tests.exporters.conftest import MBConv
 
 SHAPE = (2, 6, 9, 8)

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from exporters import EXPORTERS, ExportOptions, Metadata, Samples, WrongInput, export_all
-from exporters.onnx_runtime import OnnxRuntime
-from exporters.to_onnx import problems
+from exporters.onnx.run import OnnxRuntime
+from exporters.onnx.write import problems
 from tests.exporters.conftest import Exported, Trained
 
 

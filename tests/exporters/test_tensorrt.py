@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from exporters import ConversionFailed, ExportOptions, Metadata, UnsupportedOperator, WrongInput, export_all
-from exporters.to_tensorrt import work
+from exporters.tensorrt.write import work
 from tests.exporters.conftest import METADATA, Exported, Trained, available
 
 BUILDS = pytest.mark.skipif(not available("tensorrt"), reason="needs pocketnas[tensorrt]")
@@ -114,7 +114,7 @@ def test_any_batch_size_builds(trained: Trained, engine_cache: Path, tmp_path: P
 
 def test_without_a_gpu_the_driver_is_what_is_missing() -> None:
     from exporters import CannotRun
-    from exporters.cuda import Cuda
+    from exporters.tensorrt.cuda import Cuda
 
     if Path("/dev/nvidia0").exists():
         pytest.skip("here is a GPU")
@@ -125,7 +125,7 @@ def test_without_a_gpu_the_driver_is_what_is_missing() -> None:
 def test_the_worker_needs_nothing_of_the_caller(tmp_path: Path) -> None:
     # Started from another folder, as by a user's own script.
     done = subprocess.run(
-        [sys.executable, "-c", "import exporters.tensorrt_worker"],
+        [sys.executable, "-c", "import exporters.tensorrt.worker"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,

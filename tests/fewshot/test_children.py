@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.fewshot.calibration import Calibration, calibrate
 from pipeline.fewshot.children import child_file, equal_cost, load_children, train_children
 from pipeline.fewshot.criteria import CRITERIA, divide
 from pipeline.fewshot.decisions import SplitError, decisions_of
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.plan import FewShotPlan, regions_within
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.fewshot.ranked import RankedScorer
-from pipeline.fewshot.repair import PrivateTuning, privately_tuned, pruned, repaired
-from pipeline.fewshot.scores import RegionScorer, scored_by_parent
+from pipeline.ranking.calibration import Calibration, calibrate
+from pipeline.ranking.ranked import RankedScorer
+from pipeline.ranking.repair import PrivateTuning, privately_tuned, pruned, repaired
+from pipeline.ranking.scores import RegionScorer, scored_by_parent
 from pipeline.spaces.files import load_space, preset_names
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import judge

@@ -12,7 +12,7 @@ from latency_tables.blocks import Block, total_macs
 from latency_tables.onnx_models import build_model
 from latency_tables.store import save_table
 from pipeline.cli.app import run_command
-from pipeline.gate.models import sha256_of
+from pipeline.modelfiles.read import sha256_of
 from tests.gate.conftest import FILES, TINY, made_table
 
 Budget = Callable[[str], Path]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from latency_tables import runners
+from latency_tables.devices import registry
+from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import MeasurementError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
 from pipeline.gate.budget_file import Device, load_budget
 from pipeline.gate.gate import Request, run_gate
@@ -41,7 +41,7 @@ class Board:
 def checked(
     board: Board, limits: Path, model: Path, monkeypatch: pytest.MonkeyPatch, baseline: Path | None = None
 ) -> Report:
-    monkeypatch.setitem(runners.RUNNERS, "board", lambda url, threads: board)
+    monkeypatch.setitem(registry.RUNNERS, "board", lambda url, threads: board)
     device = Device("board://1", url="board://1")
     return run_gate(Request((model,), Plan(), (device,), baseline), load_budget(limits))
 

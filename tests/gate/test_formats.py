@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from latency_tables.blocks import total_macs
-from pipeline.gate.errors import GateError
-from pipeline.gate.models import READERS, read_model, sha256_of
+from pipeline.modelfiles.errors import ModelFileError
+from pipeline.modelfiles.read import READERS, read_model, sha256_of
 from tests.gate.conftest import FILES, TINY
 
 IN_FILE = 2950  # parameters with BatchNorm folded into biases
@@ -51,21 +51,21 @@ def test_a_torn_file_is_refused_in_words(tmp_path: Path, name: str, keep: int) -
         (path / "x.mlmodel").write_bytes(next(source.rglob("*.mlmodel")).read_bytes()[:keep])
     else:
         path.write_bytes(source.read_bytes()[:keep])
-    with pytest.raises(GateError, match=rf"torn{suffix} is no"):
+    with pytest.raises(ModelFileError, match=rf"torn{suffix} is no"):
         read_model(path)
 
 
 def test_an_empty_package_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.mlpackage").mkdir()
-    with pytest.raises(GateError, match=r"no \.mlmodel in it"):
+    with pytest.raises(ModelFileError, match=r"no \.mlmodel in it"):
         read_model(tmp_path / "empty.mlpackage")
 
 
 def test_an_unknown_format_and_a_missing_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"x")
-    with pytest.raises(GateError, match=r"model\.pt is no model that can be read; accepted are \.onnx"):
+    with pytest.raises(ModelFileError, match=r"model\.pt is no model that can be read; accepted are \.onnx"):
         read_model(tmp_path / "model.pt")
-    with pytest.raises(GateError, match=r"no model .*none\.onnx"):
+    with pytest.raises(ModelFileError, match=r"no model .*none\.onnx"):
         read_model(tmp_path / "none.onnx")
 
 

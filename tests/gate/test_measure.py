@@ -108,7 +108,7 @@ def test_a_file_that_cannot_run_is_named(tmp_path: Path) -> None:
 
 
 def test_a_device_times_both_models_of_a_round(tiny: Path, bigger: Path) -> None:
-    from latency_tables.host import HostRunner
+    from latency_tables.devices.host import HostRunner
 
     taken = device_round(as_models([Candidate(tiny, {}), Candidate(bigger, {})]), HostRunner())
     assert len(taken) == 2

@@ -9,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from latency_tables.blocks import total_macs
 from latency_tables.onnx_models import build_model
-from pipeline.gate.cost import GraphCost, graph_cost
-from pipeline.gate.errors import GateError
-from pipeline.gate.models import ReadOptions, read_model
-from pipeline.gate.onnx_cost import ONNX_RULES
-from pipeline.gate.onnx_graph import read_graph
+from pipeline.modelfiles.cost import GraphCost, graph_cost
+from pipeline.modelfiles.errors import ModelFileError
+from pipeline.modelfiles.onnx_cost import ONNX_RULES
+from pipeline.modelfiles.onnx_graph import read_graph
+from pipeline.modelfiles.read import ReadOptions, read_model
 from tests.gate.conftest import TINY
 
 Shape = list[int | str]
@@ -155,7 +155,7 @@ def test_an_open_batch_is_one_and_other_open_sizes_are_asked_for(tmp_path: Path)
     onnx.save(model(nodes, {"x": ["batch", 3, "h", "w_"]}, {"w": ones(2, 3, 1, 1)}), path)
     assert read_model(path).uncounted == {"Conv of unknown shape": 1}
     assert read_model(path, ReadOptions({"x": (1, 3, 5, 5)})).macs == 25 * 6
-    with pytest.raises(GateError, match="no input 'image'; its inputs are x"):
+    with pytest.raises(ModelFileError, match="no input 'image'; its inputs are x"):
         read_model(path, ReadOptions({"image": (1, 3, 5, 5)}))
 
 
@@ -182,7 +182,7 @@ def test_weights_beside_the_model_belong_to_its_size(tmp_path: Path) -> None:
     assert facts.macs == total_macs(TINY)
     assert facts.size_bytes == path.stat().st_size + (tmp_path / "weights.bin").stat().st_size
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(GateError, match=r"weights\.bin is missing"):
+    with pytest.raises(ModelFileError, match=r"weights\.bin is missing"):
         read_model(path)
 
 
@@ -190,5 +190,5 @@ def test_weights_beside_the_model_belong_to_its_size(tmp_path: Path) -> None:
 def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
-    with pytest.raises(GateError, match=r"bad\.onnx is no"):
+    with pytest.raises(ModelFileError, match=r"bad\.onnx is no"):
         read_model(path)

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper
 
 from latency_tables.blocks import Activation, Block, total_macs, total_params
 from latency_tables.onnx_models import build_model
-from pipeline.gate.cost import graph_cost
-from pipeline.gate.models import read_model
-from pipeline.gate.onnx_cost import ONNX_RULES
-from pipeline.gate.onnx_graph import read_graph
-from pipeline.gate.recognise import Recognised, recognise
+from pipeline.modelfiles.cost import graph_cost
+from pipeline.modelfiles.onnx_cost import ONNX_RULES
+from pipeline.modelfiles.onnx_graph import read_graph
+from pipeline.modelfiles.read import read_model
+from pipeline.modelfiles.recognise import Recognised, recognise
 from pipeline.spaces.files import load_space, preset_names
 from tests.gate.conftest import FILES, TINY
 

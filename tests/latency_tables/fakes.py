@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from latency_tables.blocks import Block
+from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import DeviceLost
 from latency_tables.onnx_models import NamedModel
-from latency_tables.runners import Timing, TimingProtocol
 from latency_tables.table import DeviceInfo
 
 

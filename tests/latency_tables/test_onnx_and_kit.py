@@ -13,11 +13,11 @@ import pytest
 
 from latency_tables.blocks import ACTIVATIONS, Block
 from latency_tables.build import Plan
+from latency_tables.devices.kit import table_from_kit, write_kit
+from latency_tables.devices.runner import TimingProtocol
 from latency_tables.errors import TableError
-from latency_tables.kit import table_from_kit, write_kit
 from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
 from latency_tables.onnx_models import NamedModel, build_model
-from latency_tables.runners import TimingProtocol
 from latency_tables.store import load_table
 from tests.latency_tables.conftest import BLOCKS, LARGE, LINEAR, SMALL, network
 

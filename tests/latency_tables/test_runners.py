@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from latency_tables.adb import AdbRunner
+from latency_tables.devices.adb import AdbRunner
+from latency_tables.devices.registry import RUNNERS, open_runner
+from latency_tables.devices.runner import Runner, TimingProtocol
+from latency_tables.devices.tensorrt import TensorrtRunner
 from latency_tables.errors import DeviceLost, MeasurementError, TableError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.runners import RUNNERS, Runner, TimingProtocol, open_runner
-from latency_tables.tensorrt import TensorrtRunner
 from tests.latency_tables.conftest import Sshd
 
 QUICK = TimingProtocol(sessions=2, warmups=1, runs=3, session_ms=0)

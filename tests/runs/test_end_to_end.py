@@ -16,8 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from latency_tables.blocks import total_macs, total_params
 from latency_tables.store import load_table
-from pipeline.fewshot.ranked import RankedScorer
-from pipeline.rank.statistics import kendall_tau
+from pipeline.ranking.ranked import RankedScorer
+from pipeline.ranking.statistics import kendall_tau
 from pipeline.runs.context import run_budget, run_costs, run_space
 from pipeline.runs.folder import open_run
 from pipeline.runs.report_data import report_data

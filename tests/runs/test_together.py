@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Path:
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*command, "-m", "pipeline.cli.app", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=400,
+        [*command, "-m", "pipeline", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=400,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.fewshot.repair import PrivateTuning
+from pipeline.ranking.repair import PrivateTuning
 from pipeline.search import evaluators
 from pipeline.search.evaluators import EVALUATORS, FIDELITIES, Evaluator
 from pipeline.spaces.files import load_space

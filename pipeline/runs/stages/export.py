@@ -37,8 +37,9 @@ def work(run: RunFolder, progress: Progress) -> None:
 
 def _measure(run: RunFolder, blocks: tuple[Block, ...], progress: Progress) -> None:
     """Time the winner on the run's device in fresh sessions, unless the table is of a device that is not here."""
+    from latency_tables.devices.registry import open_runner
+    from latency_tables.devices.runner import TimingProtocol
     from latency_tables.onnx_models import NamedModel
-    from latency_tables.runners import TimingProtocol, open_runner
 
     device, table = run.config.device, run_table(run)
     progress(0, 1, f"measure on {device.name}")

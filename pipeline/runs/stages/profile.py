@@ -69,9 +69,9 @@ def _other_tables(run: RunFolder, space: SearchSpace) -> dict[str, LatencyTable]
 
 
 def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
+    from latency_tables.devices.registry import open_runner
     from latency_tables.extend import with_interpolated_classifiers
     from latency_tables.measure import MeasureOptions
-    from latency_tables.runners import open_runner
     from pipeline.profiling import ProfileOptions, profile_space
 
     device = run.config.device

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def work(run: RunFolder, progress: Progress) -> None:
     """Learn to rank, fill the study (an Optuna journal that is continued after a kill), leave `candidates.json`."""
-    from pipeline.fewshot.repair import repaired
+    from pipeline.ranking.repair import repaired
     from pipeline.search.settings import SearchSettings
     from pipeline.search.workers import search_with_workers
 

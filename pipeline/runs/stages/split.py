@@ -43,8 +43,8 @@ def work(run: RunFolder, progress: Progress) -> None:
 
 
 def _calibrate(run: RunFolder, partition: Partition, parent: "Supernet") -> None:
-    from pipeline.fewshot.calibration import calibrate
-    from pipeline.fewshot.scores import scored_by_parent
+    from pipeline.ranking.calibration import calibrate
+    from pipeline.ranking.scores import scored_by_parent
 
     scorer = region_scorer(run)
     rng = random.Random(run.config.seed)

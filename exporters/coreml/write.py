@@ -1,0 +1,166 @@
+"""Core ML: an mlprogram package, converted from a trace of the network."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from exporters.dependencies import COREML, Dependency
+from exporters.errors import ConversionFailed, ExportError, UnsupportedOperator, WrongInput
+from exporters.files import sha256
+from exporters.quiet import quiet
+from exporters.request import INPUT_NAME, ExportRequest, Precision
+from exporters.runtime import Runtime
+
+Compression = Literal["", "int8", "palettized"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoremlExporter:
+    """Writes `.mlpackage`; runs its saved MIL program with this package's interpreter.
+
+    `compression` is that of the weights; arithmetic is then fp16.
+    With folded preprocessing the input is an image (RGB, or greyscale of one channel); with a folded
+    softmax and labels, the output is a class label and its probabilities.
+    """
+
+    target: str
+    precision: Precision
+    compression: Compression = ""
+    suffix: ClassVar[str] = ".mlpackage"
+    needs: ClassVar[tuple[Dependency, ...]] = COREML
+    runs_with: ClassVar[tuple[Dependency, ...]] = COREML
+    repeatable: ClassVar[bool] = True
+
+    def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
+        """Write the package to `path`."""
+        model = _converted(request, half=self.precision != "fp32")
+        if self.compression:
+            model = _compressed(model, self.compression)
+        _describe(model, request)
+        with quiet():
+            model.save(str(path))
+        _make_repeatable(path)
+        return {}
+
+    def open(self, path: Path) -> Sequence[Runtime]:
+        """An interpreter of the saved program; on macOS Core ML itself too."""
+        from exporters.coreml.run import AppleRuntime, MilRuntime
+
+        return [MilRuntime(path), AppleRuntime(path)] if sys.platform == "darwin" else [MilRuntime(path)]
+
+
+def import_coremltools() -> Any:
+    """coremltools, without the warnings that it prints on import where it cannot predict."""
+    with quiet():
+        import coremltools
+
+        return coremltools
+
+
+def _converted(request: ExportRequest, half: bool) -> Any:
+    """The converted model; made once per request and precision, as compression starts from it too."""
+    path = request.scratch / f"converted-{'fp16' if half else 'fp32'}.mlpackage"
+    if not path.exists():
+        model = _from_torch(request, half)
+        with quiet():
+            model.save(str(path))
+    with quiet():
+        return import_coremltools().models.MLModel(str(path), skip_model_load=True)
+
+
+def _from_torch(request: ExportRequest, half: bool) -> Any:
+    import torch
+
+    from exporters.deployed import deployed, example
+
+    network = deployed(request, float_pixels=True)
+    inputs = example(request)
+    if request.options.preprocessing is not None:
+        inputs = torch.zeros(len(inputs), *request.samples.images.shape[1:])
+    try:
+        with quiet(), torch.no_grad():
+            try:
+                traced = torch.jit.trace(network, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+                return _convert(traced, request, half)
+            except TypeError:
+                # coremltools 9 cannot read sizes computed in a trace (x.view(x.size(0), -1)) with NumPy 2.4;
+                # the slower torch.export has them as numbers.
+                program = torch.export.export(network, (inputs,)).run_decompositions({})
+                return _convert(program, request, half)
+    except ExportError:
+        raise
+    except NotImplementedError as error:
+        raise UnsupportedOperator(f"coreml: {str(error).strip()} Replace it in the network") from error
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConversionFailed(f"coreml: coremltools could not convert: {str(error).splitlines()[0]}") from error
+
+
+def _convert(program: Any, request: ExportRequest, half: bool) -> Any:
+    ct = import_coremltools()
+    labels = request.metadata.labels if request.options.softmax else ()
+    return ct.convert(
+        program,
+        inputs=[_input_type(ct, request, request.samples.images.shape[1:])],
+        outputs=None if labels else [ct.TensorType(request.options.output_name, dtype=float32())],
+        classifier_config=ct.ClassifierConfig(list(labels)) if labels else None,
+        convert_to="mlprogram",
+        minimum_deployment_target=getattr(ct.target, f"iOS{request.options.ios}"),
+        compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+    )
+
+
+def float32() -> Any:
+    """numpy's float32, which coremltools takes as a type."""
+    import numpy as np
+
+    return np.float32
+
+
+def _input_type(ct: Any, request: ExportRequest, shape: tuple[int, ...]) -> Any:
+    batch = request.options.batch
+    if request.options.preprocessing is None:
+        full = (ct.RangeDim(1, 64, default=1) if batch is None else batch, *shape)
+        return ct.TensorType(INPUT_NAME, shape=full, dtype=float32())
+    layouts = {1: "GRAYSCALE", 3: "RGB"}
+    if shape[0] not in layouts or batch != 1:
+        raise WrongInput(
+            f"coreml: an image input has 1 or 3 channels and batch 1, not {shape[0]} channels and batch {batch}"
+        )
+    layout = getattr(ct.colorlayout, layouts[shape[0]])
+    return ct.ImageType(INPUT_NAME, shape=(1, *shape), color_layout=layout)
+
+
+def _compressed(model: Any, compression: Compression) -> Any:
+    ct = import_coremltools()
+    optimize = ct.optimize.coreml
+    with quiet():
+        if compression == "int8":
+            config = optimize.OptimizationConfig(optimize.OpLinearQuantizerConfig(mode="linear_symmetric"))
+            return optimize.linear_quantize_weights(model, config)
+        config = optimize.OptimizationConfig(optimize.OpPalettizerConfig(mode="kmeans", nbits=6))
+        return optimize.palettize_weights(model, config)
+
+
+def _describe(model: Any, request: ExportRequest) -> None:
+    """Metadata of ours in; the conversion date out, or no two exports would be the same bytes."""
+    model.user_defined_metadata.update(request.metadata.as_strings())
+    model.user_defined_metadata.pop("com.github.apple.coremltools.conversion_date", None)
+    model.short_description = request.metadata.architecture or "image classifier"
+
+
+def _make_repeatable(path: Path) -> None:
+    """Manifest.json names its two items by random identifiers: use their content instead."""
+    import uuid
+
+    manifest_path = path / "Manifest.json"
+    manifest = json.loads(manifest_path.read_text())
+    renamed = {
+        old: str(uuid.uuid5(uuid.NAMESPACE_OID, entry["path"] + sha256(path / "Data" / entry["path"])))
+        for old, entry in manifest["itemInfoEntries"].items()
+    }
+    manifest["itemInfoEntries"] = {renamed[old]: entry for old, entry in manifest["itemInfoEntries"].items()}
+    manifest["rootModelIdentifier"] = renamed[manifest["rootModelIdentifier"]]
+    manifest_path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")

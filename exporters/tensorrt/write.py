@@ -1,0 +1,189 @@
+"""TensorRT: engines for NVIDIA GPUs, by `tensorrt` (Jetson, servers) or `tensorrt_rtx` (needs no GPU to build)."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from exporters.dependencies import TENSORRT, TENSORRT_RUN, Dependency
+from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator
+from exporters.files import sha256
+from exporters.onnx.write import onnx_file
+from exporters.request import Array, ExportRequest, Precision
+from exporters.runtime import Runtime
+
+TIMEOUT_S = 1800
+LARGEST_BATCH = 64
+OPERATOR_HINT = "use operators that TensorRT has, or another opset"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorrtExporter:
+    """Writes `.engine` from the ONNX file of the same precision, strongly typed; runs it where a GPU is.
+
+    Engines are not the same bytes from build to build. They are kept in a cache by ONNX hash, TensorRT
+    version and target GPUs, so the same export twice is the same file on one machine.
+    """
+
+    target: str
+    precision: Precision
+    suffix: ClassVar[str] = ".engine"
+    needs: ClassVar[tuple[Dependency, ...]] = TENSORRT
+    runs_with: ClassVar[tuple[Dependency, ...]] = TENSORRT_RUN
+    repeatable: ClassVar[bool] = False
+
+    def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
+        """Build in a subprocess, or take from the cache; the notes say which, and for which GPUs."""
+        module = _module()
+        source = onnx_file(request, self.precision, "tensorrt" if self.precision == "int8" else "")
+        targets = list(request.options.gpu_targets) if module == "tensorrt_rtx" else []
+        key = _key(source, module, targets)
+        cache = request.options.cache_dir or default_cache()
+        kept = cache / f"{key}.engine"
+        notes = {
+            "built_with": f"{module} {_version(module)}",
+            "gpu_targets": ", ".join(targets) or "the GPU here",
+        }
+        if _intact(kept):
+            path.write_bytes(kept.read_bytes())
+            return {**notes, "cache": "hit"}
+        cache.mkdir(parents=True, exist_ok=True)
+        job = {
+            "module": module,
+            "onnx": str(source),
+            "engine": str(path),
+            "name": f"{request.metadata.architecture} {request.metadata.source_sha256}".strip(),
+            "capabilities": targets,
+            "largest_batch": LARGEST_BATCH,
+            "timing_cache": str(cache / f"timing-{module}-{_version(module)}.cache"),
+            "keep_timing_cache": module == "tensorrt",  # tensorrt_rtx chooses kernels on the device, it times none
+        }
+        answer = work("build", job, request.scratch)
+        if not answer["ok"]:
+            if answer["kind"] == "operator":
+                raise UnsupportedOperator(f"tensorrt cannot build {answer['error']}; {OPERATOR_HINT}")
+            raise ConversionFailed(f"tensorrt: {answer['error']}")
+        _keep(path, kept)
+        return {**notes, "cache": "miss", "layers": str(answer["layers"])}
+
+    def open(self, path: Path) -> Sequence[Runtime]:
+        """The engine on this machine's GPU; CannotRun where there is none that can load it."""
+        return [TensorrtRuntime(path)]
+
+
+class TensorrtRuntime:
+    """Runs the engine in a subprocess, all inputs in one go."""
+
+    def __init__(self, path: Path) -> None:
+        """CannotRun without a GPU, or with one that the engine was not built for."""
+        from exporters.tensorrt.cuda import Cuda
+
+        try:
+            with Cuda():
+                pass
+        except CannotRun as error:
+            raise CannotRun(f"built, not run: {error}") from error
+        self._path, self._module = path, _module()
+
+    @cached_property
+    def by(self) -> str:
+        return f"{self._module} {_version(self._module)}, GPU"
+
+    def run(self, inputs: Array) -> Array:
+        return self._run(inputs)[0]
+
+    def latency_ms(self, inputs: Array) -> float | None:
+        return self._run(inputs)[1]
+
+    def _run(self, inputs: Array) -> tuple[Array, float]:
+        """Outputs, and milliseconds of one batch with its copies to and from the GPU."""
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder)
+            np.save(scratch / "inputs.npy", inputs)
+            job = {
+                "module": self._module,
+                "engine": str(self._path),
+                "inputs": str(scratch / "inputs.npy"),
+                "outputs": str(scratch / "outputs.npy"),
+            }
+            answer = work("run", job, scratch)
+            if not answer["ok"]:
+                raise CannotRun(f"tensorrt: {answer['error']}")
+            outputs: Array = np.load(scratch / "outputs.npy", allow_pickle=False)
+            return outputs, float(answer["latency_ms"])
+
+    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
+        return None
+
+
+def work(action: str, job: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """The worker's answer; ConversionFailed with its last words where it crashed or hung."""
+    job_path = scratch / f"tensorrt-{action}.json"
+    job_path.write_text(json.dumps(job))
+    # -P: a folder called `exporters` where the user stands is not ours.
+    command = [sys.executable, "-P", "-m", "exporters.tensorrt.worker", action, str(job_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
+    except subprocess.TimeoutExpired as error:
+        raise ConversionFailed(f"tensorrt: no answer within {TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        last = " | ".join(done.stderr.strip().splitlines()[-3:]) or "it said nothing"
+        raise ConversionFailed(f"tensorrt: the {action} process ended with {how}: {last}")
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def default_cache() -> Path:
+    """Where engines are kept: below $XDG_CACHE_HOME, else ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pocketnas" / "tensorrt"
+
+
+def _module() -> str:
+    found = TENSORRT[-1].found
+    if found is None:
+        raise CannotRun("neither tensorrt nor tensorrt_rtx is installed")
+    return found
+
+
+def _version(module: str) -> str:
+    return importlib.metadata.version(importlib.metadata.packages_distributions()[module][0])
+
+
+def _key(source: Path, module: str, targets: list[str]) -> str:
+    text = json.dumps([sha256(source), module, _version(module), targets, LARGEST_BATCH, "" if targets else _gpu()])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _gpu() -> str:
+    """What `tensorrt` builds for: the first GPU's name and driver."""
+    try:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        return subprocess.run(query, capture_output=True, text=True, timeout=30).stdout.splitlines()[0]
+    except (OSError, IndexError, subprocess.TimeoutExpired):
+        model = Path("/proc/device-tree/model")  # a Jetson's
+        return model.read_text() if model.exists() else ""
+
+
+def _intact(kept: Path) -> bool:
+    digest = kept.with_suffix(".sha256")
+    return kept.exists() and digest.exists() and digest.read_text() == sha256(kept)
+
+
+def _keep(path: Path, kept: Path) -> None:
+    staged = Path(tempfile.mkdtemp(dir=kept.parent)) / kept.name
+    staged.write_bytes(path.read_bytes())
+    kept.with_suffix(".sha256").write_text(sha256(staged))
+    staged.replace(kept)
+    staged.parent.rmdir()

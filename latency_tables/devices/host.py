@@ -1,0 +1,56 @@
+"""This machine as a device: the runner script in a process of its own, so that nothing of ours disturbs it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from latency_tables.devices import runner_script
+from latency_tables.devices.jobs import job_document, last_line, parse_device, read_timings, read_usual_s, write_job
+from latency_tables.devices.runner import Timing, TimingProtocol
+from latency_tables.errors import MeasurementError
+from latency_tables.onnx_models import NamedModel
+from latency_tables.table import DeviceInfo
+
+_SCRIPT = Path(runner_script.__file__)
+
+
+class HostRunner:
+    """ONNX Runtime on this machine's CPU, a network using `threads` threads."""
+
+    def __init__(self, threads: int = 1, python: str = sys.executable) -> None:
+        self.threads = threads
+        self.python = python
+        self._usual_s: float | None = None
+
+    def describe(self) -> DeviceInfo:
+        """This machine."""
+        command = [self.python, str(_SCRIPT), "describe", str(self.threads)]
+        done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+        if done.returncode != 0:
+            raise MeasurementError(f"this machine cannot be measured: {done.stderr.strip() or 'no answer'}")
+        return parse_device(done.stdout, "host")
+
+    def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
+        """Time `models`, one process for all of them."""
+        with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder, tempfile.TemporaryFile("w+") as errors:
+            write_job(Path(folder), models, job_document(models, protocol, self.threads, self._usual_s))
+            process = subprocess.Popen(
+                [self.python, str(_SCRIPT), "measure", folder],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=_environment(),
+            )
+            try:
+                yield from read_timings(process.stdout or (), models, "host", lambda: last_line(errors))
+                self._usual_s = read_usual_s(process.stdout or ())
+            finally:
+                process.kill()
+                process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,0 +1,79 @@
+"""What travels between us and the runner script: a folder with a job, and lines of JSON coming back."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from latency_tables.devices.runner import Timing, TimingProtocol
+from latency_tables.errors import DeviceLost, MeasurementError
+from latency_tables.onnx_models import NamedModel
+from latency_tables.table import DeviceInfo
+
+
+def job_document(
+    models: Sequence[NamedModel], protocol: TimingProtocol, threads: int, usual_s: float | None
+) -> dict[str, Any]:
+    """The job that lists `models` as files 0.onnx, 1.onnx, …; `usual_s` is what `read_usual_s` last gave."""
+    listed = [{"name": model.name, "file": f"{number}.onnx"} for number, model in enumerate(models)]
+    return {"models": listed, "protocol": protocol.to_dict(), "threads": threads, "usual_s": usual_s}
+
+
+def write_job(folder: Path, models: Sequence[NamedModel], document: dict[str, Any]) -> None:
+    """Write the models and job.json into `folder`."""
+    for number, model in enumerate(models):
+        (folder / f"{number}.onnx").write_bytes(model.onnx_bytes)
+    (folder / "job.json").write_text(json.dumps(document))
+
+
+def read_timings(
+    lines: Iterable[str], models: Sequence[NamedModel], device: str, reason: Callable[[], str]
+) -> Iterator[Timing]:
+    """The timings in the lines that the runner script prints, in the order of `models`.
+
+    Raises DeviceLost where the lines end early (`reason()` is what the device said last) or make no sense.
+    """
+    stream = iter(lines)
+    for model in models:
+        line = next(stream, "")
+        timing = _parse_timing(line)
+        if timing is None or timing.name != model.name:
+            said = reason() or line.strip() or "no more output"
+            raise DeviceLost(f"{device} stopped while it measured {model.name!r}: {said}")
+        yield timing
+
+
+def read_usual_s(lines: Iterable[str]) -> float | None:
+    """How long the runner script's probe usually takes, in seconds: its last line; None where it did not say."""
+    try:
+        value = json.loads(next(iter(lines), ""))["usual_s"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, float) and value > 0 else None
+
+
+def last_line(stream: IO[str]) -> str:
+    """The last line that a process wrote to the file of its standard error."""
+    stream.seek(0)
+    lines = stream.read().strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _parse_timing(line: str) -> Timing | None:
+    try:
+        document = json.loads(line)
+        values = tuple(float(value) for value in document["session_ms"])
+        timing = Timing(str(document["name"]), values, int(document["runs"]), int(document["disturbed"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return timing if values and all(0 < value < float("inf") for value in values) else None
+
+
+def parse_device(text: str, device: str) -> DeviceInfo:
+    """The device that the runner script's `describe` line tells of; MeasurementError if it is not one."""
+    try:
+        return DeviceInfo.model_validate_json(text)
+    except ValidationError:
+        raise MeasurementError(f"{device} did not answer with a description of itself, but: {text[:200]!r}") from None

@@ -1,0 +1,172 @@
+"""A device that nothing here can reach: one zip file to carry there, one JSON file to bring back.
+
+`python3 kit.zip` on the device times everything; it needs numpy and onnxruntime there, nothing else. The
+models stay inside the zip file, compressed to a few kilobytes each.
+"""
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from latency_tables.blocks import Block
+from latency_tables.build import Plan, assemble
+from latency_tables.devices import runner_script
+from latency_tables.devices.runner import TimingProtocol
+from latency_tables.errors import TableError
+from latency_tables.journal import SENTINEL, Entry, plan_hash
+from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
+from latency_tables.onnx_models import NamedModel
+from latency_tables.samples import collect
+from latency_tables.store import save_table
+from latency_tables.table import DeviceInfo, LatencyTable
+
+_MAIN = """import sys
+from runner_script import run_kit
+sys.exit(run_kit(sys.argv[0], threads=int(sys.argv[1]) if len(sys.argv) > 1 else {threads}))
+"""
+_READ_ME = """Latency kit for the space {space!r}: {models} small and large networks to time on this device.
+
+1. Python 3.8 or later with numpy and onnxruntime:   python3 -m pip install numpy onnxruntime
+2. Close other programs, plug the device in, let it cool down. Do not unpack this file; run it:
+       python3 {name}
+   It says how far it is. Stopped (Ctrl-C, empty battery), it continues when it is run again in the same folder.
+3. Bring results.json back and, on the machine that made the kit, run:
+       pocketnas profile {space} --from-kit results.json --device NAME --out NAME.json
+"""
+
+
+def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int) -> int:
+    """Write the kit that measures `plan` to `path`; the number of models in it. Raises OSError."""
+    models = (SENTINEL_MODEL, *plan.models)
+    files = {model.name: f"models/{number}.onnx" for number, model in enumerate(models)}
+    kit = kit_id(plan, options)
+    job = {
+        "kit": kit,
+        "files": files,
+        "sentinel": SENTINEL,
+        "protocol": options.protocol.to_dict(),
+        **{name: getattr(options, name) for name in ("visits", "repeats", "drift_percent", "sentinel_every", "seed")},
+        "plan": _plan_document(plan, options),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("README.txt", _READ_ME.format(space=plan.space, models=len(models), name=path.name))
+            archive.writestr("__main__.py", _MAIN.format(threads=threads))
+            archive.write(runner_script.__file__, "runner_script.py")
+            archive.writestr("job.json", json.dumps(job, indent=1, sort_keys=True))
+            for model in models:
+                archive.writestr(files[model.name], model.onnx_bytes)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return len(models)
+
+
+def kit_id(plan: Plan, options: MeasureOptions) -> str:
+    """Identifies a kit by what it measures and how."""
+    return plan_hash(plan.models, options.settings())
+
+
+def table_from_kit(results: Path, out: Path, space_sha256: str, kit: Path | None = None) -> LatencyTable:
+    """The table that a kit's results.json gives, written to `out`.
+
+    Raises TableError: a torn or edited file, results of a kit for another space, or of another one than `kit`.
+    """
+    read = _read(results)
+    plan, options = read.plan.restored()
+    if kit_id(plan, options) != read.kit:
+        raise TableError(f"{results} does not hold together: its plan is not that of its kit; bring the original file")
+    if plan.space_sha256 != space_sha256:
+        raise TableError(f"{results} is of a kit for another space ({plan.space!r}, or another version of it)")
+    if kit is not None and _id_of(kit) != read.kit:
+        raise TableError(f"{results} is not of the kit {kit}, but of another one for the same space")
+    samples = collect(read.entries)
+    lacking = [model.name for model in plan.models if model.name not in samples.sessions_ms]
+    if lacking:
+        raise TableError(f"{results} lacks {len(lacking)} model(s), the first is {lacking[0]!r}; run the kit again")
+    table = assemble(plan, read.device, samples, options, "measured by a kit")
+    save_table(table, out)
+    return table
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _PlanDocument(_Model):
+    space: str
+    space_sha256: str
+    blocks: list[str]
+    calibration: dict[str, list[str]]
+    held_out: dict[str, list[str]]
+    options: dict[str, float]
+    protocol: dict[str, float]
+
+    def restored(self) -> tuple[Plan, MeasureOptions]:
+        """The plan and the options that the kit was written from."""
+        protocol = {name: value if name.endswith("_ms") else int(value) for name, value in self.protocol.items()}
+        plan = Plan(
+            tuple(Block.parse(key) for key in self.blocks),
+            _networks(self.calibration),
+            _networks(self.held_out),
+            self.space,
+            self.space_sha256,
+        )
+        return plan, MeasureOptions(
+            protocol=TimingProtocol(**protocol),  # type: ignore[arg-type]  # checked by its own __post_init__
+            visits=int(self.options["visits"]),
+            drift_percent=self.options["drift_percent"],
+            unstable_percent=self.options["unstable_percent"],
+        )
+
+
+class _Results(_Model):
+    kit: str
+    device: DeviceInfo
+    complete: Literal[True]
+    plan: _PlanDocument
+    entries: list[Entry]
+
+
+def _plan_document(plan: Plan, options: MeasureOptions) -> dict[str, Any]:
+    settings, protocol = options.settings(), options.protocol.to_dict()
+    return {
+        "space": plan.space,
+        "space_sha256": plan.space_sha256,
+        "blocks": [block.key for block in plan.blocks],
+        "calibration": {model.name: [block.key for block in model.blocks] for model in plan.calibration},
+        "held_out": {model.name: [block.key for block in model.blocks] for model in plan.held_out},
+        "options": {name: value for name, value in settings.items() if name not in protocol},
+        "protocol": protocol,
+    }
+
+
+def _networks(documents: dict[str, list[str]]) -> tuple[NamedModel, ...]:
+    return tuple(NamedModel(name, tuple(map(Block.parse, keys))) for name, keys in documents.items())
+
+
+def _read(results: Path) -> _Results:
+    try:
+        return _Results.model_validate_json(results.read_bytes())
+    except OSError as error:
+        raise TableError(f"{results} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " / ".join(str(part) for part in first["loc"]) or "the file"
+        raise TableError(f"{results} is torn, or no results of a kit: {where}: {first['msg']}") from None
+
+
+def _id_of(kit: Path) -> str:
+    try:
+        with zipfile.ZipFile(kit) as archive:
+            return str(json.loads(archive.read("job.json"))["kit"])
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        raise TableError(f"{kit} is not a kit") from None

@@ -1,0 +1,55 @@
+"""What a device must be able to do to be measured: the protocol that all of them follow."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from latency_tables.errors import TableError
+from latency_tables.onnx_models import NamedModel
+from latency_tables.table import DeviceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a device answered for one model: the median milliseconds of each fresh session, the number of timed
+    runs, and of sessions that other programs disturbed, where the device can tell."""
+
+    name: str
+    session_ms: tuple[float, ...]
+    runs: int
+    disturbed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimingProtocol:
+    """How one model is timed in one visit: `sessions` fresh sessions, in each `warmups` untimed runs, then
+    at least `runs` timed ones and more until they last `session_ms`; the session's value is their median.
+
+    Where the runner can tell that another program disturbed a run, it repeats it, and waits for a quiet moment
+    up to `patience_ms`, which undisturbed work gives back; 0 takes every run."""
+
+    sessions: int = 2
+    warmups: int = 5
+    runs: int = 25
+    session_ms: float = 20.0
+    patience_ms: float = 2000.0
+
+    def __post_init__(self) -> None:
+        if min(self.sessions, self.runs) < 1 or self.warmups < 0 or min(self.session_ms, self.patience_ms) < 0:
+            raise TableError(f"{self} cannot time anything: sessions and runs must be at least 1")
+
+    def to_dict(self) -> dict[str, float]:
+        """As the runner script reads it."""
+        return asdict(self)
+
+
+class Runner(Protocol):
+    """A device. `measure` yields results one by one, so that a lost connection loses only what is in flight."""
+
+    def describe(self) -> DeviceInfo:
+        """What the device is. Raises MeasurementError where it cannot be reached."""
+        ...
+
+    def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
+        """Time `models` in this order. Raises MeasurementError where the device is lost or refuses a model."""
+        ...

@@ -1,0 +1,6 @@
+"""`python -m pipeline` is the command `pocketnas`."""
+
+from pipeline.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Errors of reading model files: one clear line each."""
+
+from pipeline.errors import PipelineError
+
+
+class ModelFileError(PipelineError):
+    """A model file that cannot be read or used; the message says what is accepted."""

@@ -1,0 +1,343 @@
+"""The blocks of a latency table found again in an ONNX graph.
+
+A graph built by pocketnas, from blocks or by exporting a trained network, gives back exactly the blocks it was
+made of. Of a foreign graph some convolutions may be no block; the share of MACs that is tells how much is known.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final, Literal
+
+from latency_tables.blocks import Activation, Block, BlockError, total_macs
+from pipeline.modelfiles.cost import GraphCost
+from pipeline.modelfiles.graph import Graph, Node
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+_TRANSPARENT: Final = frozenset({"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"})
+_RESHAPES: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Gather"})
+_GATES: Final = {"relu": "HardSigmoid", "silu": "Sigmoid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """`blocks` in the order of execution; `share` of the graph's MACs that they account for, 0 to 1.
+
+    `exact` says that they are the whole network: every multiplication is theirs and each block takes what the
+    one before gives. `leftover` names operators (and how many) outside of them, such as a softmax.
+    """
+
+    blocks: tuple[Block, ...]
+    share: float
+    exact: bool
+    leftover: tuple[tuple[str, int], ...]
+    precision: Precision
+
+
+def recognise(graph: Graph, cost: GraphCost) -> Recognised:
+    """The blocks in an ONNX `graph` that costs `cost`."""
+    parser = _Parser(graph)
+    blocks = tuple(parser.blocks())
+    share = total_macs(blocks) / cost.macs if cost.macs else 0.0
+    whole = bool(blocks) and total_macs(blocks) == cost.macs and not cost.unsupported
+    return Recognised(blocks, min(share, 1.0), whole and _chained(blocks), parser.leftover(), _precision(graph))
+
+
+def _chained(blocks: Sequence[Block]) -> bool:
+    return all((a.out_channels, a.out_size) == (b.in_channels, b.in_size) for a, b in pairwise(blocks))
+
+
+def _precision(graph: Graph) -> Precision:
+    if any("QuantizeLinear" in node.operator or "QLinear" in node.operator for node in graph.nodes):
+        return "int8"
+    halves = any(constant.kind == "float16" and constant.elements > 1 for constant in graph.constants.values())
+    return "fp16" if halves else "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A convolution with the BatchNorm and activation behind it."""
+
+    source: str
+    result: str
+    size: int
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    depthwise: bool
+    bias: bool
+    activation: Activation
+    nodes: tuple[Node, ...]
+
+
+class _Parser:
+    """Reads a graph in its order; every node belongs to at most one block."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._same: dict[str, str] = {}
+        self._consumers: dict[str, list[Node]] = defaultdict(list)
+        self._nodes: list[Node] = []
+        for node in graph.nodes:
+            if node.operator in _TRANSPARENT or self._reshapes_vector(node):
+                self._same[node.outputs[0]] = self._name(node.inputs[0])
+                continue
+            seen = replace(node, inputs=tuple(map(self._name, node.inputs)))
+            self._nodes.append(seen)
+            for name in dict.fromkeys(seen.inputs):
+                self._consumers[name].append(seen)
+        self._used: set[str] = set()
+
+    def blocks(self) -> list[Block]:
+        """All blocks, marking their nodes as used."""
+        found = []
+        for node in self._nodes:
+            if node.outputs[0] in self._used:
+                continue
+            try:
+                parsed = self._parse(node)
+            except BlockError:  # a shape that no block can have
+                parsed = None
+            if parsed is not None:
+                block, nodes = parsed
+                self._used.update(n.outputs[0] for n in nodes)
+                found.append(block)
+        return found
+
+    def leftover(self) -> tuple[tuple[str, int], ...]:
+        """Operators that belong to no block."""
+        counts: dict[str, int] = defaultdict(int)
+        for node in self._nodes:
+            if node.outputs[0] not in self._used:
+                counts[node.operator] += 1
+        return tuple(sorted(counts.items()))
+
+    # -- one block ----------------------------------------------------------------------------------
+
+    def _parse(self, node: Node) -> tuple[Block, list[Node]] | None:
+        if node.operator == "Conv":
+            return self._mbconv(node) or self._single(node)
+        if node.operator in ("Gemm", "MatMul"):
+            return self._linear(node)
+        if self._pools(node):
+            return self._pool(node)
+        return None
+
+    def _mbconv(self, node: Node) -> tuple[Block, list[Node]] | None:
+        first = self._unit(node)
+        if first is None:
+            return None
+        nodes = [*first.nodes]
+        depthwise = first
+        if not first.depthwise:
+            following = self._next_conv(first.result)
+            wide = None if following is None else self._unit(following)
+            widens = first.kernel == first.stride == 1 and first.inputs != first.outputs
+            if wide is None or not wide.depthwise or not widens or wide.activation != first.activation:
+                return None
+            depthwise = wide
+            nodes += wide.nodes
+        tensor, squeezed, gate = self._squeeze(depthwise)
+        nodes += gate
+        last = self._next_conv(tensor)
+        project = None if last is None else self._unit(last)
+        if project is None or project.depthwise or (project.kernel, project.stride) != (1, 1):
+            return None
+        if project.activation != "none":
+            return None
+        nodes += project.nodes
+        added = self._added(project.result, first.source)
+        block = Block(
+            "mbconv",
+            first.size,
+            first.inputs,
+            project.outputs,
+            depthwise.kernel,
+            depthwise.stride,
+            depthwise.outputs,
+            squeezed,
+            depthwise.activation,
+            added is not None,
+        )
+        return block, nodes + ([] if added is None else [added])
+
+    def _single(self, node: Node) -> tuple[Block, list[Node]] | None:
+        unit = self._unit(node)
+        if unit is None or unit.depthwise:
+            return None
+        # A convolution of the pooled vector without bias is a mix; with one it had a BatchNorm.
+        mixes = unit.size == unit.kernel == 1 and not unit.bias
+        block = Block(
+            "mix" if mixes else "conv",
+            unit.size,
+            unit.inputs,
+            unit.outputs,
+            unit.kernel,
+            unit.stride,
+            activation=unit.activation,
+        )
+        return block, [*unit.nodes]
+
+    def _pool(self, node: Node) -> tuple[Block, list[Node]] | None:
+        shape = self._graph.shape(node.inputs[0])
+        if shape is None or len(shape) != 4 or None in shape or shape[2] != shape[3]:
+            return None
+        _, channels, size, _ = shape
+        if not isinstance(channels, int) or not isinstance(size, int):
+            return None
+        return Block("pool", size, channels, channels), [node]
+
+    def _linear(self, node: Node) -> tuple[Block, list[Node]] | None:
+        weight = self._graph.constants.get(node.inputs[1])
+        result = self._graph.shape(node.outputs[0])
+        if weight is None or len(weight.shape) != 2 or result is None or len(result) != 2:
+            return None
+        transposed = node.operator == "Gemm" and node.attributes.get("transB")
+        inputs, outputs = weight.shape[::-1] if transposed else weight.shape
+        nodes = [node]
+        if node.operator == "MatMul":
+            bias = self._only(node.outputs[0], "Add")
+            nodes += [] if bias is None else [bias]
+        return Block("linear", 1, inputs, outputs), nodes
+
+    # -- its parts ----------------------------------------------------------------------------------
+
+    def _unit(self, node: Node) -> _Unit | None:
+        weight = self._graph.constants.get(node.inputs[1])
+        before, after = self._graph.shape(node.inputs[0]), self._graph.shape(node.outputs[0])
+        if node.outputs[0] in self._used or weight is None or before is None or after is None:
+            return None
+        if len(weight.shape) != 4 or len(before) != 4 or len(after) != 4:
+            return None
+        outputs, _, kernel, width = weight.shape
+        channels, size = before[1], before[2]
+        if channels is None or size is None or size != before[3] or kernel != width:
+            return None
+        strides = node.attributes.get("strides", [1, 1])
+        groups = node.attributes.get("group", 1)
+        depthwise = groups == channels == outputs and groups > 1
+        plain = set(node.attributes.get("dilations", [1, 1])) == {1} and strides[0] == strides[1]
+        if not plain or not (depthwise or groups == 1) or after[2:] != (-(-size // strides[0]),) * 2:
+            return None
+        nodes, result, bias = [node], node.outputs[0], len(node.inputs) > 2
+        norm = self._only(result, "BatchNormalization")
+        if norm is not None:
+            nodes.append(norm)
+            result, bias = norm.outputs[0], True
+        activation, result, more = self._activation(result)
+        nodes += more
+        stride, source = strides[0], node.inputs[0]
+        return _Unit(source, result, size, channels, outputs, kernel, stride, depthwise, bias, activation, tuple(nodes))
+
+    def _activation(self, tensor: str) -> tuple[Activation, str, list[Node]]:
+        """The activation that reads `tensor`, the tensor it gives, and its nodes."""
+        readers = self._consumers[tensor]
+        if len(readers) == 1:
+            node = readers[0]
+            name: Activation = "none"
+            if node.operator == "Relu":
+                name = "relu"
+            elif node.operator == "Clip" and self._bounds(node) == (0.0, 6.0):
+                name = "relu6"
+            elif node.operator == "HardSwish":
+                name = "hswish"
+            elif node.operator == "Swish":
+                name = "silu"
+            return (name, node.outputs[0], [node]) if name != "none" else ("none", tensor, [])
+        gate = next((n for n in readers if n.operator in ("Sigmoid", "HardSigmoid")), None)
+        product = None if gate is None else self._only(gate.outputs[0], "Mul")
+        if gate is not None and product is not None and product in readers and len(readers) == 2:
+            smooth = gate.operator == "Sigmoid"
+            return "silu" if smooth else "hswish", product.outputs[0], [gate, product]
+        return self._spelled_hswish(tensor)
+
+    def _spelled_hswish(self, tensor: str) -> tuple[Activation, str, list[Node]]:
+        """x * clip(x + 3, 0, 6) / 6, as exporters without a HardSwish operator write it."""
+        shift = next((n for n in self._consumers[tensor] if n.operator == "Add"), None)
+        clip = None if shift is None else self._only(shift.outputs[0], "Clip")
+        if shift is None or clip is None or self._bounds(clip) != (0.0, 6.0) or self._scalar(shift) != 3.0:
+            return "none", tensor, []
+        after = self._consumers[clip.outputs[0]]
+        if len(after) == 1 and after[0].operator in ("Mul", "Div"):
+            second = self._consumers[after[0].outputs[0]]
+            nodes = [shift, clip, after[0], *second[:1]]
+            if tensor in (*after[0].inputs, *(second[0].inputs if second else ())) and len(second) == 1:
+                return "hswish", second[0].outputs[0], nodes
+        return "none", tensor, []
+
+    def _squeeze(self, unit: _Unit) -> tuple[str, int, list[Node]]:
+        """The tensor after squeeze-and-excitation of `unit`'s result, its inner channels, its nodes."""
+        readers = self._consumers[unit.result]
+        pool = next((node for node in readers if self._pools(node)), None)
+        reduce = None if pool is None else self._next_conv(pool.outputs[0])
+        inner = None if reduce is None else self._unit(reduce)
+        widen = None if inner is None else self._next_conv(inner.result)
+        outer = None if widen is None else self._unit(widen)
+        if pool is None or inner is None or outer is None:
+            return unit.result, 0, []
+        kind = "silu" if unit.activation == "silu" else "relu"
+        sigmoid = self._only(outer.result, _GATES[kind])
+        product = None if sigmoid is None else self._only(sigmoid.outputs[0], "Mul")
+        if sigmoid is None or product is None or product not in readers or inner.activation != kind:
+            return unit.result, 0, []
+        nodes = [pool, *inner.nodes, *outer.nodes, sigmoid, product]
+        return product.outputs[0], inner.outputs, nodes
+
+    def _added(self, tensor: str, source: str) -> Node | None:
+        node = self._only(tensor, "Add")
+        return node if node is not None and source in node.inputs else None
+
+    # -- the graph ----------------------------------------------------------------------------------
+
+    def _reshapes_vector(self, node: Node) -> bool:
+        """Whether a pooled vector only changes its spelling; exporters write that in many ways."""
+        if node.operator not in _RESHAPES:
+            return False
+        before, after = self._graph.shape(node.inputs[0]), self._graph.shape(node.outputs[0])
+        if before is None or after is None or None in before or None in after:
+            return False
+        sizes = [size for size in (*before, *after) if size is not None]
+        return math.prod(s or 0 for s in before) == math.prod(s or 0 for s in after) == max(sizes, default=1)
+
+    def _name(self, name: str) -> str:
+        return self._same.get(name, name)
+
+    def _only(self, tensor: str, operator: str) -> Node | None:
+        """The single reader of `tensor`, if it is an `operator`."""
+        readers = self._consumers[tensor]
+        return readers[0] if len(readers) == 1 and readers[0].operator == operator else None
+
+    def _next_conv(self, tensor: str) -> Node | None:
+        readers = [node for node in self._consumers[tensor] if node.operator == "Conv"]
+        return readers[0] if len(readers) == 1 else None
+
+    def _pools(self, node: Node) -> bool:
+        if node.operator == "GlobalAveragePool":
+            return True
+        if node.operator != "ReduceMean":
+            return False
+        axes = node.attributes.get("axes")
+        if axes is None and len(node.inputs) > 1:
+            constant = self._graph.constants.get(node.inputs[1])
+            axes = None if constant is None else constant.values
+        return axes is not None and sorted(int(axis) % 4 for axis in axes) == [2, 3]
+
+    def _bounds(self, clip: Node) -> tuple[float, float] | None:
+        if "min" in clip.attributes or "max" in clip.attributes:
+            return clip.attributes.get("min", float("-inf")), clip.attributes.get("max", float("inf"))
+        values = [self._value(name) for name in clip.inputs[1:3]]
+        return None if len(values) < 2 or None in values else (float(values[0] or 0), float(values[1] or 0))
+
+    def _scalar(self, node: Node) -> float | None:
+        values = [value for name in node.inputs if (value := self._value(name)) is not None]
+        return values[0] if len(values) == 1 else None
+
+    def _value(self, name: str) -> float | None:
+        constant = self._graph.constants.get(name)
+        if constant is None or constant.values is None or len(constant.values) != 1:
+            return None
+        return constant.values[0]
