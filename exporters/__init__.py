@@ -16,7 +16,7 @@ from exporters.errors import (
     WrongInput,
 )
 from exporters.export import export_all
-from exporters.registry import EXPORTERS, Exporter
+from exporters.registry import EXPORTERS, OPTIONAL, Exporter
 from exporters.report import ExportReport, Parity
 from exporters.request import (
     THRESHOLDS,
@@ -31,6 +31,7 @@ from exporters.verify import verify
 
 __all__ = [
     "EXPORTERS",
+    "OPTIONAL",
     "THRESHOLDS",
     "CannotRun",
     "ConversionFailed",

@@ -21,6 +21,11 @@ class Dependency:
         """The first of the modules that is installed."""
         return next((module for module in self.modules if importlib.util.find_spec(module)), None)
 
+    @property
+    def extra(self) -> bool:
+        """Whether the default installation goes without it."""
+        return self.pip.startswith("pocketnas[")
+
 
 TORCH: Final = Dependency(("torch",), "torch")
 ONNX_RUN: Final = (Dependency(("onnxruntime",), "onnxruntime"),)

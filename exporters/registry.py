@@ -68,6 +68,8 @@ _ALL: Final[tuple[Exporter, ...]] = (
     ExecutorchExporter("executorch", "fp32"),
 )
 EXPORTERS: Final[Mapping[str, Exporter]] = {exporter.target: exporter for exporter in _ALL}
+# What the default installation cannot write.
+OPTIONAL: Final = frozenset(exporter.target for exporter in _ALL if any(need.extra for need in exporter.needs))
 
 
 def chosen(targets: Sequence[str]) -> list[Exporter]:

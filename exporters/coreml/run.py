@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.coreml.write import import_coremltools
+from exporters.coreml.tool import import_coremltools
 from exporters.errors import CannotRun
 from exporters.quiet import quiet
 from exporters.request import Array

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from exporters.coreml.run import AppleRuntime, MilRuntime
+from exporters.coreml.tool import import_coremltools
 from exporters.dependencies import COREML, Dependency
 from exporters.errors import ConversionFailed, ExportError, UnsupportedOperator, WrongInput
 from exporters.files import sha256
@@ -47,17 +49,7 @@ class CoremlExporter:
 
     def open(self, path: Path) -> Sequence[Runtime]:
         """An interpreter of the saved program; on macOS Core ML itself too."""
-        from exporters.coreml.run import AppleRuntime, MilRuntime
-
         return [MilRuntime(path), AppleRuntime(path)] if sys.platform == "darwin" else [MilRuntime(path)]
-
-
-def import_coremltools() -> Any:
-    """coremltools, without the warnings that it prints on import where it cannot predict."""
-    with quiet():
-        import coremltools
-
-        return coremltools
 
 
 def _converted(request: ExportRequest, half: bool) -> Any:

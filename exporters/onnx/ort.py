@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from exporters.dependencies import ONNX, ONNX_RUN, Dependency
 from exporters.errors import ConversionFailed
+from exporters.onnx.run import OnnxRuntime
 from exporters.onnx.write import onnx_file
 from exporters.request import ExportRequest, Precision
 from exporters.runtime import Runtime
@@ -48,8 +49,6 @@ class OrtExporter:
 
     def open(self, path: Path) -> Sequence[Runtime]:
         """A session on this machine's CPU."""
-        from exporters.onnx.run import OnnxRuntime
-
         return [OnnxRuntime(path)]
 
 

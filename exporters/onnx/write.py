@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from exporters.dependencies import ONNX, ONNX_RUN, Dependency
 from exporters.errors import ConversionFailed, UnsupportedOperator
+from exporters.onnx.run import OnnxRuntime
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
 
@@ -35,8 +36,6 @@ class OnnxExporter:
 
     def open(self, path: Path) -> Sequence[Runtime]:
         """A session on this machine's CPU."""
-        from exporters.onnx.run import OnnxRuntime
-
         return [OnnxRuntime(path)]
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from exporters.coreml.operators import OPERATORS
 from exporters.coreml.run import MilRuntime
-from exporters.coreml.write import import_coremltools
+from exporters.coreml.tool import import_coremltools
 from exporters.quiet import quiet
 from tests.exporters.conftest import MBConv
 

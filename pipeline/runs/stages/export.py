@@ -11,13 +11,11 @@ from pipeline.runs.winner import load_winner
 
 # A median of so many fresh sessions is steady on a shared machine.
 SESSIONS = 9
-# What may be missing on a machine without its maker's tools; the report then says how to get it.
-OPTIONAL = frozenset({"tensorrt", "tensorrt-fp16", "tensorrt-int8", "litert", "executorch"})
 
 
 def work(run: RunFolder, progress: Progress) -> None:
     """Leave `exports/` with the files and `export.json`, and `latency.json` with what the device measured."""
-    from exporters import ExportOptions, Metadata, Samples, export_all
+    from exporters import OPTIONAL, ExportOptions, Metadata, Samples, export_all
 
     winner = load_winner(run.path)
     samples = Samples(winner.test_images, winner.test_labels, winner.calibration_images)
