@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 import traceback
 
@@ -52,6 +53,8 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     # Threads that spin while they wait make training eight times slower as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What a container, a service manager or a batch system sends is Ctrl-C by another name.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -13,13 +13,18 @@ OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """Which method spends how many evaluations. `front` looks for the best accuracy at every latency."""
+    """Which method spends how many evaluations. `front` looks for the best accuracy at every latency.
+
+    `subject` is a hash of what scores depend on beside space and limits (images, weights): studies of two subjects
+    are never mixed. Empty where the evaluator is the same for everybody.
+    """
 
     method: Method = "guided"
     evaluations: int = 100
     seed: int = 0
     workers: int = 1
     objective: Objective = "accuracy"
+    subject: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

@@ -1,17 +1,21 @@
 """Where a study lives: a journal file on one machine, or a database that several machines share."""
 
+import errno
 import fcntl
 import importlib.util
 import os
+import random
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
@@ -20,6 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.errors import PipelineError
 
 _HEARTBEAT_S: Final = 10
+_OPEN_TRIES: Final = 5
+OUTAGE_S: Final = 120.0  # how long a database may be away: a restart takes seconds, a failover a minute
 WORKER_ATTRIBUTE: Final = "worker"
 
 
@@ -53,22 +59,109 @@ def open_storage(storage: str | Path, heartbeat_s: int = _HEARTBEAT_S) -> BaseSt
     """
     if not is_url(storage):
         return _open_journal(Path(storage))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(
-                _with_driver(str(storage)),
-                heartbeat_interval=heartbeat_s,
-                grace_period=3 * heartbeat_s,
-                heartbeat_stale_trial_callback=requeue,
-            )
-    except (ImportError, ValueError) as error:
-        raise PipelineError(f"cannot open the study storage {without_password(storage)}: {error}") from None
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("sqlalchemy", "psycopg", "psycopg2", "optuna"):
-            raise
-        cause = str(error).splitlines()[0]
-        raise PipelineError(f"cannot open the study storage {without_password(storage)}: {cause}") from None
+    for attempt in range(_OPEN_TRIES):
+        try:
+            return _open_database(str(storage), heartbeat_s)
+        except (ImportError, ValueError) as error:
+            raise PipelineError(f"cannot open the study storage {without_password(storage)}: {error}") from None
+        except Exception as error:
+            if storage_failure(error) is None:
+                raise
+            # Two that begin at once on an empty database both create its tables; the second then finds them.
+            if _is_conflict(error) and attempt < _OPEN_TRIES - 1:
+                time.sleep(random.uniform(0.1, 0.5))
+                continue
+            cause = str(error).splitlines()[0]
+            raise PipelineError(f"cannot open the study storage {without_password(storage)}: {cause}") from None
+    raise RuntimeError("unreachable: the last attempt returns or raises")
+
+
+def _open_database(url: str, heartbeat_s: int) -> BaseStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return _Database(
+            _with_driver(url),
+            engine_kwargs={"pool_pre_ping": True},  # connections of before a restart are replaced
+            heartbeat_interval=heartbeat_s,
+            grace_period=3 * heartbeat_s,
+            heartbeat_stale_trial_callback=requeue,
+        )
+
+
+class _Database(RDBStorage):
+    """A database whose heartbeat goes on after an outage; Optuna's thread would end with a traceback."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        try:
+            super().record_heartbeat(trial_id)
+        except Exception as error:
+            if storage_failure(error) is None:
+                raise
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Whether a statement met what another process had just done."""
+    return any(
+        type(link).__name__ in ("IntegrityError", "ProgrammingError", "UniqueViolation") for link in chain(error)
+    )
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it was raised from or during."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def storage_failure(error: BaseException) -> BaseException | None:
+    """The failure of a database or file behind `error`, or None where it is something else.
+
+    Optuna's own clean-up fails in turn when its storage does, so the cause may lie several links back.
+    """
+    for link in chain(error):
+        module = type(link).__module__.split(".")[0]
+        if module in ("sqlalchemy", "psycopg", "psycopg2") or isinstance(link, StorageInternalError | OSError):
+            return link
+    return None
+
+
+class Outage:
+    """How long a study's storage has been out of reach, and when that is too long."""
+
+    def __init__(self, storage: str | Path, patience_s: float = OUTAGE_S) -> None:
+        self._storage, self._patience_s = storage, patience_s
+        self._began: float | None = None
+
+    def over(self) -> None:
+        """The storage has answered."""
+        self._began = None
+
+    def wait(self, error: Exception) -> None:
+        """Return after a while where `error` is a database's that may come back; PipelineError where it lasts, or
+        where a file is the storage; `error` itself where it is about something else."""
+        cause = storage_failure(error)
+        if cause is None:
+            raise error
+        if not is_url(self._storage):
+            raise PipelineError(f"the study {self._storage} {_file_trouble(cause)}") from None
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if now - self._began > self._patience_s:
+            raise PipelineError(
+                f"the study storage {without_password(self._storage)} has been out of reach for"
+                f" {self._patience_s:.0f} s ({type(cause).__name__}); the same command goes on when it is back"
+            ) from None
+        time.sleep(min(5.0, 0.5 + (now - self._began) / 4))
+
+
+def _file_trouble(cause: BaseException) -> str:
+    code = cause.errno if isinstance(cause, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "cannot be written: no space left on the disk; free some and run the same command again"
+    if code == errno.ENOENT:
+        return "is gone: its folder was moved or removed during the search"
+    return f"cannot be used ({cause}); the same command goes on when that is mended"
 
 
 def _open_journal(path: Path) -> BaseStorage:
@@ -151,7 +244,7 @@ def fail(study: optuna.Study, number: int) -> bool:
 
 
 def fail_stale(study: optuna.Study) -> None:
-    """In a database: fail the trials whose workers' hearts have stopped, and queue their networks again."""
+    """In a database: fail the trials of workers without a heartbeat, and queue their networks again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
@@ -192,9 +285,12 @@ def _with_driver(url: str) -> str:
 
 
 def without_password(storage: str | Path) -> str:
-    """How a storage is named in messages."""
-    scheme, separator, rest = str(storage).partition("://")
-    if not separator:
+    """How a storage is named in messages: neither a password nor the query, which may hold one."""
+    if not is_url(storage):
         return str(storage)
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}://{credentials.split(':')[0]}{at}{host}"
+    try:
+        url = urlsplit(str(storage))
+    except ValueError:
+        return f"{str(storage).partition('://')[0]}://…"
+    credentials, at, host = url.netloc.rpartition("@")
+    return urlunsplit((url.scheme, f"{credentials.split(':')[0]}{at}{host}", url.path, "", ""))

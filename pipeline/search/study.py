@@ -1,9 +1,10 @@
 """One search = one Optuna study: proposals under the limits, each judged once, resumable, shared by workers."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,17 @@ from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, fail, fail_stale, is_url, open_storage, without_password
+from pipeline.search.storage import (
+    WORKER_ATTRIBUTE,
+    Outage,
+    RollCall,
+    fail,
+    fail_stale,
+    is_url,
+    open_storage,
+    requeue,
+    without_password,
+)
 
 Progress = Callable[[int, int, str], None]
 
@@ -109,8 +120,11 @@ class _Worker:
         self._progress = progress
         self._packing = Packing(problem.space)
         self._front = front_cost(problem.costs) if settings.objective == "front" else None
+        self._outage = Outage(storage)
+        self._judging_failed: Exception | None = None
+        self._open_trial: int | None = None
         self._study = optuna.create_study(
-            study_name=STUDY_NAME,
+            study_name=study_name(storage, settings),
             storage=open_storage(storage, heartbeat_s),
             sampler=SAMPLERS[settings.method](problem, settings.seed, self._front),
             directions=["maximize"] if self._front is None else ["maximize", "minimize"],
@@ -118,6 +132,8 @@ class _Worker:
         )
         self._roll_call = None if is_url(storage) else RollCall(Path(storage))
         self._exhausted = False
+        everything = problem.everything
+        self._networks = math.inf if everything is None else len(everything)
         self._agree(storage)
 
     def run(self) -> None:
@@ -126,17 +142,45 @@ class _Worker:
             if self._roll_call is not None:
                 stack.enter_context(self._roll_call.present())
             while not self._exhausted:
-                self._reclaim()
-                done, running = self._count(TrialState.COMPLETE), self._count(TrialState.RUNNING)
-                if self._progress is not None:
-                    self._progress(done, self._settings.evaluations, "evaluations")
-                if done >= self._settings.evaluations:
-                    break
-                if done + running >= self._settings.evaluations:
-                    # Others hold the last ones; stay, in case one of them dies.
-                    time.sleep(_POLL_S * 10)
-                    continue
-                self._study.optimize(self._objective, n_trials=1)
+                try:
+                    if self._advance():
+                        break
+                    self._outage.over()
+                except Exception as error:
+                    if self._judging_failed is not None:
+                        raise self._judging_failed from None
+                    self._outage.wait(error)
+                    self._hand_back()
+
+    def _advance(self) -> bool:
+        """One more evaluation, or a wait for others; True where the study has all of its evaluations."""
+        self._reclaim()
+        done, running = self._count(TrialState.COMPLETE), self._count(TrialState.RUNNING)
+        if self._progress is not None:
+            self._progress(done, self._settings.evaluations, "evaluations")
+        if done >= self._settings.evaluations:
+            return True
+        if done and done >= self._networks:
+            self._exhausted = True
+        elif done + running >= self._settings.evaluations:
+            # Others hold the last ones; stay, in case one of them dies.
+            time.sleep(_POLL_S * 10)
+        else:
+            self._study.optimize(self._objective, n_trials=1)
+        return False
+
+    def _hand_back(self) -> None:
+        """Queue the network of the trial during which the storage failed: it is judged, or remembered, again."""
+        number, self._open_trial = self._open_trial, None
+        if number is None:
+            return
+        try:
+            trial = next((t for t in self._study.get_trials(deepcopy=False) if t.number == number), None)
+            if trial is not None and (trial.state is TrialState.FAIL or fail(self._study, number)):
+                requeue(self._study, trial)
+        except Exception as error:
+            self._open_trial = number
+            self._outage.wait(error)
 
     def result(self) -> SearchResult:
         """The study as it stands."""
@@ -160,6 +204,7 @@ class _Worker:
         )
 
     def _objective(self, trial: Trial) -> float | tuple[float, float]:
+        self._open_trial = trial.number
         if self._roll_call is not None:
             trial.set_user_attr(WORKER_ATTRIBUTE, self._roll_call.name)
         try:
@@ -172,7 +217,11 @@ class _Worker:
         codes = row[None]
         (arch,) = self._problem.space.decode(codes)
         began = time.perf_counter()
-        (score,) = self._evaluator.evaluate([arch])
+        try:
+            (score,) = self._evaluator.evaluate([arch])
+        except Exception as error:
+            self._judging_failed = error  # not to be taken for a failure of the storage
+            raise
         seconds = time.perf_counter() - began
         values = {name: float(value[0]) for name, value in self._problem.costs.values(codes).items()}
         for name, exceeded in self._problem.costs.violations(codes).items():
@@ -191,8 +240,8 @@ class _Worker:
     def _claim(self, trial: Trial, row: CodeArray) -> bool:
         """Whether this trial may be evaluated: no earlier one has its network or the study's last evaluation.
 
-        As in a bakery, a number yields to smaller ones, and waits until these have said what they want; so two
-        workers that choose the same network at the same moment never both keep it.
+        A trial yields to those of smaller numbers, and waits until these have announced their networks: two workers
+        that choose the same network at the same moment never both keep it (Lamport 1974).
         """
         (wanted,) = keys(row[None])
         began = time.monotonic()
@@ -241,7 +290,7 @@ class _Worker:
             self._study.set_user_attr("identity", mine)
             return
         for key, value in mine.items():
-            if theirs.get(key) != value:
+            if key in theirs and theirs[key] != value:  # a study of an older version names fewer
                 raise PipelineError(
                     f"the study at {without_password(storage)} was begun with {key} {theirs.get(key)!r}, "
                     f"not {value!r}; give another study, or remove this one"
@@ -255,15 +304,27 @@ class _Worker:
             "method": self._settings.method,
             "seed": self._settings.seed,
             "objective": self._settings.objective,
+            "subject": self._settings.subject,
         }
 
 
-def finished(storage: str | Path) -> int:
+def study_name(storage: str | Path, settings: SearchSettings) -> str:
+    """What the study is called: runs that share a database have one each."""
+    return f"{STUDY_NAME}-{settings.subject}" if is_url(storage) and settings.subject else STUDY_NAME
+
+
+def remove_study(storage: str | Path, settings: SearchSettings) -> None:
+    """Remove the study from the database at `storage`, with all its trials; nothing where there is none."""
+    with suppress(KeyError):
+        optuna.delete_study(study_name=study_name(storage, settings), storage=open_storage(storage))
+
+
+def finished(storage: str | Path, settings: SearchSettings) -> int:
     """How many evaluations the study at `storage` has; 0 where there is none yet."""
     if not is_url(storage) and not Path(storage).exists():
         return 0
     try:
-        study = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(storage))
+        study = optuna.load_study(study_name=study_name(storage, settings), storage=open_storage(storage))
     except KeyError:
         return 0
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

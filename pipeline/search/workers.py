@@ -1,6 +1,9 @@
 """Several worker processes on one machine, all in the same study. Other machines join by the storage's URL."""
 
 import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +17,7 @@ from pipeline.search.candidates import CandidateSpace
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.settings import SearchSettings
+from pipeline.search.storage import Outage
 from pipeline.search.study import Progress, SearchResult, finished, search
 
 _POLL_S: Final = 0.2
@@ -58,7 +62,7 @@ def search_with_workers(
         for process, _ in workers:
             process.terminate()
             process.join()
-    if finished(storage) == 0:
+    if finished(storage, settings) == 0:
         codes = ", ".join(str(process.exitcode) for process, _ in workers)
         raise PipelineError(f"all {len(workers)} search workers died (exit codes {codes}); run the search again")
     # Every evaluation that is left, for example after the last worker died, is done here.
@@ -72,13 +76,27 @@ def _wait(
     storage: str | Path,
     progress: Progress | None,
 ) -> None:
+    outage, done = Outage(storage), 0
     while any(process.is_alive() for process, _ in workers):
-        for _, receiver in workers:
-            if (message := _received(receiver)) is not None:
-                raise PipelineError(message)
+        _raise_what_a_worker_said(workers)
+        try:
+            done = min(finished(storage, settings), settings.evaluations)
+            outage.over()
+        except Exception as error:
+            outage.wait(error)
         if progress is not None:
-            progress(min(finished(storage), settings.evaluations), settings.evaluations, "evaluations")
+            progress(done, settings.evaluations, _told(workers))
         time.sleep(_POLL_S)
+    _raise_what_a_worker_said(workers)
+
+
+def _told(workers: list[tuple[SpawnProcess, Connection]]) -> str:
+    """What is going on, with the workers that died."""
+    dead = [process.exitcode for process, _ in workers if process.exitcode]
+    return "evaluations" + (f" ({len(dead)} of {len(workers)} workers died, exit code {dead[0]})" if dead else "")
+
+
+def _raise_what_a_worker_said(workers: list[tuple[SpawnProcess, Connection]]) -> None:
     for _, receiver in workers:
         if (message := _received(receiver)) is not None:
             raise PipelineError(message)
@@ -94,8 +112,21 @@ def _received(receiver: Connection) -> str | None:
 def _work(
     make: Callable[[], Task], settings: SearchSettings, storage: str | Path, heartbeat_s: int, sender: Connection
 ) -> None:
-    task = make()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Ctrl-C reaches the whole group of processes; the parent then ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        task = make()
         search(task.space, task.costs, task.evaluator, settings, storage, None, heartbeat_s)
     except PipelineError as error:
         sender.send(str(error))
+    except Exception as error:  # the parent tells it in one line
+        sender.send(f"a search worker failed: {type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """Leave at once when the process that started this one is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -2,13 +2,8 @@
 
 import multiprocessing
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +19,7 @@ from pipeline.search.study import STUDY_NAME, SearchResult, search
 from pipeline.search.workers import search_with_workers
 from pipeline.spaces.codes import Codes
 from tests.search.problems import MERIT, SMALL, costs_of, failing_task, logged_task
+from tests.search.processes import nothing_lost_or_twice, start_worker, wait_for_lines
 
 _SPACE = Codes(SMALL)
 
@@ -179,31 +175,10 @@ def test_evaluators_that_do_not_answer_are_refused() -> None:
 # -- killed and shared searches -----------------------------------------------------------------------
 
 
-def _one_worker(log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int) -> None:
-    task = logged_task(log, seconds)
-    search(task.space, task.costs, task.evaluator, settings, storage, heartbeat_s=heartbeat_s)
-
-
-def _start(*args: object) -> multiprocessing.Process:
-    process = multiprocessing.get_context("spawn").Process(target=_one_worker, args=args)
-    process.start()
-    return process  # type: ignore[return-value]
-
-
-def _wait_for_lines(log: Path, lines: int) -> list[str]:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = log.read_text().split() if log.exists() else []
-        if len(found) >= lines:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{log} did not reach {lines} lines")
-
-
 def test_a_killed_search_continues_with_the_same_result(tmp_path: Path) -> None:
     settings = SearchSettings("guided", 20, seed=3)
-    victim = _start(tmp_path / "judged", 0.05, settings, tmp_path / "study.log", 10)
-    _wait_for_lines(tmp_path / "judged", 7)
+    victim = start_worker(tmp_path / "judged", 0.05, settings, tmp_path / "study.log", 10)
+    wait_for_lines(tmp_path / "judged", 7)
     os.kill(victim.pid or 0, signal.SIGKILL)
     victim.join()
     resumed = _search(tmp_path / "study.log", 20)
@@ -215,15 +190,15 @@ def test_a_killed_search_continues_with_the_same_result(tmp_path: Path) -> None:
 def test_workers_share_a_study_and_take_over_from_a_killed_one(tmp_path: Path) -> None:
     log, study = tmp_path / "judged", tmp_path / "study.log"
     settings = SearchSettings("rea", 30, seed=3)
-    victim = _start(log, 0.1, settings, study, 10)
-    _wait_for_lines(log, 3)
-    other = _start(log, 0.1, settings, study, 10)
-    _wait_for_lines(log, 8)
+    victim = start_worker(log, 0.1, settings, study, 10)
+    wait_for_lines(log, 3)
+    other = start_worker(log, 0.1, settings, study, 10)
+    wait_for_lines(log, 8)
     os.kill(victim.pid or 0, signal.SIGKILL)
     victim.join()
     other.join(60)
     assert other.exitcode == 0
-    _nothing_lost_or_twice(log, study, 30, killed=1)
+    nothing_lost_or_twice(log, study, 30, killed=1)
 
 
 def _die_proposing(study: Path, begun: Path) -> None:
@@ -242,7 +217,7 @@ def test_a_worker_that_dies_before_it_says_what_it_wants_holds_nobody_up(tmp_pat
         target=_die_proposing, args=(tmp_path / "study.log", tmp_path / "begun")
     )
     victim.start()
-    _wait_for_lines(tmp_path / "begun", 1)
+    wait_for_lines(tmp_path / "begun", 1)
     began = time.monotonic()
     assert _search(tmp_path / "study.log", 6, "random").evaluations == 6
     assert time.monotonic() - began < 45  # a minute is the patience with a silent living one
@@ -258,92 +233,10 @@ def test_the_workers_option_starts_processes(tmp_path: Path) -> None:
     )
     assert result.evaluations == 24
     assert steps[-1] == 24
-    _nothing_lost_or_twice(log, study, 24, killed=0)
+    nothing_lost_or_twice(log, study, 24, killed=0)
 
 
 def test_what_a_worker_objects_to_is_said_by_the_parent(tmp_path: Path) -> None:
     settings = SearchSettings("random", 24, workers=2)
     with pytest.raises(PipelineError, match="no weights for this region"):
         search_with_workers(partial(failing_task, "no weights for this region"), settings, tmp_path / "study.log")
-
-
-def _nothing_lost_or_twice(log: Path, storage: str | Path, evaluations: int, killed: int) -> None:
-    study = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(storage))
-    complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
-    networks = [t.user_attrs["network"]["arch"] for t in complete]
-    assert len(networks) == len(set(networks)) == evaluations
-    judged = log.read_text().split()
-    assert set(judged) >= set(networks)
-    # A worker killed between judging and telling makes one network be judged again, at most.
-    assert len(judged) <= evaluations + killed
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "-")]
-    if not programs[-1].exists():
-        pytest.skip("no PostgreSQL server program (initdb) on this machine")
-    root = Path(tempfile.mkdtemp(prefix="pocketnas-postgres-"))  # pytest's own folders are closed to other users
-    become: dict[str, object] = {}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        shutil.chown(root, "nobody")
-        become = {"user": "nobody"}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = root / "data"
-    made = subprocess.run(
-        [programs[-1], "-D", data, "-A", "trust", "-U", "pocketnas", "--no-sync"],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        **become,  # type: ignore[call-overload]
-    )
-    if made.returncode:
-        pytest.skip(f"PostgreSQL cannot be set up here: {made.stderr.strip().splitlines()[-1]}")
-    server = subprocess.Popen(
-        [programs[-1].with_name("postgres"), "-D", data, "-p", str(port), "-k", "", "-F"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=root,
-        **become,  # type: ignore[call-overload]
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        else:
-            pytest.skip("the PostgreSQL server did not start")
-        time.sleep(0.5)
-        yield f"postgresql://pocketnas@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def test_machines_share_a_database_and_take_over_from_a_dead_one(postgres: str, tmp_path: Path) -> None:
-    log = tmp_path / "judged"
-    settings = SearchSettings("random", 16, seed=3)
-    victim = _start(log, 0.3, settings, postgres, 1)
-    _wait_for_lines(log, 2)
-    other = _start(log, 0.1, settings, postgres, 1)
-    _wait_for_lines(log, 5)
-    os.kill(victim.pid or 0, signal.SIGKILL)
-    victim.join()
-    other.join(90)
-    assert other.exitcode == 0
-    _nothing_lost_or_twice(log, postgres, 16, killed=1)
-
-
-def test_a_storage_that_cannot_be_opened_is_one_line_without_the_password(tmp_path: Path) -> None:
-    for url in ("postgresql://me:secret@127.0.0.1:1/nas", "nonsense://me:secret@host/nas"):
-        with pytest.raises(PipelineError, match=r"cannot open the study storage .*://me@") as raised:
-            search(_SPACE, costs_of("40M"), MERIT, SearchSettings(), url)
-        assert "secret" not in str(raised.value)
-        assert "\n" not in str(raised.value)

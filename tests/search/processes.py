@@ -1,0 +1,54 @@
+"""Searches in processes of their own, to be killed, and what must hold after that."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import optuna
+
+from pipeline.search.settings import SearchSettings
+from pipeline.search.storage import open_storage
+from pipeline.search.study import search, study_name
+from tests.search.problems import logged_task
+
+
+def _one_worker(log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int) -> None:
+    task = logged_task(log, seconds)
+    search(task.space, task.costs, task.evaluator, settings, storage, heartbeat_s=heartbeat_s)
+
+
+def start_worker(
+    log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int
+) -> multiprocessing.Process:
+    """A process that searches the small space; each evaluation takes `seconds` and leaves a line in `log`."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=_one_worker, args=(log, seconds, settings, storage, heartbeat_s)
+    )
+    process.start()
+    return process  # type: ignore[return-value]
+
+
+def wait_for_lines(log: Path, lines: int) -> list[str]:
+    """The words in `log` once there are so many."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = log.read_text().split() if log.exists() else []
+        if len(found) >= lines:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{log} did not reach {lines} lines")
+
+
+def nothing_lost_or_twice(
+    log: Path, storage: str | Path, evaluations: int, killed: int, settings: SearchSettings | None = None
+) -> None:
+    """All evaluations are there, no network twice; each killed worker cost one more judging at most."""
+    name = study_name(storage, settings or SearchSettings())
+    study = optuna.load_study(study_name=name, storage=open_storage(storage))
+    complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    networks = [t.user_attrs["network"]["arch"] for t in complete]
+    assert len(networks) == len(set(networks)) == evaluations
+    judged = log.read_text().split()
+    assert set(judged) >= set(networks)
+    # A worker killed between judging and telling makes one network be judged again, at most.
+    assert len(judged) <= evaluations + killed
