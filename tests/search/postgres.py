@@ -46,7 +46,7 @@ class Postgres:
             **self._become,  # type: ignore[call-overload]
         )
         deadline = time.monotonic() + 30
-        ask = [self._program.with_name("pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)]
+        ask = [str(self._program.with_name("pg_isready")), "-h", "127.0.0.1", "-p", str(self._port)]
         while subprocess.run(ask, capture_output=True).returncode:
             if time.monotonic() > deadline:
                 pytest.skip("the PostgreSQL server did not start")

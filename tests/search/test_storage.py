@@ -6,13 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 
 from pipeline.errors import PipelineError
+from pipeline.search.evaluators import Scored
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import Outage, open_storage, without_password
 from pipeline.search.study import finished, remove_study, search, study_name
@@ -75,10 +78,14 @@ def test_a_search_survives_a_restart_of_its_database(how: signal.Signals, postgr
     nothing_lost_or_twice(log, postgres.url, 14, killed=2, settings=settings)
 
 
+def _signed(sign: int, archs: Sequence[Any]) -> list[float]:
+    return [sign * score for score in MERIT.score(archs)]
+
+
 def test_runs_that_share_a_database_never_share_scores(postgres: Postgres) -> None:
     for subject, sign in (("one run", 1), ("another run", -1)):
-        evaluator = type(MERIT)("table", lambda archs, sign=sign: [sign * s for s in MERIT.score(archs)])
-        result = search(_SPACE, costs_of("40M"), evaluator, _settings(subject, 5), postgres.url)
+        signed = Scored("table", partial(_signed, sign))
+        result = search(_SPACE, costs_of("40M"), signed, _settings(subject, 5), postgres.url)
         assert result.evaluations == 5
         assert all(candidate.score * sign > 0 for candidate in result.candidates)
 
@@ -109,22 +116,22 @@ def test_a_journal_whose_folder_is_moved_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done = threading.Event()
 
-    def slow(archs: list[object]) -> list[float]:
+    def slow(archs: Sequence[Any]) -> list[float]:
         if not done.is_set():
             folder.rename(tmp_path / "elsewhere")
             done.set()
         return [1.0 for _ in archs]
 
     with pytest.raises(PipelineError, match=r"study .* is gone: its folder was moved"):
-        search(_SPACE, costs_of("40M"), type(MERIT)("table", slow), _settings(""), folder / "study.log")
+        search(_SPACE, costs_of("40M"), Scored("table", slow), _settings(""), folder / "study.log")
 
 
 def test_an_error_of_the_evaluator_is_not_taken_for_the_storages(tmp_path: Path) -> None:
-    def broken(archs: list[object]) -> list[float]:
+    def broken(archs: Sequence[Any]) -> list[float]:
         raise OSError("an image that cannot be read")
 
     with pytest.raises(OSError, match="an image that cannot be read"):
-        search(_SPACE, costs_of("40M"), type(MERIT)("table", broken), _settings(""), tmp_path / "study.log")
+        search(_SPACE, costs_of("40M"), Scored("table", broken), _settings(""), tmp_path / "study.log")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +165,7 @@ _PARENT = """
 import signal, sys
 from functools import partial
 from pathlib import Path
+from pipeline.search.evaluators import Scored
 from pipeline.search.settings import SearchSettings
 from pipeline.search.workers import search_with_workers
 from tests.search.problems import logged_task
