@@ -14,6 +14,8 @@ import pipeline
 
 OURS = {"pipeline", "latency_tables", "exporters"}
 PACKAGES = {module.__name__: Path(module.__file__ or "").parent for module in (pipeline, latency_tables, exporters)}
+FILES = Path(__file__).parent
+RUN = str(FILES / "runs" / "files" / "run-0.1")
 # Inside pipeline a part imports only parts that stand before it.
 ORDER = [
     "errors",
@@ -74,6 +76,21 @@ def test_the_product_never_imports_benchmarks_or_tests() -> None:
             "from pipeline.cli.app import run_command; run_command(['--help'])",
             {"torch", "onnx", "onnxruntime", "optuna", "coremltools", "datasets", "sklearn", "plotly", "scipy"},
         ),
+        *(
+            (f"from pipeline.cli.app import run_command; assert run_command({words!r}.split()) in (0, 1)", {"torch"})
+            for words in (
+                "space quickstart max --json",
+                "table show epyc-vm-ofa-mbv3-1.0",
+                "table predict epyc-vm-ofa-mbv3-1.0 ofa-mbv3-1.0 max",
+                f"check {FILES}/gate/files/tiny-dynamo.onnx --budget {FILES}/../examples/sign-digits.toml",
+                "stage --help",
+            )
+        ),
+        (
+            f"from pipeline.runs.folder import open_run; open_run(__import__('pathlib').Path({RUN!r}))",
+            {"torch", "scipy"},
+        ),
+        ("import pipeline.cli.rank, pipeline.ranking.report", {"torch"}),
     ],
 )
 def test_heavy_tools_are_loaded_only_where_they_are_used(code: str, forbidden: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from exporters import ExportOptions, ExportReport
+    from pipeline.runs.folder import RunFolder
     from pipeline.runs.winner import Winner
 
 
@@ -47,10 +48,13 @@ def export(
         return
     if run_dir is None or verify is not None:
         raise PipelineError("name a run folder to export, or --verify DIR to verify an export folder, not both")
+    from pipeline.runs.engine import require_finished
     from pipeline.runs.folder import open_run
+    from pipeline.runs.stages import STAGES
     from pipeline.runs.winner import load_winner
 
     run = open_run(run_dir)
+    require_finished(run, STAGES, "export")
     winner = load_winner(run_dir)
     options = _options(winner, batch, softmax, pixels, opset, ios)
     targets = [name.strip() for name in to.split(",")] if to is not None else run.config.export.formats
@@ -97,15 +101,15 @@ def _export(
         )
 
 
-def _record(run: Any) -> None:
+def _record(run: "RunFolder") -> None:
     """The run's own record of its export stage holds the files' hashes: renew it where the stage has finished."""
     from pipeline.runs.stages import STAGES
 
     record = run.record("export")
-    if record is None or not record["finished"]:
+    if record is None or not record.finished:
         return
     stage = next(stage for stage in STAGES if stage.name == "export")
-    run.write_record("export", record["inputs"], record["seconds"], stage.outputs(run))
+    run.write_record("export", record.inputs, record.seconds, stage.outputs(run))
 
 
 def _verify(folder: Path, as_json: bool) -> None:

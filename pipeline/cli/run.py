@@ -20,6 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 RunDir = Annotated[Path, typer.Argument(help="The run's folder.")]
 Again = Annotated[bool, typer.Option("--again", help="Run the stage even if it has finished.")]
 
+Renew = Annotated[bool, typer.Option("--again", help="Make every stage anew whose inputs have changed.")]
+
 
 def quickstart(
     out: Out,
@@ -27,12 +29,13 @@ def quickstart(
     table: Annotated[
         str | None, typer.Option("--table", help="Use this latency table instead of measuring this machine.")
     ] = None,
+    again: Renew = False,
     as_json: Json = False,
 ) -> None:
     """Run everything on embedded handwritten digits and this machine's CPU, in under 4 minutes on 2 cores."""
     from pipeline.runs.quickstart import quickstart_config
 
-    _run(quickstart_config(seed or 0, table), out, as_json)
+    _run(quickstart_config(seed or 0, table), out, as_json, again)
 
 
 def run(
@@ -42,12 +45,13 @@ def run(
         str | None, typer.Option("--data", help="Images, instead of the configuration's [data] path.")
     ] = None,
     seed: Seed = None,
+    again: Renew = False,
     as_json: Json = False,
 ) -> None:
     """From your images, a device and a budget to a checked file. Killed or stopped, the same command continues."""
     from pipeline.runs.config import read_config
 
-    _run(read_config(config, seed, data), out, as_json)
+    _run(read_config(config, seed, data), out, as_json, again)
 
 
 def stage_command(name: str, help_text: str) -> Callable[..., None]:
@@ -127,7 +131,7 @@ def _run_one(folder: "RunFolder", name: str, again: bool, as_json: bool) -> None
     emit(document, as_json, lambda console: console.print(text))
 
 
-def _run(config: "Config", out: Path, as_json: bool) -> None:
+def _run(config: "Config", out: Path, as_json: bool, renew: bool) -> None:
     from pipeline.runs.engine import run_stage
     from pipeline.runs.folder import create_or_open
     from pipeline.runs.plan import run_plan
@@ -140,7 +144,7 @@ def _run(config: "Config", out: Path, as_json: bool) -> None:
         for stage in STAGES:
             if stage.name == "train" and folder.record("train") is None:
                 note("\n".join(run_plan(folder).lines()))
-            done = run_stage(folder, stage, progress)
+            done = run_stage(folder, stage, progress, renew=renew)
             if not done.ran_now:
                 note(f"{stage.name}: had finished ({done.seconds:.1f} s)")
     summary = read_summary(folder)

@@ -23,7 +23,7 @@ def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) ->
     Half of the search images guide the searches, the other half judge what they found.
     """
     from pipeline.runs.context import run_costs, run_space
-    from pipeline.runs.engine import inputs_hash, require_finished
+    from pipeline.runs.engine import require_finished, stage_inputs
     from pipeline.runs.stages import STAGES
     from pipeline.search.compare import compare
     from pipeline.search.evaluators import Scored
@@ -31,7 +31,7 @@ def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) ->
     from pipeline.spaces.codes import Codes
 
     # What was compared before training anew, or under another budget, has a folder of its own.
-    inputs = inputs_hash(run, require_finished(run, STAGES, "search"))
+    inputs = stage_inputs(run, require_finished(run, STAGES, "search")).digest()
     guiding, judging = _halves(run)
     task = Task(Codes(run_space(run)), run_costs(run), Scored("inherited", guiding))
     names = [name.strip() for name in methods.split(",") if name.strip()]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
 from pipeline.fewshot.gradients import Batch, option_distances
 from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
+from pipeline.fewshot.names import CriterionName
 from pipeline.fewshot.partition import Partition, Split
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
@@ -87,7 +88,7 @@ def similarity(region: SearchSpace, decisions: Sequence[Decision], parts: int, e
     return _widest_cut(region, decisions, evidence, distances, "comparing MACs")
 
 
-CRITERIA: Final[dict[str, Criterion]] = {
+CRITERIA: Final[dict[CriterionName, Criterion]] = {
     "exhaustive": exhaustive,
     "random": at_random,
     "gradient": gradient,

@@ -121,6 +121,7 @@ class BudgetFile:
     devices: Mapping[str, Device]
     models: tuple[ModelRule, ...]
     compared: frozenset[str]
+    notes: tuple[str, ...] = ()
 
     def budget(self, rule: ModelRule | None) -> Budget:
         """The limits of a model: the file's, replaced key by key by those of its own entry."""
@@ -131,7 +132,8 @@ class BudgetFile:
 def load_budget(path: Path) -> BudgetFile:
     """The budget file at `path`. GateError names a wrong key and the one probably meant, or a wrong value.
 
-    The config of a run is a budget file too: its `[budget]` table is read and its other tables are not.
+    The config of a run is a budget file too: its `[budget]` table is read and its other tables are not. A quantile
+    of latency in it limits nothing here, which the notes tell: only a run makes it a limit in milliseconds.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -144,7 +146,13 @@ def load_budget(path: Path) -> BudgetFile:
 
 def parse_budget(document: Mapping[str, Any], where: str, folder: Path) -> BudgetFile:
     """The budget in a parsed document; relative paths in it start at `folder`."""
-    document = _own_tables(document, where)
+    of_a_run, document = "budget" in document, _own_tables(document, where)
+    notes: tuple[str, ...] = ()
+    if of_a_run and (quantile := document.pop("latency_quantile", None)) is not None:
+        notes = (
+            f"{where}: latency_quantile = {quantile!r} is no limit here; a run makes it one in milliseconds and keeps"
+            " it in its budget.json",
+        )
     try:
         read = BudgetDocument.model_validate(document)
     except ValidationError as error:
@@ -170,6 +178,7 @@ def parse_budget(document: Mapping[str, Any], where: str, folder: Path) -> Budge
         devices={name: _device(name, entry, where, folder) for name, entry in read.devices.items()},
         models=rules,
         compared=frozenset(limited | named),
+        notes=notes,
     )
     for rule in (None, *rules):
         result.budget(rule)  # refuses bad values now, not when the model is met

@@ -45,7 +45,7 @@ def run_gate(request: Request, file: BudgetFile, progress: Progress | None = Non
     judge = LatencyJudge(file, request.plan, request.seed, progress)
     baseline, old_model = _baseline(request, tasks)
     results: list[CheckResult] = []
-    notes = list(_idle_devices(tasks, request, file, judge))
+    notes = [*file.notes, *_idle_devices(tasks, request, file, judge)]
     for task in tasks:
         results += _against_limits(task, request, file, judge)
         if request.baseline is not None:

@@ -189,12 +189,12 @@ def parse_config(document: dict[str, Any], where: str) -> Config:
 def _check_names(config: Config, where: str) -> None:
     """Refuse names that no recipe, criterion or exporter has, before anything begins."""
     from exporters import EXPORTERS
-    from pipeline.fewshot.criteria import CRITERIA
+    from pipeline.fewshot.names import CRITERION_NAMES
     from pipeline.supernets.recipes import RECIPES
 
     named: list[tuple[str, str, Collection[str]]] = [
         ("[train] recipe", config.train.recipe, RECIPES),
-        ("[split] criterion", config.split.criterion, CRITERIA),
+        ("[split] criterion", config.split.criterion, CRITERION_NAMES),
         *(("[export] formats:", name, EXPORTERS) for name in config.export.formats),
     ]
     for key, name, known in named:

@@ -1,7 +1,5 @@
 """Running stages: each once, in order, refusing inputs that changed, continuing after a kill."""
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -10,16 +8,19 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.runs.folder import RunError, RunFolder
+from pipeline.runs.record import Inputs, StageTime
 
 Progress = Callable[[int, int, str], None]
 _NO_INPUTS: Final = frozenset({"workers", "storage"})  # how a stage is worked on, not what it is made from
+_NOTHING: Final = "being removed"  # inputs that no stage has
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One arrow of the flow. `work` may be killed at any moment and is then called again with what it left.
 
-    `reads` are the configuration's tables, `after` the stages whose files it reads, `outputs` what it writes.
+    `reads` are the configuration's tables, `after` the stages whose files it reads, `outputs` what it writes. A
+    `summary` is written anew in seconds whenever what it tells of has changed; other outputs only when asked for.
     """
 
     name: str
@@ -27,31 +28,29 @@ class Stage:
     after: tuple[str, ...]
     outputs: Callable[[RunFolder], Sequence[Path]]
     work: Callable[[RunFolder, Progress], None]
+    summary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StageTime:
-    """How long a stage took when it ran, in seconds, and whether that was now."""
+def run_stage(run: RunFolder, stage: Stage, progress: Progress, again: bool = False, renew: bool = False) -> StageTime:
+    """Bring one stage up to date: what has finished is not done again, unless `again`.
 
-    name: str
-    seconds: float
-    ran_now: bool
-
-
-def run_stage(run: RunFolder, stage: Stage, progress: Progress, again: bool = False) -> StageTime:
-    """Bring one stage up to date: what has finished with the same inputs is not done again, unless `again`.
-
-    Raises RunError where an output of the finished stage is torn, or an earlier stage has not finished.
+    `renew` does it again where its inputs have changed; without it nothing that has finished is ever removed. Raises
+    RunError where inputs of a finished stage have changed, where one of its outputs is damaged, or where an earlier
+    stage has not finished.
     """
-    inputs = inputs_hash(run, stage)
+    inputs = stage_inputs(run, stage)
     record = run.record(stage.name)
-    if record is not None and (again or record["inputs"] != inputs):
-        # Made from other inputs, or to be made anew: nothing of it may be continued.
+    changed = None if record is None else inputs.changed_from(record.inputs)
+    if record is not None and record.finished and changed and not (again or renew or stage.summary):
+        raise RunError(_changed(run, stage.name, changed))
+    if record is not None and (again or changed):
+        # Made from other inputs, or to be made anew: nothing of it may be continued, also after a kill right now.
+        run.write_record(stage.name, _NOTHING)
         _remove(stage.outputs(run))
         record = None
-    if record is not None and record["finished"]:
-        run.verify_outputs(stage.name, record)
-        return StageTime(stage.name, record["seconds"], ran_now=False)
+    if record is not None and record.finished:
+        run.verify_outputs(record)
+        return StageTime(stage.name, record.seconds or 0.0, ran_now=False)
     run.write_record(stage.name, inputs)
     started = time.perf_counter()
     stage.work(run, progress)
@@ -63,19 +62,19 @@ def run_stage(run: RunFolder, stage: Stage, progress: Progress, again: bool = Fa
 def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stage:
     """The stage called `name`, if all before it have finished with what the folder holds now.
 
-    Raises RunError naming the first that has not, and the command that runs it.
+    Raises RunError naming the first that has not or whose files are no longer what it wrote, and the command that
+    runs it.
     """
     for stage in stages:
         if stage.name == name:
             return stage
         record = run.record(stage.name)
-        command = f"'pocketnas stage {stage.name} {run.path}' runs it, 'pocketnas run' everything"
-        if record is None or not record["finished"]:
+        if record is None or not record.finished:
+            command = f"'pocketnas stage {stage.name} {run.path}' runs it, 'pocketnas run' everything"
             raise RunError(f"stage {name!r} needs {stage.name!r}, which has not finished in {run.path}; {command}")
-        if record["inputs"] != inputs_hash(run, stage):
-            raise RunError(
-                f"stage {stage.name!r} in {run.path} was made from other inputs than are there now; {command}"
-            )
+        if changed := stage_inputs(run, stage).changed_from(record.inputs):
+            raise RunError(_changed(run, stage.name, changed))
+        run.verify_outputs(record)
     raise RunError(f"no stage is called {name!r}; known are {', '.join(stage.name for stage in stages)}")
 
 
@@ -88,18 +87,24 @@ def part_of(progress: Progress, number: int, parts: int, what: str) -> Progress:
     return told
 
 
-def inputs_hash(run: RunFolder, stage: Stage) -> str:
-    """What the stage depends on: its tables of the configuration, the seed, and the files of earlier stages."""
-    tables = run.config.model_dump(mode="json")
+def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
+    """What the stage depends on now: its tables as the run's file has them, the seed, files of earlier stages."""
     earlier = {}
     for name in stage.after:
         record = run.record(name)
-        if record is None or not record["finished"]:
+        if record is None or not record.finished:
             raise RunError(f"stage {stage.name!r} needs {name!r}, which has not finished in {run.path}")
-        earlier[name] = record["outputs"]
-    read = {name: {k: v for k, v in tables[name].items() if k not in _NO_INPUTS} for name in stage.reads}
-    document = {"seed": tables["seed"], "tables": read, "after": earlier}
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        earlier[name] = record.outputs
+    said = run.document
+    tables = {name: {k: v for k, v in said.get(name, {}).items() if k not in _NO_INPUTS} for name in stage.reads}
+    return Inputs(seed=run.config.seed, tables=tables, after=earlier)
+
+
+def _changed(run: RunFolder, name: str, changed: str) -> str:
+    return (
+        f"stage {name!r} in {run.path} was made from other inputs than are there now: {changed}; it is kept until"
+        f" 'pocketnas stage {name} {run.path} --again' makes it anew ('pocketnas run … --again': all such stages)"
+    )
 
 
 def _remove(outputs: Sequence[Path]) -> None:

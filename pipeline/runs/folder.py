@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from latency_tables.files import write_json
 from pipeline.errors import PipelineError
 from pipeline.runs.config import Config, config_hash, differing_key, parse_config
+from pipeline.runs.record import Inputs, StageRecord
 
 SCHEMA_VERSION = 1
 STAGE_NAMES: Final = ("data", "profile", "train", "split", "search", "finetune", "export", "check", "report")
@@ -23,10 +26,14 @@ class RunError(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run on disk. Paths of all stages' files are properties, so no name is spelled twice."""
+    """A run on disk. Paths of all stages' files are properties, so no name is spelled twice.
+
+    `document` is the configuration as run.json has it: `config` without the defaults of keys that are newer than it.
+    """
 
     path: Path
     config: Config
+    document: dict[str, Any]
 
     @property
     def data(self) -> Path:
@@ -104,44 +111,47 @@ class RunFolder:
         """Where the record of a finished stage is."""
         return self.path / "stages" / f"{stage}.json"
 
-    def record(self, stage: str) -> dict[str, Any] | None:
-        """What is known of `stage`, None where it never began; RunError where the record is torn."""
+    def record(self, stage: str) -> StageRecord | None:
+        """What is known of `stage`, None where it never began; RunError where the record is damaged."""
         file = self.record_path(stage)
         if not file.exists():
             return None
-        record = read_json(file)
-        if missing := {"inputs", "finished", "seconds", "outputs"} - record.keys():
-            raise RunError(f"{file} is torn or foreign (it lacks {', '.join(sorted(missing))}); delete it")
-        return record
+        try:
+            return StageRecord.model_validate(read_json(file))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise RunError(f"{file} is torn or foreign ({place}: {first['msg']}); delete it") from None
 
     def stage_seconds(self) -> list[tuple[str, float]]:
         """The finished stages in order, and how long each took."""
         records = [(name, self.record(name)) for name in STAGE_NAMES]
-        return [(name, record["seconds"]) for name, record in records if record and record["finished"]]
+        return [(name, record.seconds or 0.0) for name, record in records if record and record.finished]
 
-    def write_record(self, stage: str, inputs: str, seconds: float | None = None, outputs: Sequence[Path] = ()) -> None:
+    def write_record(
+        self, stage: str, inputs: Inputs | str, seconds: float | None = None, outputs: Sequence[Path] = ()
+    ) -> None:
         """Say that `stage` has begun on `inputs`, or with `seconds` that it has finished: the last thing it does."""
         files = sorted({file for output in outputs for file in _files(output)})
-        write_json(
-            self.record_path(stage),
-            {
-                "schema_version": SCHEMA_VERSION,
-                "name": stage,
-                "inputs": inputs,
-                "finished": seconds is not None,
-                "seconds": None if seconds is None else round(seconds, 3),
-                "outputs": {str(file.relative_to(self.path)): file_hash(file) for file in files},
-            },
+        record = StageRecord(
+            name=stage,
+            inputs=inputs,
+            finished=seconds is not None,
+            seconds=None if seconds is None else round(seconds, 3),
+            outputs={str(file.relative_to(self.path)): file_hash(file) for file in files},
         )
+        write_json(self.record_path(stage), record.model_dump(mode="json"))
 
-    def verify_outputs(self, stage: str, record: dict[str, Any]) -> None:
-        """RunError where a file that `stage` wrote is gone or is no longer what it wrote."""
-        for name, digest in record["outputs"].items():
+    def verify_outputs(self, record: StageRecord) -> None:
+        """RunError where a file that a finished stage wrote is gone or is no longer what it wrote."""
+        for name, digest in record.outputs.items():
             file = self.path / name
             if not file.is_file():
-                raise RunError(f"{file}, written by stage {stage!r}, is gone; {_again(self.path, stage)}")
+                raise RunError(f"{file}, written by stage {record.name!r}, is gone; {_again(self.path, record.name)}")
             if file_hash(file) != digest:
-                raise RunError(f"{file} is torn or foreign: not what {stage!r} wrote; {_again(self.path, stage)}")
+                raise RunError(
+                    f"{file} is torn or foreign: not what {record.name!r} wrote; {_again(self.path, record.name)}"
+                )
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -188,7 +198,12 @@ def _created_or_opened(path: Path, config: Config) -> RunFolder:
         if not there.stage_seconds():
             # Nothing has been made yet: a mistake in the configuration may be mended.
             return _write_run(path, config)
-        key = differing_key(there.config.model_dump(mode="json"), config.model_dump(mode="json"))
+        written = _written(path)
+        new = config.model_dump(mode="json")
+        asked = config.model_dump(mode="json", exclude_unset=True)
+        old = there.config.model_dump(mode="json")
+        # What neither file says is a default: the run keeps the one that it began with.
+        key = differing_key(_only(old, (written, asked)), _only(new, (written, asked)))
         if key is not None:
             raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
         return there
@@ -197,8 +212,32 @@ def _created_or_opened(path: Path, config: Config) -> RunFolder:
 
 def _write_run(path: Path, config: Config) -> RunFolder:
     document = config.model_dump(mode="json")
-    write_json(path / "run.json", {"schema_version": SCHEMA_VERSION, "config": document, "hash": config_hash(document)})
-    return RunFolder(path, config)
+    whole = {
+        "schema_version": SCHEMA_VERSION,
+        "config": document,
+        "written": config.model_dump(mode="json", exclude_unset=True),
+        "hash": config_hash(document),
+    }
+    write_json(path / "run.json", whole)
+    return RunFolder(path, config, document)
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """The keys that the run's author wrote; none is known of a run of 0.1."""
+    written = read_json(path / "run.json").get("written", {})
+    return written if isinstance(written, dict) else {}
+
+
+def _only(values: dict[str, Any], written: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The keys of `values`, a level into tables, that stand in one of `written`."""
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        inside = [document[key] for document in written if key in document]
+        if isinstance(value, dict):
+            kept[key] = _only(value, [table for table in inside if isinstance(table, dict)])
+        elif inside:
+            kept[key] = value
+    return kept
 
 
 def open_run(path: Path) -> RunFolder:
@@ -209,10 +248,11 @@ def open_run(path: Path) -> RunFolder:
     document = read_json(file)
     if document.get("schema_version") != SCHEMA_VERSION:
         raise RunError(f"{file} has schema_version {document.get('schema_version')!r}; this pocketnas reads 1")
-    config = parse_config(document.get("config", {}), str(file))
-    if config_hash(document["config"]) != document.get("hash"):
+    said = document.get("config", {})
+    config = parse_config(said, str(file))
+    if config_hash(said) != document.get("hash"):
         raise RunError(f"{file} was edited after the run began; start a new run with the changed configuration")
-    return RunFolder(path, config)
+    return RunFolder(path, config, said)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -6,8 +6,9 @@ Only the first one holds the folder and writes files.
 import os
 
 from pipeline.errors import PipelineError
-from pipeline.runs.engine import Progress, StageTime, require_finished, run_stage
+from pipeline.runs.engine import Progress, require_finished, run_stage
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.record import StageTime
 from pipeline.runs.stages import STAGES, train
 
 

@@ -32,6 +32,18 @@ def test_a_runs_config_is_a_budget_file(tmp_path: Path) -> None:
     assert file.budget(None).latency_ms == 20
 
 
+@pytest.mark.parametrize("name", ["sign-digits", "cifar10"])
+def test_the_shipped_configurations_are_budget_files(name: str) -> None:
+    file = load_budget(Path(__file__).parents[2] / "examples" / f"{name}.toml")
+    assert file.budget(None).macs and file.budget(None).latency_ms is None
+    assert "latency_quantile = 0.4 is no limit here" in file.notes[0]
+
+
+def test_a_quantile_is_known_in_a_runs_config_alone(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="unknown key latency_quantile"):
+        parse('latency_quantile = 0.4\nmacs = "3M"', tmp_path)
+
+
 def test_the_limits_of_a_runs_further_devices_hold(tmp_path: Path) -> None:
     """Each with its own table; the run's own limit stays that of its own device."""
     further = '[devices.phone]\ntable = "phone.json"\nlatency_ms = 14\n'

@@ -1,10 +1,13 @@
 """Stages run once, continue after a kill, and refuse what changed under them."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.runs.config import Config, parse_config
+from pipeline.runs.config import Config, config_hash, parse_config
 from pipeline.runs.engine import Progress, Stage, require_finished, run_stage
 from pipeline.runs.folder import STAGE_NAMES, RunError, RunFolder, create_or_open, open_run
 from pipeline.runs.stages import STAGES
@@ -72,15 +75,99 @@ def test_a_stopped_stage_goes_on_with_what_it_left(run: RunFolder) -> None:
     assert (run.path / "two" / "part").read_text() == "begun+"
 
 
-def test_a_stage_whose_inputs_changed_starts_from_nothing(run: RunFolder) -> None:
+def test_what_was_made_from_other_inputs_is_kept_until_it_is_asked_for(run: RunFolder) -> None:
     toy = _Counting()
     for stage in toy.stages:
         run_stage(run, stage, _silent)
     run_stage(run, toy.stages[0], _silent, again=True)
-    with pytest.raises(RunError, match=r"'train' in .* was made from other inputs"):
+    changed = r"'train' in .* was made from other inputs than are there now: one, written by stage 'data'; it is kept"
+    with pytest.raises(RunError, match=changed):
         require_finished(run, (*toy.stages, Stage("split", (), (), lambda _: [], toy._one)), "split")
-    assert run_stage(run, toy.stages[1], _silent).ran_now
+    with pytest.raises(RunError, match=rf"{changed} until 'pocketnas stage train .* --again'"):
+        run_stage(run, toy.stages[1], _silent)
+    assert (run.path / "two" / "whole").read_text() == "1"
+    assert run_stage(run, toy.stages[1], _silent, renew=True).ran_now
     assert (run.path / "two" / "part").read_text() == "begun"
+
+
+def test_a_summary_follows_what_it_tells_of(run: RunFolder) -> None:
+    toy = _Counting()
+    first, second = toy.stages[0], replace(toy.stages[1], summary=True)
+    for stage in (first, second):
+        run_stage(run, stage, _silent)
+    run_stage(run, first, _silent, again=True)
+    assert run_stage(run, second, _silent).ran_now
+
+
+def test_a_removal_that_was_killed_is_finished(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = _Counting()
+    for stage in toy.stages:
+        run_stage(run, stage, _silent)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(run, toy.stages[1], _silent, again=True)
+    run_stage(run, toy.stages[1], _silent)
+    assert (run.path / "two" / "part").read_text() == "begun"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """What version 0.1 left of a run with two finished stages."""
+    return Path(shutil.copytree(Path(__file__).parent / "files" / "run-0.1", tmp_path / "old"))
+
+
+def test_a_run_of_the_first_version_is_continued_and_nothing_is_done_again(old: Path) -> None:
+    toy = _Counting()
+    with create_or_open(old, _config(seed=3, data={"path": "digits", "flip": False}, train={"epochs": 4})) as run:
+        stages = (replace(toy.stages[0], reads=("data", "space")), replace(toy.stages[1], reads=STAGES[2].reads))
+        assert [run_stage(run, stage, _silent).ran_now for stage in stages] == [False, False]
+    assert (old / "two" / "weights").read_text() == "trained long ago\n"
+
+
+def test_a_key_that_is_newer_than_the_run_changes_nothing(run: RunFolder) -> None:
+    """As after an upgrade: the run's file and records know one key less than the program."""
+    toy = _Counting()
+    _forget(run, "train", "batch_size")
+    there = open_run(run.path)
+    for stage in toy.stages:
+        run_stage(there, stage, _silent)
+    with create_or_open(run.path, _config()) as again:
+        assert again.config.train.batch_size == 64
+        assert not any(run_stage(again, stage, _silent).ran_now for stage in toy.stages)
+    with pytest.raises(RunError, match=r"\[train\] batch_size \(was 64, is 8\)"):
+        _begun(run.path, train={"batch_size": 8})
+
+
+def test_a_default_that_changed_since_is_no_change_of_the_run(run: RunFolder) -> None:
+    """The run keeps the default that it began with; a key that its author wrote is compared, also when it is gone."""
+    run_stage(run, _Counting().stages[0], _silent)
+    _forget(run, "train", "epochs", 12)
+    assert _begun(run.path).config.train.epochs == 12
+    with pytest.raises(RunError, match=r"\[train\] epochs \(was 12, is 4\)"):
+        _begun(run.path, train={"epochs": 4})
+    other = _begun(run.path.with_name("other"), train={"epochs": 4})
+    run_stage(other, _Counting().stages[0], _silent)
+    with pytest.raises(RunError, match=r"\[train\] epochs \(was 4, is 30\)"):
+        _begun(other.path)
+
+
+def _forget(run: RunFolder, table: str, key: str, value: object = None) -> None:
+    """Take a key out of the run's file, or give it another default, as another version would have written it."""
+    document = json.loads((run.path / "run.json").read_text())
+    document["config"][table].pop(key, None)
+    if value is not None:
+        document["config"][table][key] = value
+    (run.path / "run.json").write_text(json.dumps(document | {"hash": config_hash(document["config"])}))
+
+
+def test_what_an_earlier_stage_left_must_be_as_it_was(run: RunFolder) -> None:
+    toy = _Counting()
+    for stage in toy.stages:
+        run_stage(run, stage, _silent)
+    (run.path / "one").write_text("edited")
+    with pytest.raises(RunError, match=r"one is torn or foreign: not what 'data' wrote; 'pocketnas stage data"):
+        require_finished(run, toy.stages, "train")
 
 
 def test_an_earlier_stage_that_has_not_finished_is_named(run: RunFolder) -> None:

@@ -38,6 +38,6 @@ STAGES: Final[tuple[Stage, ...]] = (
         finetune.work,
     ),
     Stage("export", ("device", "export"), ("finetune",), lambda run: [run.exports, run.latency], export.work),
-    Stage("check", (), ("profile", "finetune", "export"), lambda run: [run.check, run.junit], check.work),
-    Stage("report", (), ("check",), lambda run: [run.report, run.summary], report.work),
+    Stage("check", (), ("profile", "finetune", "export"), lambda run: [run.check, run.junit], check.work, summary=True),
+    Stage("report", (), ("check",), lambda run: [run.report, run.summary], report.work, summary=True),
 )
