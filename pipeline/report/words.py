@@ -84,5 +84,5 @@ def baseline_words(baseline: RandomBaseline) -> str:
     """Of the comparison with random networks."""
     low, high = baseline.improvement_low, baseline.improvement_high
     mean = fmean(baseline.accuracies)
-    shown = "" if low > 0 or high < 0 else "; no difference shown"
-    return f"{len(baseline.accuracies)} random networks reach {mean:.2%}; 95 %: {low:+.2f} to {high:+.2f} %{shown}"
+    verdict = "better" if low > 0 else "WORSE than random networks" if high < 0 else "no difference shown"
+    return f"{len(baseline.accuracies)} random networks reach {mean:.2%}; 95 %: {low:+.2f} to {high:+.2f} %; {verdict}"

@@ -56,7 +56,7 @@ def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) 
         table.add_column(heading)
     budget = summary["budget"]
     low, high = random["relative_improvement_ci95"]
-    shown = "" if random["improvement_shown"] else " (improvement not shown)"
+    shown = "" if low > 0 else " (worse than random)" if high < 0 else " (improvement not shown)"
     measured = "not measured" if latency["measured"] is None else f"{latency['measured']:.3f} ms"
     interval = latency["interval"]
     reach = "" if interval[0] is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from latency_tables.blocks import total_macs, total_params
 from latency_tables.files import write_json
 from pipeline.errors import InfeasibleBudget
+from pipeline.ranking.verdict import random_baseline
 from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, run_table, training_data
 from pipeline.runs.engine import Progress, part_of
 from pipeline.runs.folder import RunFolder, read_json
@@ -123,29 +123,7 @@ def _winner_document(run: RunFolder, arch: Architecture, accuracy: float, random
         "params": total_params(blocks),
         "predicted_ms": prediction.latency_ms,
         "predicted_interval_ms": [prediction.low_ms, prediction.high_ms],
-        "random_baseline": baseline(accuracy, randoms),
-    }
-
-
-def baseline(accuracy: float, randoms: list[float]) -> dict[str, Any]:
-    """The random baseline beside an accuracy: relative improvement (Yang et al. 2020) with a 95 % interval.
-
-    The interval is Student's for the mean of the random architectures; the winner was trained once.
-    """
-    from scipy.stats import t
-
-    mean = fmean(randoms)
-    reach = float(t.ppf(0.975, len(randoms) - 1)) * stdev(randoms) / len(randoms) ** 0.5
-    base = mean or 1.0  # where no random network was ever right, the improvement is told in points
-    low, high = (100 * (accuracy - (mean + side * reach)) / base for side in (1, -1))
-    return {
-        "mean_accuracy": mean,
-        "std_accuracy": stdev(randoms),
-        "n": len(randoms),
-        "accuracies": randoms,
-        "relative_improvement_percent": 100 * (accuracy - mean) / base,
-        "relative_improvement_ci95": [low, high],
-        "improvement_shown": low > 0,
+        "random_baseline": random_baseline(accuracy, randoms, run.config.finetune.candidates),
     }
 
 
