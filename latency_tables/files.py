@@ -1,10 +1,19 @@
-"""Writing files so that a reader never meets half of one."""
+"""Bytes in and out of files: what is read is bounded, what is written is whole or not there.
 
+`write_atomic` and `write_json` write; `read_bounded` reads a file of ours or of somebody else; `sha256_of` names
+what is in one. `latency_tables.documents` makes typed values of what was read. `error` is always the class that is
+raised, with a message that names the file.
+"""
+
+import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+MOST_BYTES: Final = 64 << 20  # of a text file; the largest table of a preset space has 2 MB
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -30,3 +39,32 @@ def write_json(path: Path, document: Any) -> None:
     """Write `document` as JSON that diffs well: sorted keys, one entry a line, no NaN."""
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(path, (text + "\n").encode())
+
+
+def read_bounded(path: Path, error: type[Exception], most_bytes: int = MOST_BYTES) -> bytes:
+    """The bytes of a regular file of at most `most_bytes`.
+
+    Raises FileNotFoundError where there is none, and `error` for a folder, a device, a pipe, one that may not be
+    read, or one that is too large (it is then not read at all).
+    """
+    try:
+        # Not blocking: opening a named pipe would wait for somebody who writes into it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as problem:
+        raise error(f"{path} cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise error(f"{path} is no regular file")
+    with os.fdopen(handle, "rb") as stream:
+        data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise error(f"{path} is larger than {most_bytes >> 20} MiB, more than any file of its kind")
+    return data
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
