@@ -1,18 +1,19 @@
 """The journal of a measurement: one JSON line per fact, so that a stopped measurement continues where it was."""
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from latency_tables.errors import TableError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import Count, DeviceInfo
 
 SENTINEL = "sentinel"
 
@@ -20,21 +21,27 @@ SENTINEL = "sentinel"
 class Entry(BaseModel):
     """One line: a timed model of the plan, or the sentinel (see `Timing`); or `names` to measure again in a visit."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     kind: Literal["timing", "repeat"]
-    visit: int
+    visit: Count
     name: str = ""
-    session_ms: list[float] = []
-    runs: int = 0
-    disturbed: int = 0
+    session_ms: list[Annotated[float, Field(gt=0, le=1e9)]] = []
+    runs: Count = 0
+    disturbed: Count = 0
     names: list[str] = []
+
+    @model_validator(mode="after")
+    def _timings_are_there(self) -> Self:
+        if self.kind == "timing" and not self.session_ms:
+            raise ValueError(f"the timing of {self.name!r} has no milliseconds")
+        return self
 
 
 class Header(BaseModel):
     """The first line: what is measured and on what; a journal of anything else is not continued."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     plan: str
     device: DeviceInfo
@@ -70,21 +77,35 @@ def plan_hash(models: Iterable[NamedModel], settings: dict[str, float]) -> str:
 def open_journal(path: Path, header: Header) -> Journal:
     """The journal at `path`, continued or begun. A torn last line (a killed process) is dropped.
 
-    Raises TableError where the file is the journal of another measurement or of another device.
+    It is this process's until it is closed. Raises TableError where the file is the journal of another measurement
+    or of another device, or another process writes it.
     """
-    entries: list[Entry] = []
-    if path.is_file() and path.stat().st_size:
-        before, entries = read_journal(path)
-        if before != header:
-            what = "another measurement" if before.plan != header.plan else f"device {before.device.name!r}"
-            raise TableError(f"{path} is the journal of {what}; remove it to begin anew, or choose another --out")
-        _drop_torn_line(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.is_file() or not path.stat().st_size
     stream = path.open("a", encoding="utf-8")
-    if fresh:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        entries = _entries_so_far(path, header)
+    except BlockingIOError:
+        stream.close()
+        raise TableError(f"another pocketnas measures into {path}; wait for it, or choose another --out") from None
+    except BaseException:
+        stream.close()
+        raise
+    if not path.stat().st_size:
         stream.write(header.model_dump_json() + "\n")
+        stream.flush()
     return Journal(header, entries, stream)
+
+
+def _entries_so_far(path: Path, header: Header) -> list[Entry]:
+    if not path.stat().st_size:
+        return []
+    before, entries = read_journal(path)
+    if before != header:
+        what = "another measurement" if before.plan != header.plan else f"device {before.device.name!r}"
+        raise TableError(f"{path} is the journal of {what}; remove it to begin anew, or choose another --out")
+    _drop_torn_line(path)
+    return entries
 
 
 def read_journal(path: Path) -> tuple[Header, list[Entry]]:

@@ -1,17 +1,20 @@
 """A latency table: what each block costs on one device, how far sums of it can be trusted, and where it is from."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from latency_tables.blocks import Block
 from latency_tables.errors import TableError
 
-Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Percent = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_MOST_MS = 1e9  # eleven days: no block and no network takes longer
+Milliseconds = Annotated[float, Field(ge=0, le=_MOST_MS)]
+Percent = Annotated[float, Field(ge=0, le=1e9)]
+Residual = Annotated[float, Field(ge=-1, le=1e4)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -45,7 +48,7 @@ class Prediction:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class DeviceInfo(_Model):
@@ -91,7 +94,7 @@ class Calibration(_Model):
 
     method: str
     networks: Count = 0
-    fixed_ms: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    fixed_ms: Annotated[float, Field(ge=-_MOST_MS, le=_MOST_MS)] = 0.0
     terms: dict[str, float] = {}
 
 
@@ -109,8 +112,14 @@ class ErrorReport(_Model):
     within_5_percent: Share
     within_10_percent: Share
     worst_under_percent: Percent
-    residual_low: float
-    residual_high: float
+    residual_low: Residual
+    residual_high: Residual
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        if self.residual_low > self.residual_high:
+            raise ValueError(f"residual_low {self.residual_low:g} is above residual_high {self.residual_high:g}")
+        return self
 
 
 class Provenance(_Model):
@@ -170,12 +179,23 @@ class LatencyTable(_Model):
         return tuple(dict.fromkeys(block for block in blocks if block not in self._network_ms))
 
     def network_ms(self, blocks: Iterable[Block]) -> float:
-        """Predicted milliseconds of the network made of `blocks`. MissingRows lists all rows that lack."""
+        """Predicted milliseconds of the network made of `blocks`. MissingRows lists all rows that lack; TableError
+        where the table's numbers add up to no time."""
         blocks, costs = tuple(blocks), self._network_ms
         try:
-            return self.calibration.fixed_ms + sum([costs[block] for block in blocks])
+            predicted = self.calibration.fixed_ms + sum([costs[block] for block in blocks])
         except KeyError:
             raise MissingRows(self.device.name, self.missing(blocks), list_all=True) from None
+        return self.positive(predicted)
+
+    def positive(self, predicted_ms: float) -> float:
+        """`predicted_ms` of a network by this table's numbers; TableError where it is no time at all."""
+        if not 0 < predicted_ms < math.inf:
+            raise TableError(
+                f"the table of {self.device.name!r} predicts {predicted_ms:g} ms for a network (fixed_ms is"
+                f" {self.fixed_ms:g}); a table like that decides nothing: measure it again"
+            )
+        return predicted_ms
 
     def predict(self, blocks: Iterable[Block]) -> Prediction:
         """The latency of a network with its 95 % interval, in milliseconds. Raises MissingRows."""

@@ -1,5 +1,6 @@
 """What candidates cost and whether that is inside the budget: exact, for whole arrays, before any evaluation."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -159,11 +160,15 @@ def space_costs(
     """The costs of a search space: latency on each table's device, MACs, parameters, file size (weights only).
 
     With one table its cost is `latency_ms`; with several that of `main_device`, the others' `latency_ms.<device>`.
-    Raises PipelineError where the budget limits the latency of a device that has no table.
+    Raises PipelineError where the budget limits the latency of a device that has no table, or where a table's numbers
+    add up to no time.
     """
     main_device = next(iter(tables)) if len(tables) == 1 else main_device
     block_costs = dict(_block_costs(tables, bytes_per_param, main_device))
     additive = {name: AdditiveCost(space, of, fixed) for name, (of, fixed, _) in block_costs.items()}
+    for name in additive.keys() - {"macs", "params", "size_mb"}:
+        if not 0 < (least := additive[name].minimum()[0]) < math.inf:
+            raise PipelineError(f"the table behind {name} predicts {least:g} ms for a network; measure it again")
     codes = Codes(space)
 
     def lightest(weights: FloatArray) -> CodeArray:
