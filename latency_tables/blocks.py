@@ -5,7 +5,7 @@ Everything that needs shapes (cost, tables, networks, supernets) reads them from
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal, get_args
 
@@ -13,8 +13,10 @@ from latency_tables.errors import TableError
 
 Kind = Literal["conv", "mbconv", "pool", "mix", "linear"]
 Activation = Literal["none", "relu", "relu6", "hswish", "silu"]
+Padding = Literal["symmetric", "same"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 ACTIVATIONS: Final[tuple[Activation, ...]] = get_args(Activation)
+PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
 
 
 class BlockError(TableError):
@@ -34,8 +36,13 @@ class Block:
     Kinds: `conv` (k x k convolution, BatchNorm, activation); `mbconv` (1x1 expansion unless
     `mid_channels == in_channels`, depthwise k x k with the stride, squeeze-and-excitation where
     `se_channels > 0`, 1x1 projection, the input added where `residual`); `pool` (global average);
-    `mix` (1x1 convolution of the pooled vector, no BatchNorm, no bias); `linear` (classifier with bias).
+    `mix` (1x1 convolution of the pooled vector, no BatchNorm, no bias); `linear` (matrix product with bias, then
+    the activation: the classifier, or a hidden layer before it).
     Squeeze-and-excitation uses ReLU and hard sigmoid, or SiLU and sigmoid when the activation is SiLU.
+
+    `padding` is that of the k x k convolution: "symmetric", k // 2 zeros on every side, or "same", TensorFlow's,
+    which puts fewer zeros before than after. The two differ only where the stride leaves a rest; elsewhere a
+    "same" block becomes the symmetric one that it equals.
     """
 
     kind: Kind
@@ -48,12 +55,15 @@ class Block:
     se_channels: int = 0
     activation: Activation = "none"
     residual: bool = False
+    padding: Padding = "symmetric"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise BlockError(f"block kind {self.kind!r} is unknown; known are {', '.join(KINDS)}")
         if self.activation not in ACTIVATIONS:
             raise BlockError(f"activation {self.activation!r} is unknown; known are {', '.join(ACTIVATIONS)}")
+        if self.padding not in PADDINGS:
+            raise BlockError(f"padding {self.padding!r} is unknown; known are {', '.join(PADDINGS)}")
         if min(self.in_size, self.in_channels, self.out_channels, self.kernel, self.stride) < 1:
             raise BlockError(f"block {self.key!r} has a size, channel count, kernel or stride below 1")
         if self.kernel % 2 == 0:
@@ -62,6 +72,8 @@ class Block:
             raise BlockError(f"block {self.key!r}: mid channels belong to mbconv blocks, and only to them")
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
             raise BlockError(f"block {self.key!r}: a residual needs stride 1 and as many channels out as in")
+        if self.padding == "same" and _same_is_symmetric(self.in_size, self.kernel, self.stride):
+            object.__setattr__(self, "padding", "symmetric")
 
     def __hash__(self) -> int:
         return self._hash
@@ -75,6 +87,18 @@ class Block:
     def out_size(self) -> int:
         """Height and width of the output, in pixels."""
         return 1 if self.kind == "pool" else -(-self.in_size // self.stride)
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Rows (and columns) of zeros before and after the input of the k x k convolution."""
+        if self.padding == "symmetric":
+            return (self.kernel // 2, self.kernel // 2)
+        return same_pads(self.in_size, self.kernel, self.stride)
+
+    @property
+    def sizeless(self) -> "Block":
+        """The block of the smallest input that has the same weights and padding."""
+        return replace(self, in_size=1 if self.padding == "symmetric" else (self.in_size - 1) % self.stride + 1)
 
     @property
     def expands(self) -> bool:
@@ -117,7 +141,7 @@ class Block:
         return (
             f"{self.kind} in={self.in_size}x{self.in_channels} out={self.out_channels} k={self.kernel}"
             f" s={self.stride} mid={self.mid_channels} se={self.se_channels} act={self.activation}"
-            f" res={int(self.residual)}"
+            f" res={int(self.residual)}{'' if self.padding == 'symmetric' else f' pad={self.padding}'}"
         )
 
     @classmethod
@@ -138,6 +162,7 @@ class Block:
                 se_channels=int(values["se"]),
                 activation=values["act"],  # type: ignore[arg-type]
                 residual=values["res"] == "1",
+                padding=values.get("pad", "symmetric"),  # type: ignore[arg-type]
             )
         except (KeyError, ValueError) as error:
             if isinstance(error, BlockError):
@@ -146,6 +171,16 @@ class Block:
         if block.key != key:
             raise BlockError(f"{key!r} is not the canonical spelling of a block; it is {block.key!r}")
         return block
+
+
+def same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after each row of `size` pixels in TensorFlow's "same" padding; ceil(size / stride) come out."""
+    missing = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return (missing // 2, missing - missing // 2)
+
+
+def _same_is_symmetric(size: int, kernel: int, stride: int) -> bool:
+    return kernel == 1 or (size - 1) % stride == 0
 
 
 EXAMPLE: Final = Block("mbconv", 112, 16, 24, 3, 2, 64, 0, "relu", False)

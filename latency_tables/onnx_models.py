@@ -102,7 +102,9 @@ class _Graph:
         """Append the operators of `block` that read `tensor`; the name of what they give."""
         match block.kind:
             case "conv":
-                tensor = self._conv(tensor, block.in_channels, block.out_channels, block.kernel, block.stride)
+                tensor = self._conv(
+                    tensor, block.in_channels, block.out_channels, block.kernel, block.stride, pads=block.pads
+                )
                 return self._activation(tensor, block.activation)
             case "mbconv":
                 return self._mbconv(block, tensor)
@@ -114,13 +116,14 @@ class _Graph:
             case "linear":
                 flat = self._node("Flatten", [tensor], axis=1)
                 weight = self._weight([block.out_channels, block.in_channels], block.in_channels)
-                return self._node("Gemm", [flat, weight, self._bias(block.out_channels)], transB=1)
+                tensor = self._node("Gemm", [flat, weight, self._bias(block.out_channels)], transB=1)
+                return self._activation(tensor, block.activation)
 
     def _mbconv(self, block: Block, tensor: str) -> str:
         inside, mid = tensor, block.mid_channels
         if block.expands:
             inside = self._activation(self._conv(inside, block.in_channels, mid), block.activation)
-        inside = self._conv(inside, mid, mid, block.kernel, block.stride, groups=mid)
+        inside = self._conv(inside, mid, mid, block.kernel, block.stride, groups=mid, pads=block.pads)
         inside = self._activation(inside, block.activation)
         if block.se_channels:
             inside = self._squeeze(block, inside)
@@ -146,6 +149,7 @@ class _Graph:
         stride: int = 1,
         groups: int = 1,
         bias: bool = True,
+        pads: tuple[int, int] = (0, 0),
     ) -> str:
         names = [tensor, self._weight([outputs, inputs // groups, kernel, kernel], inputs // groups * kernel**2)]
         if bias:
@@ -156,7 +160,7 @@ class _Graph:
             dilations=[1, 1],
             group=groups,
             kernel_shape=[kernel, kernel],
-            pads=[kernel // 2] * 4,
+            pads=[pads[0], pads[0], pads[1], pads[1]],
             strides=[stride, stride],
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from exporters.dependencies import ONNX, ONNX_RUN, Dependency
 from exporters.errors import ConversionFailed, UnsupportedOperator
+from exporters.onnx.folding import fold_constants, fold_pads
 from exporters.onnx.run import OnnxRuntime
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
@@ -73,6 +74,7 @@ def _from_torch(request: ExportRequest) -> "onnx.ModelProto":
         with warnings.catch_warnings():
             # The TorchScript exporter is the fast one (0.1 s against 4.5 s) and says it is deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # what it leaves is folded below
             torch.onnx.export(
                 deployed(request),
                 (inputs,),
@@ -88,7 +90,7 @@ def _from_torch(request: ExportRequest) -> "onnx.ModelProto":
         raise UnsupportedOperator(f"onnx: {error}; replace it in the network or raise the opset") from error
     except torch.onnx.OnnxExporterError as error:
         raise ConversionFailed(f"onnx: torch could not export the network: {_first_line(error)}") from error
-    return _described(_tidied(onnx.load_from_string(buffer.getvalue())), request)
+    return _described(fold_pads(fold_constants(_tidied(onnx.load_from_string(buffer.getvalue())))), request)
 
 
 def _tidied(model: "onnx.ModelProto") -> "onnx.ModelProto":

@@ -162,13 +162,17 @@ class _File(_Model):
 
 def _inside(region: SearchSpace, space: SearchSpace) -> bool:
     """Whether every network of `region` is one of `space`, which must lower it to the same blocks."""
-    fixed = (region.stem, region.head, region.classes) == (space.stem, space.head, space.classes)
+    fixed = _fixed(region) == _fixed(space)
     return (
         fixed
         and len(region.stages) == len(space.stages)
         and set(region.resolutions) <= set(space.resolutions)
         and all(_stage_inside(ours, theirs) for ours, theirs in zip(region.stages, space.stages, strict=True))
     )
+
+
+def _fixed(space: SearchSpace) -> tuple[object, ...]:
+    return (space.stem, space.head, space.classes, space.batchnorm_eps)
 
 
 def _stage_inside(ours: Stage, theirs: Stage) -> bool:

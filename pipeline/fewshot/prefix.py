@@ -5,7 +5,7 @@ runs every distinct beginning once. On NAS-Bench-Macro this scores 300 networks 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 
 import torch
@@ -72,7 +72,7 @@ class _Walk:
 
     def __init__(self, supernet: Supernet, judging: JudgingImages, batch_size: int) -> None:
         self.supernet, self.judging, self.batch_size = supernet, judging, batch_size
-        self.stages = _Stages()
+        self.stages = _Stages(supernet.space.batchnorm_eps)
         self.path: list[tuple[str, Block]] = []
         self.activations: list[tuple[Tensor, tuple[Tensor, ...]]] = []
         self.resolution = 0
@@ -107,14 +107,15 @@ class _Walk:
 class _Stages:
     """Modules without memory of their own, one for each shape of block."""
 
-    def __init__(self) -> None:
+    def __init__(self, batchnorm_eps: float) -> None:
+        self._batchnorm_eps = batchnorm_eps
         self._modules: dict[Block, BlockModule] = {}
 
     def of(self, block: Block) -> BlockModule:
-        shape = replace(block, in_size=1)
+        shape = block.sizeless
         if shape not in self._modules:
             with torch.device("meta"):
-                module = BlockModule(shape)
+                module = BlockModule(shape, self._batchnorm_eps)
             for layer in module.modules():
                 if isinstance(layer, nn.BatchNorm2d):
                     layer.momentum = 1.0  # the statistics of the one batch, not a running average

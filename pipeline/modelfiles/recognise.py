@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal
 
-from latency_tables.blocks import Activation, Block, BlockError, total_macs
+from latency_tables.blocks import Activation, Block, BlockError, Padding, same_pads, total_macs
 from pipeline.modelfiles.cost import GraphCost
 from pipeline.modelfiles.graph import Graph, Node
 
@@ -70,6 +70,7 @@ class _Unit:
     stride: int
     depthwise: bool
     bias: bool
+    padding: Padding
     activation: Activation
     nodes: tuple[Node, ...]
 
@@ -82,10 +83,21 @@ class _Parser:
         self._same: dict[str, str] = {}
         self._consumers: dict[str, list[Node]] = defaultdict(list)
         self._nodes: list[Node] = []
+        self._pads: dict[str, tuple[int, int]] = {}  # of a convolution's result: zeros put before its input apart
+        around: dict[str, tuple[int, int]] = {}
+        readers: dict[str, set[str]] = defaultdict(set)
         for node in graph.nodes:
-            if node.operator in _TRANSPARENT or self._reshapes_vector(node):
+            for name in node.inputs:
+                readers[name].add(node.operator)
+        for node in graph.nodes:
+            zeros = self._zeros_before(node) if readers[node.outputs[0]] == {"Conv"} else None
+            if zeros is not None:
+                around[node.outputs[0]] = zeros
+            if zeros is not None or node.operator in _TRANSPARENT or self._reshapes_vector(node):
                 self._same[node.outputs[0]] = self._name(node.inputs[0])
                 continue
+            if node.operator == "Conv":
+                self._pads[node.outputs[0]] = around.get(node.inputs[0], (0, 0))
             seen = replace(node, inputs=tuple(map(self._name, node.inputs)))
             self._nodes.append(seen)
             for name in dict.fromkeys(seen.inputs):
@@ -162,6 +174,7 @@ class _Parser:
             squeezed,
             depthwise.activation,
             added is not None,
+            depthwise.padding,
         )
         return block, nodes + ([] if added is None else [added])
 
@@ -179,6 +192,7 @@ class _Parser:
             unit.kernel,
             unit.stride,
             activation=unit.activation,
+            padding=unit.padding,
         )
         return block, [*unit.nodes]
 
@@ -202,7 +216,8 @@ class _Parser:
         if node.operator == "MatMul":
             bias = self._only(node.outputs[0], "Add")
             nodes += [] if bias is None else [bias]
-        return Block("linear", 1, inputs, outputs), nodes
+        activation, _, more = self._activation(nodes[-1].outputs[0])
+        return Block("linear", 1, inputs, outputs, activation=activation), [*nodes, *more]
 
     # -- its parts ----------------------------------------------------------------------------------
 
@@ -223,6 +238,9 @@ class _Parser:
         plain = set(node.attributes.get("dilations", [1, 1])) == {1} and strides[0] == strides[1]
         if not plain or not (depthwise or groups == 1) or after[2:] != (-(-size // strides[0]),) * 2:
             return None
+        padding = self._padding(node, size, kernel, strides[0])
+        if padding is None:
+            return None
         nodes, result, bias = [node], node.outputs[0], len(node.inputs) > 2
         norm = self._only(result, "BatchNormalization")
         if norm is not None:
@@ -231,7 +249,20 @@ class _Parser:
         activation, result, more = self._activation(result)
         nodes += more
         stride, source = strides[0], node.inputs[0]
-        return _Unit(source, result, size, channels, outputs, kernel, stride, depthwise, bias, activation, tuple(nodes))
+        return _Unit(
+            source, result, size, channels, outputs, kernel, stride, depthwise, bias, padding, activation, tuple(nodes)
+        )
+
+    def _padding(self, node: Node, size: int, kernel: int, stride: int) -> Padding | None:
+        """How a convolution of a known output size is padded; None where no block is padded like that."""
+        attributes = node.attributes
+        same = same_pads(size, kernel, stride)
+        automatic = {b"SAME_UPPER": [same[0]] * 2, b"SAME_LOWER": [same[1]] * 2}
+        written = automatic.get(attributes.get("auto_pad", b""), attributes.get("pads", [0, 0, 0, 0])[:2])
+        around = self._pads[node.outputs[0]]
+        before = {written[0] + around[0], written[1] + around[1]}
+        # What stands after the last place of the kernel changes nothing, so the zeros before tell all.
+        return "symmetric" if before == {kernel // 2} else "same" if before == {same[0]} else None
 
     def _activation(self, tensor: str) -> tuple[Activation, str, list[Node]]:
         """The activation that reads `tensor`, the tensor it gives, and its nodes."""
@@ -292,6 +323,17 @@ class _Parser:
         return node if node is not None and source in node.inputs else None
 
     # -- the graph ----------------------------------------------------------------------------------
+
+    def _zeros_before(self, node: Node) -> tuple[int, int] | None:
+        """The rows and columns of zeros that a Pad puts before an image; None for any other node."""
+        if node.operator != "Pad" or node.attributes.get("mode", b"constant") != b"constant" or len(node.inputs) < 2:
+            return None
+        pads = self._graph.constants.get(node.inputs[1])
+        filled = self._value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else 0.0
+        if pads is None or pads.values is None or len(pads.values) != 8 or filled != 0.0:
+            return None
+        _, _, top, left, *_ = pads.values
+        return int(top), int(left)
 
     def _reshapes_vector(self, node: Node) -> bool:
         """Whether a pooled vector only changes its spelling; exporters write that in many ways."""

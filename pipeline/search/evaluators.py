@@ -186,7 +186,7 @@ def _trained_accuracy(
     from pipeline.supernets.network import Network
     from pipeline.supernets.training import train
 
-    network = Network(space.blocks(arch), seed=settings.seed)
+    network = Network(space.blocks(arch), settings.seed, space.batchnorm_eps)
     checkpoint = place / f"{hashlib.sha256(str(arch).encode()).hexdigest()[:16]}.safetensors"
     train(network, data, settings, checkpoint)
     refresh_batchnorm(network, judging.bn_images)

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from latency_tables.blocks import Activation
+from latency_tables.blocks import Activation, Padding
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture, Op
-from pipeline.spaces.space import Head, SearchSpace, SpaceError, SqueezeOf, Stage, Stem
+from pipeline.spaces.space import BATCHNORM_EPS, Head, SearchSpace, SpaceError, SqueezeOf, Stage, Stem
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -30,6 +30,7 @@ class _Stem(_Model):
 class _Head(_Model):
     channels: Positive
     mix: Annotated[int, Field(ge=0)] = 0
+    hidden: Annotated[int, Field(ge=0)] = 0
     activation: Activation = "hswish"
 
 
@@ -47,7 +48,7 @@ class _Stage(_Model):
     first_ops: list[str] | None = None
     slots: list[list[str]] | None = None
 
-    def build(self, defaults: "_Stage", number: int) -> Stage:
+    def build(self, defaults: "_Stage", padding: Padding, number: int) -> Stage:
         def value(key: str) -> Any:
             own = getattr(self, key)
             found = getattr(defaults, key) if own is None else own
@@ -64,6 +65,7 @@ class _Stage(_Model):
                 stride=value("stride"),
                 activation=value("activation"),
                 squeeze=self.squeeze or defaults.squeeze or "none",
+                padding=padding,
             )
         except PipelineError as error:
             raise SpaceError(f"stage {number}: {error}") from None
@@ -90,6 +92,8 @@ class _Space(_Model):
     stem: _Stem
     head: _Head
     base: str | None = None
+    padding: Padding = "symmetric"
+    batchnorm_eps: float = BATCHNORM_EPS
     defaults: _Stage = _Stage()
     stages: Annotated[list[_Stage], Field(min_length=1)]
 
@@ -142,9 +146,10 @@ def space_from_dict(document: dict[str, Any], where: str) -> SearchSpace:
             name=read.name,
             classes=read.classes,
             resolutions=tuple(sorted(set(read.resolutions))),
-            stem=Stem(**read.stem.model_dump()),
-            stages=tuple(stage.build(read.defaults, n) for n, stage in enumerate(read.stages, 1)),
+            stem=Stem(**read.stem.model_dump(), padding=read.padding),
+            stages=tuple(stage.build(read.defaults, read.padding, n) for n, stage in enumerate(read.stages, 1)),
             head=Head(**read.head.model_dump()),
+            batchnorm_eps=read.batchnorm_eps,
         )
         if read.base is None:
             return space
@@ -180,8 +185,16 @@ def space_to_dict(space: SearchSpace) -> dict[str, Any]:
             "stride": stem.stride,
             "activation": stem.activation,
         },
-        "head": {"channels": head.channels, "mix": head.mix, "activation": head.activation},
+        "head": {
+            "channels": head.channels,
+            "mix": head.mix,
+            "activation": head.activation,
+            **({"hidden": head.hidden} if head.hidden else {}),
+        },
         **({"base": str(space.base)} if space.base else {}),
+        # Only where they are not the default: spaces are known by the hash of this document.
+        **({"padding": space.padding} if space.padding != "symmetric" else {}),
+        **({"batchnorm_eps": space.batchnorm_eps} if space.batchnorm_eps != BATCHNORM_EPS else {}),
         "stages": stages,
     }
 

@@ -12,11 +12,12 @@ from functools import cached_property
 from itertools import pairwise, product
 from typing import Any, Final, Literal
 
-from latency_tables.blocks import Activation, Block, round_channels
+from latency_tables.blocks import Activation, Block, Padding, round_channels
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import SKIP, Architecture, ArchitectureError, Op, StageChoice
 
 SqueezeOf = Literal["none", "mid/4", "input/4"]
+BATCHNORM_EPS: Final = 1e-5  # of torch, and of every file that does not say
 SQUEEZES: Final[tuple[SqueezeOf, ...]] = ("none", "mid/4", "input/4")
 
 
@@ -32,15 +33,25 @@ class Stem:
     kernel: int = 3
     stride: int = 2
     activation: Activation = "hswish"
+    padding: Padding = "symmetric"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The fixed end: 1x1 convolution to `channels`, average pool, optional 1x1 mix, classifier."""
+    """The fixed end: 1x1 convolution to `channels`, average pool, optional layer before the classifier, classifier.
+
+    That layer is a `mix` (1x1 convolution without bias, as Once-for-All has it) or `hidden` (linear with bias, as
+    MobileNetV3 was published); 0 leaves it out.
+    """
 
     channels: int
     mix: int = 0
+    hidden: int = 0
     activation: Activation = "hswish"
+
+    def __post_init__(self) -> None:
+        if self.mix and self.hidden:
+            raise SpaceError(f"a head has a mix ({self.mix}) or a hidden layer ({self.hidden}), not both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Stage:
     stride: int
     activation: Activation
     squeeze: SqueezeOf = "none"
+    padding: Padding = "symmetric"
 
     def __post_init__(self) -> None:
         for name, values in (("widths", self.widths), ("depths", self.depths), ("slots", self.slots)):
@@ -92,13 +104,27 @@ class Stage:
             "mid/4": round_channels(mid // 4),
             "input/4": max(1, channels // 4),
         }[self.squeeze]
-        residual = stride == 1 and channels == width
-        return Block("mbconv", size, channels, width, op.kernel, stride, mid, squeezed, self.activation, residual)
+        return Block(
+            "mbconv",
+            size,
+            channels,
+            width,
+            op.kernel,
+            stride,
+            mid,
+            squeezed,
+            self.activation,
+            residual=stride == 1 and channels == width,
+            padding=self.padding,
+        )
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A set of networks: input resolutions, a stem, stages with choices, a head and a number of classes."""
+    """A set of networks: input resolutions, a stem, stages with choices, a head and a number of classes.
+
+    `batchnorm_eps` is what BatchNorm adds to variances: no part of what a network costs, but of what it computes.
+    """
 
     name: str
     classes: int
@@ -107,6 +133,7 @@ class SearchSpace:
     stages: tuple[Stage, ...]
     head: Head
     base: Architecture | None = None
+    batchnorm_eps: float = BATCHNORM_EPS
 
     def __post_init__(self) -> None:
         if not self.resolutions or not _increases(self.resolutions):
@@ -115,6 +142,10 @@ class SearchSpace:
             raise SpaceError(f"space {self.name!r} has no stages")
         if self.classes < 2:
             raise SpaceError(f"space {self.name!r} has {self.classes} classes; at least 2 are needed")
+        if not 0 < self.batchnorm_eps < 1:
+            raise SpaceError(f"batchnorm_eps of space {self.name!r} is {self.batchnorm_eps}; it is between 0 and 1")
+        if {stage.padding for stage in self.stages} != {self.stem.padding}:
+            raise SpaceError(f"stem and stages of space {self.name!r} are padded differently")
         if self.base is not None and not self.contains(self.base):
             object.__setattr__(self, "base", None)  # a restriction may leave the base outside
 
@@ -160,7 +191,16 @@ class SearchSpace:
     def stem_block(self, resolution: int) -> Block:
         """The first convolution at an input of `resolution` pixels."""
         stem = self.stem
-        return Block("conv", resolution, 3, stem.channels, stem.kernel, stem.stride, activation=stem.activation)
+        return Block(
+            "conv",
+            resolution,
+            3,
+            stem.channels,
+            stem.kernel,
+            stem.stride,
+            activation=stem.activation,
+            padding=stem.padding,
+        )
 
     def head_blocks(self, size: int, channels: int) -> tuple[Block, ...]:
         """The blocks after the last stage, whose output is `channels` x `size` x `size`."""
@@ -169,7 +209,9 @@ class SearchSpace:
         blocks.append(Block("pool", size, head.channels, head.channels))
         if head.mix:
             blocks.append(Block("mix", 1, head.channels, head.mix, activation=head.activation))
-        return (*blocks, Block("linear", 1, head.mix or head.channels, self.classes))
+        if head.hidden:
+            blocks.append(Block("linear", 1, head.channels, head.hidden, activation=head.activation))
+        return (*blocks, Block("linear", 1, blocks[-1].out_channels, self.classes))
 
     def sizes(self, resolution: int) -> tuple[int, ...]:
         """Input size in pixels of each stage, then of the head."""
@@ -253,6 +295,16 @@ class SearchSpace:
     def with_resolutions(self, resolutions: Sequence[int]) -> "SearchSpace":
         """The same stages for other input sizes (pixels)."""
         return replace(self, resolutions=tuple(sorted(set(resolutions))))
+
+    @property
+    def padding(self) -> Padding:
+        """That of the stem and of all layers."""
+        return self.stem.padding
+
+    def with_numerics(self, padding: Padding, batchnorm_eps: float) -> "SearchSpace":
+        """The same networks with the padding and the BatchNorm epsilon that published weights were trained with."""
+        stages = tuple(replace(stage, padding=padding) for stage in self.stages)
+        return replace(self, stem=replace(self.stem, padding=padding), stages=stages, batchnorm_eps=batchnorm_eps)
 
     def with_stage(self, index: int, stage: Stage) -> "SearchSpace":
         """The same space with stage `index` (from 0) replaced, for example by a narrower one."""

@@ -14,6 +14,7 @@ from latency_tables.errors import TableError
 from latency_tables.files import write_atomic
 from pipeline.errors import PipelineError
 from pipeline.spaces.files import space_from_dict, space_to_dict
+from pipeline.spaces.space import BATCHNORM_EPS
 from pipeline.supernets.network import Network
 from pipeline.supernets.supernet import Supernet
 
@@ -40,15 +41,21 @@ def load_supernet(path: Path) -> Supernet:
 
 
 def save_network(network: Network, path: Path) -> None:
-    """Write weights and blocks to one safetensors file."""
-    write_tensors(path, network.state_dict(), {"kind": "network", "blocks": [b.key for b in network.blocks]})
+    """Write weights, blocks and BatchNorm's epsilon to one safetensors file."""
+    about = {
+        "kind": "network",
+        "blocks": [block.key for block in network.blocks],
+        "batchnorm_eps": network.batchnorm_eps,
+    }
+    write_tensors(path, network.state_dict(), about)
 
 
 def load_network(path: Path) -> Network:
     """The network in a file of `save_network`, in evaluation mode."""
     tensors, about = read_tensors(path, "network")
     try:
-        network = Network(map(Block.parse, about["blocks"]))
+        eps = about.get("batchnorm_eps", BATCHNORM_EPS)  # older files do not say
+        network = Network(map(Block.parse, about["blocks"]), batchnorm_eps=eps)
     except TableError as error:
         raise WeightsError(f"{path}: {error}") from None
     load_weights(network, tensors, path)

@@ -2,12 +2,13 @@
 
 Names: a conv has `conv` and `norm`; an mbconv has `expand`, `expand_norm`, `depthwise`, `depthwise_norm`,
 `squeeze.reduce`, `squeeze.expand`, `project` and `project_norm`, as far as it has them; a mix has `conv`; a
-classifier has `linear`.
+hidden layer or a classifier has `linear`.
 """
 
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latency_tables.blocks import Activation, Block
+from pipeline.spaces.space import BATCHNORM_EPS
 from pipeline.supernets.depthwise import DepthwiseConv2d
 from pipeline.supernets.distributed import BatchNorm
 
@@ -62,9 +64,10 @@ class BlockModule(nn.Sequential):
     Its weights are uninitialised noise of torch's defaults until `initialise` or a state dict sets them.
     """
 
-    def __init__(self, block: Block) -> None:
-        super().__init__(_layers(block))
+    def __init__(self, block: Block, batchnorm_eps: float = BATCHNORM_EPS) -> None:
+        super().__init__(_layers(block, partial(BatchNorm, eps=batchnorm_eps)))
         self.block = block
+        self.batchnorm_eps = batchnorm_eps
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -73,7 +76,7 @@ class BlockModule(nn.Sequential):
         return x + y if self.block.residual else y
 
 
-def _layers(block: Block) -> "OrderedDict[str, nn.Module]":
+def _layers(block: Block, norm: Callable[[int], nn.Module]) -> "OrderedDict[str, nn.Module]":
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     c, m, o = block.in_channels, block.mid_channels, block.out_channels
 
@@ -83,21 +86,25 @@ def _layers(block: Block) -> "OrderedDict[str, nn.Module]":
 
     match block.kind:
         case "conv":
-            layers["conv"] = nn.Conv2d(c, o, block.kernel, block.stride, block.kernel // 2, bias=False)
-            layers["norm"] = BatchNorm(o)
+            before, after = block.pads
+            if before != after:
+                layers["pad"] = nn.ZeroPad2d((before, after, before, after))
+            padding = before if before == after else 0
+            layers["conv"] = nn.Conv2d(c, o, block.kernel, block.stride, padding, bias=False)
+            layers["norm"] = norm(o)
             activate("act")
         case "mbconv":
             if block.expands:
                 layers["expand"] = nn.Conv2d(c, m, 1, bias=False)
-                layers["expand_norm"] = BatchNorm(m)
+                layers["expand_norm"] = norm(m)
                 activate("expand_act")
-            layers["depthwise"] = DepthwiseConv2d(m, block.kernel, block.stride)
-            layers["depthwise_norm"] = BatchNorm(m)
+            layers["depthwise"] = DepthwiseConv2d(m, block.kernel, block.stride, block.pads)
+            layers["depthwise_norm"] = norm(m)
             activate("depthwise_act")
             if block.se_channels:
                 layers["squeeze"] = SqueezeExcite(m, block.se_channels, block.activation == "silu")
             layers["project"] = nn.Conv2d(m, o, 1, bias=False)
-            layers["project_norm"] = BatchNorm(o)
+            layers["project_norm"] = norm(o)
         case "pool":
             layers["pool"] = nn.AdaptiveAvgPool2d(1)
         case "mix":
@@ -106,6 +113,7 @@ def _layers(block: Block) -> "OrderedDict[str, nn.Module]":
         case "linear":
             layers["flatten"] = nn.Flatten()
             layers["linear"] = nn.Linear(c, o)
+            activate("act")
     return layers
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from latency_tables.blocks import Block
+from pipeline.spaces.space import BATCHNORM_EPS
 from pipeline.supernets.modules import BlockModule, initialise
 
 
@@ -16,8 +17,8 @@ class Network(nn.Sequential):
     order, which CPUs prefer.
     """
 
-    def __init__(self, blocks: Iterable[Block], seed: int = 0) -> None:
-        super().__init__(*map(BlockModule, blocks))
+    def __init__(self, blocks: Iterable[Block], seed: int = 0, batchnorm_eps: float = BATCHNORM_EPS) -> None:
+        super().__init__(*(BlockModule(block, batchnorm_eps) for block in blocks))
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -32,6 +33,11 @@ class Network(nn.Sequential):
     def blocks(self) -> tuple[Block, ...]:
         """What a device executes, in order."""
         return tuple(module.block for module in self if isinstance(module, BlockModule))
+
+    @property
+    def batchnorm_eps(self) -> float:
+        """What every BatchNorm adds to variances."""
+        return next(module.batchnorm_eps for module in self if isinstance(module, BlockModule))
 
     @property
     def resolution(self) -> int:

@@ -7,7 +7,7 @@ from (seed, step) alone.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
 from pipeline.spaces.architecture import Architecture, Op, StageChoice
@@ -153,13 +153,11 @@ def _narrowed(space: SearchSpace, depths: int | None, expands: int) -> SearchSpa
             ratios = sorted({op.expand for op in ops})[-expands:]
             return tuple(op for op in ops if op.expand in ratios)
 
-        return Stage(
-            stage.widths[-expands:],
-            stage.depths if depths is None else stage.depths[-depths:],
-            tuple(keep(ops) for ops in stage.slots),
-            stage.stride,
-            stage.activation,
-            stage.squeeze,
+        return replace(
+            stage,
+            widths=stage.widths[-expands:],
+            depths=stage.depths if depths is None else stage.depths[-depths:],
+            slots=tuple(keep(ops) for ops in stage.slots),
         )
 
     for index, stage in enumerate(space.stages):

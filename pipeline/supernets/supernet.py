@@ -1,7 +1,7 @@
 """A supernet: every network of a space in one set of shared weights."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Literal, Self
@@ -96,15 +96,15 @@ class Supernet(nn.Module):
         for number, choice in enumerate(arch.stages, 1):
             keys += [_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
         blocks = self.space.blocks(arch)
-        keys += [f"head_{block.kind}" for block in blocks[len(keys) :]]
+        keys += _head_keys(blocks[len(keys) :])
         return list(zip(keys, blocks, strict=True))
 
     def _template(self, block: Block) -> Template:
         template = self._templates.get(block)
         if template is None:
             # Weights do not depend on the size of what flows through them, so sizes share one template.
-            shape = replace(block, in_size=1)
-            template = self._templates.setdefault(shape, Template(shape))
+            shape = block.sizeless
+            template = self._templates.setdefault(shape, Template(shape, self.space.batchnorm_eps))
             self._templates[block] = template
         return template
 
@@ -131,7 +131,7 @@ def inherit(parent: Supernet, region: SearchSpace) -> Supernet:
 
 def _not_inside(region: SearchSpace, space: SearchSpace) -> str | None:
     """What of `region` is not in `space`, resolutions apart; None where all of it is."""
-    for name in ("stem", "head", "classes"):
+    for name in ("stem", "head", "classes", "batchnorm_eps"):
         if getattr(region, name) != getattr(space, name):
             return f"its {name} is {getattr(region, name)} instead of {getattr(space, name)}"
     if len(region.stages) != len(space.stages):
@@ -155,6 +155,11 @@ def _layout(tensor: Tensor) -> torch.memory_format:
 def _key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
     key = f"stage{stage}_layer{layer}"
     return f"{key}_{op}" if sharing == "separate" or op == SKIP else key
+
+
+def _head_keys(blocks: Sequence[Block]) -> list[str]:
+    """Of the blocks after the stages; a linear one before the classifier is the hidden layer."""
+    return [*(f"head_{'hidden' if b.kind == 'linear' else b.kind}" for b in blocks[:-1]), f"head_{blocks[-1].kind}"]
 
 
 def _bank_shapes(space: SearchSpace, sharing: Sharing) -> dict[str, tuple[Block, int, bool]]:
@@ -181,7 +186,8 @@ def _all_blocks(space: SearchSpace, sharing: Sharing) -> Iterator[tuple[str, Blo
                     yield from ((key, stage.first_block(1, c, width, op)) for c in channels)
         channels = stage.widths
     for c in channels:
-        yield from ((f"head_{block.kind}", block) for block in space.head_blocks(1, c))
+        blocks = space.head_blocks(1, c)
+        yield from zip(_head_keys(blocks), blocks, strict=True)
 
 
 def _bound(one: Block, other: Block) -> Block:

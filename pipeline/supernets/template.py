@@ -18,9 +18,9 @@ M = TypeVar("M", bound=nn.Module)
 class Template:
     """The module of one block with places for its tensors."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, batchnorm_eps: float) -> None:
         with torch.device("meta"):
-            self.module = BlockModule(block)
+            self.module = BlockModule(block, batchnorm_eps)
         self._places = tensor_places(self.module)
 
     def run(self, tensors: dict[str, Tensor], x: Tensor, training: bool) -> Tensor:

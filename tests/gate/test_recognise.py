@@ -3,6 +3,7 @@
 import io
 import random
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -92,6 +93,42 @@ def test_the_newer_exporter_writes_the_same_blocks_differently() -> None:
     found = found_in(onnx.load(FILES / "tiny-dynamo.onnx"))
     assert found.blocks == TINY
     assert found.exact and found.leftover == ()
+
+
+SAME = Block("conv", 8, 3, 4, 3, 2, padding="same")
+
+
+@pytest.mark.parametrize(
+    ("pads", "mode", "before", "found"),
+    [
+        ([0, 0, 1, 1], "NOTSET", None, SAME),
+        (None, "SAME_UPPER", None, SAME),
+        ([0, 0, 0, 0], "NOTSET", [0, 0, 0, 0, 0, 0, 1, 1], SAME),
+        ([1, 1, 1, 1], "NOTSET", None, replace(SAME, padding="symmetric")),
+        ([1, 1, 0, 0], "NOTSET", None, replace(SAME, padding="symmetric")),  # the last row is never reached
+        (None, "SAME_LOWER", None, replace(SAME, padding="symmetric")),
+        ([0, 1, 1, 0], "NOTSET", None, None),
+    ],
+)
+def test_padding_is_recognised_however_it_is_written(
+    pads: list[int] | None, mode: str, before: list[int] | None, found: Block | None
+) -> None:
+    weights = [
+        helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 3, 3], [0.1] * 108),
+        helper.make_tensor("b", TensorProto.FLOAT, [4], [0.0] * 4),
+    ]
+    nodes = []
+    if before is not None:
+        weights.append(helper.make_tensor("zeros", TensorProto.INT64, [8], before))
+        nodes.append(helper.make_node("Pad", ["x", "zeros"], ["padded"]))
+    around = {"auto_pad": mode} if pads is None else {"pads": pads}
+    source = "x" if before is None else "padded"
+    nodes.append(helper.make_node("Conv", [source, "w", "b"], ["y"], strides=[2, 2], **around))
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 4, 4])
+    graph = helper.make_graph(nodes, "g", [image], [result], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert found_in(model).blocks == (() if found is None else (found,))
 
 
 def test_parameters_are_counted_as_a_search_counts_them(tiny: Path) -> None:
