@@ -1,175 +1,226 @@
 """Decode a source once into arrays that training reads from the disk without decoding again."""
 
-import json
 import os
-import random
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.files import write_json
-from pipeline.data.sources import DataError, Item, Source
-from pipeline.data.splits import split_items
+from pipeline.data.division import Division
+from pipeline.data.errors import DataError
+from pipeline.data.items import Content, Item
+from pipeline.data.names import SPLITS, Split
+from pipeline.data.pictures import BIG_MEGAPIXELS, Deep, depth_of, shape, square
 
 Progress = Callable[[int, int, str], None]
-SPLITS = ("train", "search", "test")
+Place = tuple[Split, int]
+_AHEAD: Final = 64  # images decoded at the same time, at most
+_LARGER: Final = 8 / 7  # 256 pixels kept for an input of 224
+_TOLD: Final = 10
+_SAMPLE: Final = 256  # pictures whose headers tell how large the pictures are
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """One split: uint8 pixels (n, size, size, 3), memory-mapped, and int64 labels (n,)."""
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Prepared images: three splits, class names, and the training pixels' mean and deviation per channel (0..1)."""
-
-    train: Images
-    search: Images
-    test: Images
-    classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-def divide(
-    source: Source, search_fraction: float, test_fraction: float, seed: int, limit: int | None
-) -> dict[str, list[Item]]:
-    """The items of each split; a test split that the source brings is kept as it is.
-
-    `limit` caps each split, class by class, for quick looks at large data.
-    """
-    if source.test_items:
-        _refuse_shared_groups(source)
-        train, search = split_items(source.items, [search_fraction], seed, source.classes)
-        test = list(source.test_items)
-    else:
-        train, search, test = split_items(source.items, [search_fraction, test_fraction], seed, source.classes)
-    parts = dict(zip(SPLITS, (train, search, test), strict=True))
-    if limit is None:
-        return parts
-    if limit < len(source.classes):
-        raise DataError(f"[data] limit = {limit} is below the {len(source.classes)} classes; each needs an image")
-    return {name: _limited(items, limit, seed, len(source.classes)) for name, items in parts.items()}
+def stored_px(division: Division, judged_px: int) -> int:
+    """How large images are kept: an eighth more than networks see where most pictures are that large."""
+    items = [item for items in division.parts.values() for item in items]
+    step = max(1, len(items) // _SAMPLE)
+    sizes = [found for item in items[::step] if (found := _shape(item)) is not None]
+    larger = round(judged_px * _LARGER)
+    return larger if sizes and median(map(min, sizes)) >= larger else judged_px
 
 
 def prepare(
-    parts: dict[str, list[Item]], classes: Sequence[str], size: int, folder: Path, progress: Progress | None
+    division: Division,
+    size: int,
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    judged_px: int | None = None,
+    skip_broken: bool = False,
 ) -> dict[str, Any]:
-    """Decode every item to `size` x `size` (centre crop) into `folder`; returns a summary in plain values.
+    """Decode every item to `size` x `size` (the middle) into `folder`; returns the summary in plain values.
 
-    Raises DataError naming an image that cannot be read; nothing is then left in `folder` under its final name.
+    Networks are judged on the middle `judged_px` of it (all of it by default). Raises DataError naming all images
+    that cannot be read, unless `skip_broken` leaves them out; nothing is then left in `folder` under its final name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    total, done = sum(map(len, parts.values())), 0
-    sums = np.zeros((2, 3))
-    for name, items in parts.items():
-        with _new_array(folder / f"{name}.npy", (len(items), size, size, 3)) as pixels:
-            for index, image in enumerate(_decoded(items, size)):
-                pixels[index] = image
-                if name == "train":
-                    scaled = image.reshape(-1, 3) / 255.0
-                    sums += np.stack([scaled.mean(axis=0), (scaled**2).mean(axis=0)])
-                done += 1
-                if progress and (done % 64 == 0 or done == total):
-                    progress(done, total, "reading images")
-        np.save(folder / f"{name}_labels.npy", np.array([item.label for item in items], np.int64))
-    mean, square = sums / max(1, len(parts["train"]))
-    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
-    summary = {
-        "schema_version": 1,
-        "classes": list(classes),
-        "size_px": size,
-        "mean": [round(float(value), 6) for value in mean],
-        "std": [round(float(value), 6) for value in std],
-        "images": {name: len(items) for name, items in parts.items()},
-        "groups": {name: len({item.group for item in items}) for name, items in parts.items()},
-    }
+    with ExitStack() as stack:
+        arrays = {
+            split: stack.enter_context(_scratch(folder / f".{split}.npy", (len(items), size, size, 3)))
+            for split, items in division.parts.items()
+        }
+        work = _Decoding(division, size, arrays, progress)
+        work.run()
+        if work.broken and not skip_broken:
+            raise DataError(_all_broken(division, work.broken))
+        broken = {split: {i: why for (of, i), why in work.broken.items() if of == split} for split in SPLITS}
+        division = division.without(broken)
+        for split, pixels in arrays.items():
+            _keep(pixels, folder / f".{split}.npy", folder / f"{split}.npy", broken[split])
+            labels = np.array([item.label for item in division.parts[split]], np.int64)
+            np.save(folder / f"{split}_labels.npy", labels)
+    summary = _summary(division, size, judged_px or size, work)
     write_json(folder / "data.json", summary)
     return summary
 
 
-def load_dataset(folder: Path) -> Dataset:
-    """The images that `prepare` left in `folder`, memory-mapped."""
+def _summary(division: Division, size: int, judged_px: int, work: "_Decoding") -> dict[str, Any]:
+    mean, square_mean = work.sums / max(1, len(division.parts["train"]))
+    std = np.sqrt(np.maximum(square_mean - mean**2, 1e-6))
+    return {
+        "schema_version": 1,
+        "classes": list(division.classes),
+        "size_px": size,
+        "judged_px": judged_px,
+        "depth": work.depth,
+        "mean": [round(float(value), 6) for value in mean],
+        "std": [round(float(value), 6) for value in std],
+        "images": {split: len(items) for split, items in division.parts.items()},
+        "groups": {split: len({item.group for item in items}) for split, items in division.parts.items()},
+        "inventory": division.inventory.with_remarks(work.remarks()).document(),
+    }
 
-    def images(name: str) -> Images:
-        pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return Images(pixels, np.load(folder / f"{name}_labels.npy", allow_pickle=False))
 
+@dataclass(slots=True)
+class _Decoding:
+    """All pictures into arrays, in the order in which the source reads fastest.
+
+    Pictures of more than eight bits wait for the end: only then is it known what scale they all share.
+    """
+
+    division: Division
+    size: int
+    arrays: Mapping[Split, NDArray[np.uint8]]
+    progress: Progress | None
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
+    broken: dict[Place, str] = field(default_factory=dict)
+    depth: int | None = None
+    _deep: dict[Place, int] = field(default_factory=dict)
+    _done: int = 0
+
+    def run(self) -> None:
+        """Decode everything; what cannot be read is in `broken` then, with the reason."""
+        places = [(split, index) for split, items in self.division.parts.items() for index in range(len(items))]
+        places.sort(key=lambda place: self._item(place).name)
+        # Pillow warns on stderr of pictures above its own limit; ours refuses them by name.
+        with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            warnings.simplefilter("ignore")
+            self._pass(places, pool, None)
+            if self._deep:
+                self.depth = depth_of(max(self._deep.values()))
+                self._pass(list(self._deep), pool, self.depth)
+
+    def remarks(self) -> list[str]:
+        """What was done to pictures of more than eight bits."""
+        if self.depth is None:
+            return []
+        return [
+            f"{len(self._deep):,} picture(s) have more than 8 bits a channel; all are read as {self.depth}-bit ones"
+            f" (largest value {max(self._deep.values()):,})"
+        ]
+
+    def _item(self, place: Place) -> Item:
+        return self.division.parts[place[0]][place[1]]
+
+    def _pass(self, places: Sequence[Place], pool: ThreadPoolExecutor, depth: int | None) -> None:
+        big = threading.Lock()
+        for start in range(0, len(places), _AHEAD):
+            some_places = places[start : start + _AHEAD]
+            read = [(place, self._content(place)) for place in some_places]
+            for place, picture in zip(
+                some_places, pool.map(lambda r: self._decode(r[0], r[1], depth, big), read), strict=True
+            ):
+                self._take(place, picture)
+
+    def _content(self, place: Place) -> Content | None:
+        try:
+            return self._item(place).content()
+        except DataError as error:
+            self.broken[place] = f"image {self._item(place).name!r} cannot be read: {error}"
+            return None
+
+    def _decode(
+        self, place: Place, content: Content | None, depth: int | None, big: threading.Lock
+    ) -> NDArray[np.uint8] | Deep | None:
+        if content is None:
+            return None
+        width, height = shape(content) or (0, 0)
+        with big if width * height > BIG_MEGAPIXELS * 1_000_000 else nullcontext():
+            try:
+                return square(self._item(place).name, content, self.size, depth)
+            except DataError as error:
+                self.broken[place] = str(error)
+                return None
+
+    def _take(self, place: Place, picture: NDArray[np.uint8] | Deep | None) -> None:
+        if isinstance(picture, Deep):
+            self._deep[place] = picture.peak
+            return
+        if picture is not None:
+            split, index = place
+            self.arrays[split][index] = picture
+            if split == "train":
+                scaled = picture.reshape(-1, 3) / 255.0
+                self.sums += np.stack([scaled.mean(axis=0), (scaled**2).mean(axis=0)])
+        self._done += 1
+        total = sum(map(len, self.division.parts.values()))
+        if self.progress and (self._done % _AHEAD == 0 or self._done == total):
+            self.progress(self._done, total, "reading images")
+
+
+def _all_broken(division: Division, broken: Mapping[Place, str]) -> str:
+    """Every picture that cannot be read: the first ones with their reasons, and how many there are."""
+    reasons = [broken[place] for place in sorted(broken)]
+    if len(reasons) == 1:
+        return f"{reasons[0]}; [data] skip_broken = true leaves it out"
+    more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+    total = sum(map(len, division.parts.values()))
+    return (
+        f"{len(reasons):,} of {total:,} images cannot be read ([data] skip_broken = true leaves them out): "
+        + "; ".join(reasons[:_TOLD])
+        + more
+    )
+
+
+def _shape(item: Item) -> tuple[int, int] | None:
     try:
-        summary = json.loads((folder / "data.json").read_text())
-        train, search, test = map(images, SPLITS)
-        classes, mean, std = (tuple(summary[key]) for key in ("classes", "mean", "std"))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"prepared images in {folder} are torn ({error}); 'pocketnas stage data {folder.parent} --again' reads anew"
-        ) from None
-    return Dataset(train, search, test, classes, mean, std)
+        return shape(item.content())
+    except DataError:
+        return None
 
 
 @contextmanager
-def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    """A uint8 array in a file that has its final name only once it is whole."""
-    unfinished = path.with_name(f".{path.name}")
+def _scratch(path: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """A uint8 array in a file that is gone afterwards, unless it was renamed."""
     try:
-        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
-        with unfinished.open("r+b") as stream:
+        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        with path.open("r+b") as stream:
             # A full disk is then an error here and now; found out by writing to the map, it would be a crash.
-            os.posix_fallocate(stream.fileno(), 0, unfinished.stat().st_size)
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
         yield pixels
-        pixels.flush()
-        unfinished.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _decoded(items: Sequence[Item], size: int) -> Iterator[NDArray[np.uint8]]:
-    """The pixels of every item in order, a bounded number of them decoded ahead by all cores."""
-    ahead = 64
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for start in range(0, len(items), ahead):
-            yield from pool.map(lambda item: _decode(item, size), items[start : start + ahead])
-
-
-def _decode(item: Item, size: int) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
-
-    image = item.open()
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _refuse_shared_groups(source: Source) -> None:
-    """A group in training images and in the test split that the data brings would leak."""
-    if shared := sorted({i.group for i in source.items} & {i.group for i in source.test_items}):
-        raise DataError(
-            f"group {shared[0]!r} ([data] group) is in the training images and in the data's own test split,"
-            f" as are {len(shared) - 1} others; mend the split or leave [data] group out"
-        )
-
-
-def _limited(items: list[Item], limit: int, seed: int, classes: int) -> list[Item]:
-    """At most `limit` items, the same number of each class where there are enough."""
-    order = list(items)
-    random.Random(seed).shuffle(order)
-    taken: dict[int, int] = {}
-    quota = -(-limit // classes)
-    kept: list[Item] = []
-    for item in order:
-        if taken.get(item.label, 0) < quota and len(kept) < limit:
-            taken[item.label] = taken.get(item.label, 0) + 1
-            kept.append(item)
-    return sorted(kept, key=lambda item: item.name)
+def _keep(pixels: NDArray[np.uint8], scratch: Path, path: Path, broken: Collection[int]) -> None:
+    """Give the array in `scratch` its final name, without the rows that are broken."""
+    if not broken:
+        cast(Any, pixels).flush()
+        scratch.replace(path)
+        return
+    kept = [row for row in range(len(pixels)) if row not in broken]
+    whole = path.with_name(f".kept-{path.name}")
+    with _scratch(whole, (len(kept), *pixels.shape[1:])) as rows:
+        for index, row in enumerate(kept):
+            rows[index] = pixels[row]
+        cast(Any, rows).flush()
+        whole.replace(path)

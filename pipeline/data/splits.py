@@ -3,8 +3,12 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Final
 
-from pipeline.data.sources import DataError, Item
+from pipeline.data.errors import DataError
+from pipeline.data.items import Item
+
+_TOLD: Final = 10
 
 
 def split_items(
@@ -48,10 +52,18 @@ def split_items(
 
 
 def _require_enough(items: Sequence[Item], parts: int, class_names: Sequence[str]) -> None:
-    counts = Counter(item.label for item in items)
-    for label, name in enumerate(class_names):
-        if counts[label] < parts:
-            raise DataError(
-                f"class {name!r} has {counts[label]} image(s); at least {parts} are needed,"
-                " one for each of training, search and test"
-            )
+    images = Counter(item.label for item in items)
+    groups = Counter(label for label, _ in {(item.label, item.group) for item in items})
+    few = [(name, images[label]) for label, name in enumerate(class_names) if images[label] < parts]
+    alike = [(name, groups[label]) for label, name in enumerate(class_names) if groups[label] < parts]
+    needed = f"at least {parts} are needed, one for each split that is cut from the training images"
+    if few:
+        told = ", ".join(f"class {name!r} has {count} image(s)" for name, count in few[:_TOLD])
+        more = f" and {len(few) - _TOLD} more classes have too few" if len(few) > _TOLD else ""
+        raise DataError(f"{told}{more}; {needed}")
+    if alike:
+        name, count = alike[0]
+        raise DataError(
+            f"class {name!r} has too few groups: its images are {count} different one(s), where those of one [data]"
+            f" group and copies of one picture count once; {needed}; give more pictures, or a finer [data] group"
+        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from latency_tables.store import load_table
 from latency_tables.table import LatencyTable
 from pipeline.budget import Budget, read_budget
-from pipeline.data.prepare import Dataset, Images, load_dataset
+from pipeline.data.dataset import Dataset, Images, load_dataset
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace

@@ -1,6 +1,7 @@
 """Stage `data`: read the images once, divide them, and keep them as arrays."""
 
-from pipeline.data.prepare import divide, prepare
+from pipeline.data.division import divide
+from pipeline.data.prepare import prepare
 from pipeline.data.sources import open_source
 from pipeline.runs.context import base_space
 from pipeline.runs.engine import Progress
@@ -8,9 +9,9 @@ from pipeline.runs.folder import RunFolder
 
 
 def work(run: RunFolder, progress: Progress) -> None:
-    """Fill `data/` with the three splits at the space's largest resolution."""
+    """Fill `data/` with the three splits, at the space's largest resolution or somewhat above."""
     data = run.config.data
     progress(0, 1, "listing images")
     source = open_source(data.path, data.group, data.image_column, data.label_column)
-    parts = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
-    prepare(parts, source.classes, max(base_space(run).resolutions), run.data, progress)
+    division = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
+    prepare(division, max(base_space(run).resolutions), run.data, progress, skip_broken=data.skip_broken)

@@ -1,0 +1,58 @@
+"""Prepared images on disk, as training and judging read them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.errors import DataError
+from pipeline.data.names import SPLITS
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """One split: uint8 pixels (n, size, size, 3), memory-mapped, and int64 labels (n,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Prepared images: three splits, class names, and the training pixels' mean and deviation per channel (0..1).
+
+    `judged_px`: the middle of an image that networks are judged on, in stored pixels; images are kept larger than
+    the largest input where the pictures were, for the random crops of training.
+    """
+
+    train: Images
+    search: Images
+    test: Images
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    judged_px: int
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """The images that `prepare` left in `folder`, memory-mapped."""
+
+    def images(name: str) -> Images:
+        pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return Images(pixels, np.load(folder / f"{name}_labels.npy", allow_pickle=False))
+
+    try:
+        summary = json.loads((folder / "data.json").read_text())
+        train, search, test = map(images, SPLITS)
+        classes, mean, std = (tuple(summary[key]) for key in ("classes", "mean", "std"))
+        judged_px = int(summary.get("judged_px", summary["size_px"]))  # runs of 0.1 kept the judged pixels only
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"prepared images in {folder} are torn ({error}); 'pocketnas stage data {folder.parent} --again' reads anew"
+        ) from None
+    return Dataset(train, search, test, classes, mean, std, judged_px)
