@@ -136,7 +136,7 @@ def _run(config: "Config", out: Path, as_json: bool, renew: bool) -> None:
     from pipeline.runs.folder import create_or_open
     from pipeline.runs.plan import run_plan
     from pipeline.runs.stages import STAGES
-    from pipeline.runs.summary import read_summary, render_summary
+    from pipeline.runs.summary import data_lines, read_summary, render_summary
     from pipeline.runs.together import refuse_torchrun
 
     refuse_torchrun("pocketnas run")
@@ -145,6 +145,8 @@ def _run(config: "Config", out: Path, as_json: bool, renew: bool) -> None:
             if stage.name == "train" and folder.record("train") is None:
                 note("\n".join(run_plan(folder).lines()))
             done = run_stage(folder, stage, progress, renew=renew)
+            if stage.name == "data" and (lines := data_lines(folder)):
+                note("\n".join(lines))
             if not done.ran_now:
                 note(f"{stage.name}: had finished ({done.seconds:.1f} s)")
     summary = read_summary(folder)

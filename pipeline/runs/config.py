@@ -31,7 +31,7 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     path: str = Field(description="Folder of class folders, Parquet files, 'owner/name' of the hub, or 'digits'")
     image_column: str = Field("image", description="Parquet and hub: the column of images")
-    label_column: str = Field("label", description="Parquet and hub: the column of labels")
+    label_column: str = Field("label", description="Parquet, hub and metadata.csv: the column of labels")
     group: str | None = Field(None, description="Column, or pattern on the file name, of what must stay in one split")
     search_fraction: Fraction = Field(0.15, description="Share of images that judge the search")
     test_fraction: Fraction = Field(0.2, description="Share kept for the final test, where the data brings none")

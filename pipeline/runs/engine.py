@@ -21,6 +21,7 @@ class Stage:
 
     `reads` are the configuration's tables, `after` the stages whose files it reads, `outputs` what it writes. A
     `summary` is written anew in seconds whenever what it tells of has changed; other outputs only when asked for.
+    `outside` hashes what the stage reads that is not in the run, by what it is.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Stage:
     outputs: Callable[[RunFolder], Sequence[Path]]
     work: Callable[[RunFolder, Progress], None]
     summary: bool = False
+    outside: Callable[[RunFolder], dict[str, str]] | None = None
 
 
 def run_stage(run: RunFolder, stage: Stage, progress: Progress, again: bool = False, renew: bool = False) -> StageTime:
@@ -97,7 +99,8 @@ def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
         earlier[name] = record.outputs
     said = run.document
     tables = {name: {k: v for k, v in said.get(name, {}).items() if k not in _NO_INPUTS} for name in stage.reads}
-    return Inputs(seed=run.config.seed, tables=tables, after=earlier)
+    outside = {} if stage.outside is None else stage.outside(run)
+    return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=outside)
 
 
 def _changed(run: RunFolder, name: str, changed: str) -> str:

@@ -13,7 +13,8 @@ class Inputs(BaseModel):
     """What a stage was made from: the seed, tables of the run's configuration, and the files of earlier stages.
 
     `tables` holds what the run's own file says, never a default of the program that reads it later; `after` maps
-    each earlier stage to its files and their SHA-256.
+    each earlier stage to its files and their SHA-256. `outside` are hashes of what lies outside the run, by what it
+    is; what is no longer there is left out, since the stage has its own copy.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -21,10 +22,11 @@ class Inputs(BaseModel):
     seed: int
     tables: dict[str, dict[str, Any]]
     after: dict[str, dict[str, str]]
+    outside: dict[str, str] = {}
 
     def digest(self) -> str:
         """SHA-256 of all of it, in hexadecimal; the form in which records of 0.1 kept it."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.model_dump(exclude={"outside"}), sort_keys=True).encode()).hexdigest()
 
     def changed_from(self, recorded: "Inputs | str") -> str | None:
         """What is not as it was `recorded`, in words; None where nothing is. What no record names cannot differ."""
@@ -36,6 +38,9 @@ class Inputs(BaseModel):
         for name, table in recorded.tables.items():
             if key := _differing(table, self.tables.get(name, {})):
                 return f"[{name}] {key}"
+        for name, digest in recorded.outside.items():
+            if self.outside.get(name, digest) != digest:
+                return f"{name} (files were added, changed or taken away)"
         for stage, files in recorded.after.items():
             if file := _differing(files, self.after.get(stage, {}), tell_values=False):
                 return f"{file}, written by stage {stage!r}"

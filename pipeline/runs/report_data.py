@@ -23,6 +23,7 @@ from pipeline.report.data import (
 from pipeline.runs.context import run_space, run_table
 from pipeline.runs.folder import RunFolder, read_json
 from pipeline.runs.scoring import judged_accuracies
+from pipeline.runs.summary import data_lines
 from pipeline.spaces.architecture import Architecture
 
 
@@ -74,6 +75,7 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
         provenance=(
             ("configuration", str(run.path / "run.json")),
             ("seed", str(run.config.seed)),
+            *(("images", line.removeprefix("images: ").strip()) for line in data_lines(run)),
             ("latency table", "; ".join((table.device.name, table.provenance.created, *table.provenance.notes))),
             ("random networks inside the budget", f"{summary['feasible']['share']:.1%}"),
             ("search ranked by", summary["search"]["ranked_by"]),

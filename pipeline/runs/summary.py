@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.inventory import inventory_lines
 from pipeline.runs.folder import RunFolder, read_json
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def build_summary(run: RunFolder) -> dict[str, Any]:
             "macs": winner["macs"],
             "params": winner["params"],
         },
+        "data": read_json(run.data / "data.json").get("inventory"),
         "budget": budget["budget"],
         "feasible": {
             "share": budget["feasible_share"],
@@ -44,6 +46,12 @@ def read_summary(run: RunFolder) -> dict[str, Any]:
     """The summary with the seconds of every stage, as the contract has it."""
     stages = [{"name": name, "seconds": seconds} for name, seconds in run.stage_seconds()]
     return {**read_json(run.summary), "stages": stages}
+
+
+def data_lines(run: RunFolder) -> list[str]:
+    """What was found of images and what is left out, in a few lines; none for a run of an older version."""
+    inventory = read_json(run.data / "data.json").get("inventory")
+    return list(inventory_lines(inventory)) if inventory else []
 
 
 def render_summary(console: "Console", run: RunFolder, summary: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pipeline.runs.engine import Stage
 from pipeline.runs.stages import check, data, export, finetune, profile, report, search, split, train
 
 STAGES: Final[tuple[Stage, ...]] = (
-    Stage("data", ("data", "space"), (), lambda run: [run.data], data.work),
+    Stage("data", ("data", "space"), (), lambda run: [run.data], data.work, outside=data.outside),
     Stage(
         "profile",
         ("space", "device", "devices", "budget"),

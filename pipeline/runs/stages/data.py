@@ -2,7 +2,7 @@
 
 from pipeline.data.division import divide
 from pipeline.data.prepare import prepare
-from pipeline.data.sources import open_source
+from pipeline.data.sources import fingerprint, open_source
 from pipeline.runs.context import base_space
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
@@ -15,3 +15,9 @@ def work(run: RunFolder, progress: Progress) -> None:
     source = open_source(data.path, data.group, data.image_column, data.label_column)
     division = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
     prepare(division, max(base_space(run).resolutions), run.data, progress, skip_broken=data.skip_broken)
+
+
+def outside(run: RunFolder) -> dict[str, str]:
+    """A hash of the names and sizes of all pictures, as long as they are there."""
+    found = fingerprint(run.config.data.path)
+    return {} if found is None else {f"the pictures at {run.config.data.path!r}": found}

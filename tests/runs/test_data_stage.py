@@ -1,0 +1,53 @@
+"""The data stage knows when the pictures that it read are no longer those that are there."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.runs.config import parse_config
+from pipeline.runs.engine import require_finished, run_stage
+from pipeline.runs.folder import RunError, RunFolder, create_or_open
+from pipeline.runs.stages import STAGES
+from pipeline.runs.summary import data_lines
+from tests.data.trees import make_tree, picture
+
+DATA = STAGES[0]
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    pass
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    root = make_tree(tmp_path / "photos", {"a": 8, "b": 8}, ["notes.txt"])
+    config = parse_config({"data": {"path": str(root)}, "space": {"name": "quickstart", "resolutions": [16]}}, "test")
+    with create_or_open(tmp_path / "run", config) as run:
+        run_stage(run, DATA, _silent)
+        return run
+
+
+def test_pictures_that_were_added_are_not_ignored(run: RunFolder, tmp_path: Path) -> None:
+    assert not run_stage(run, DATA, _silent).ran_now
+    (tmp_path / "photos" / "a" / "new.png").write_bytes(picture("new"))
+    for again in (lambda: run_stage(run, DATA, _silent), lambda: require_finished(run, STAGES, "profile")):
+        with pytest.raises(RunError, match=r"the pictures at '.*photos' \(files were added"):
+            again()
+    assert run_stage(run, DATA, _silent, renew=True).ran_now
+    assert data_lines(run)[0].startswith("images: 17 used of 18 files")
+
+
+def test_a_run_needs_its_pictures_only_once(run: RunFolder, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "photos")
+    assert not run_stage(run, DATA, _silent).ran_now
+
+
+def test_the_account_stands_in_the_summary_of_the_data(run: RunFolder) -> None:
+    told = json.loads((run.data / "data.json").read_text())["inventory"]
+    assert told["found"] == 17 and told["left_out"][0] == {
+        "reason": ".txt is no picture",
+        "count": 1,
+        "first": ["notes.txt"],
+    }
