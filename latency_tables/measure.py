@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from latency_tables.blocks import Block
-from latency_tables.devices.runner import Runner, TimingProtocol
+from latency_tables.devices.runner import Attended, Runner, TimingProtocol
 from latency_tables.errors import DeviceLost
 from latency_tables.journal import SENTINEL, Entry, Header, Journal, open_journal, plan_hash
 from latency_tables.onnx_models import NamedModel
@@ -139,7 +139,8 @@ class _Campaign:
             models.append(SENTINEL_MODEL)
         for timing in self.runner.measure(models, self.options.protocol):
             values = list(timing.session_ms)
-            self.journal.add(Entry(kind="timing", visit=visit, name=timing.name, session_ms=values, runs=timing.runs))
+            entry = Entry(kind="timing", visit=visit, name=timing.name, session_ms=values, runs=timing.runs)
+            self.journal.add(entry.model_copy(update={"disturbed": timing.disturbed}))
             if timing.name != SENTINEL:
                 self._show(visit)
 
@@ -161,10 +162,12 @@ class _Campaign:
         ]
 
     def _show(self, visit: int) -> None:
+        total = len(self.models) * self.options.visits
+        done = min(total, visit * len(self.models) + len(_timed(self.journal.entries, visit)))
+        if isinstance(self.runner, Attended):
+            self.runner.show_progress(done, total)
         if self.progress is not None:
-            total = len(self.models) * self.options.visits
-            done = visit * len(self.models) + len(_timed(self.journal.entries, visit))
-            self.progress(min(done, total), total, "measuring")
+            self.progress(done, total, "measuring")
 
 
 def _timed(entries: Sequence[Entry], visit: int) -> set[str]:

@@ -51,6 +51,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class BrowserInfo(_Model):
+    """A browser that runs networks: what it calls itself, whether its page is isolated from other origins (which
+    threads and fine clocks need), and the step of its clock."""
+
+    user_agent: str
+    isolated: bool
+    clock_ms: Milliseconds
+
+
 class DeviceInfo(_Model):
     """The device and everything else that the same network's latency depends on."""
 
@@ -65,12 +74,18 @@ class DeviceInfo(_Model):
     threads: Annotated[int, Field(ge=1)] = 1
     precision: str = "fp32"
     batch: Annotated[int, Field(ge=1)] = 1
+    browser: BrowserInfo | None = None
 
     def differences(self, other: "DeviceInfo") -> str:
         """What makes latencies on `other` another matter than on this one, in words; empty if nothing does."""
         fields = ("soc", "runtime", "runtime_version", "delegate", "threads", "precision", "batch")
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
+        pairs.append(("browser", self._user_agent, other._user_agent))
         return ", ".join(f"{name} {mine} instead of {theirs}" for name, theirs, mine in pairs if mine != theirs)
+
+    @property
+    def _user_agent(self) -> str:
+        return "none" if self.browser is None else self.browser.user_agent
 
 
 class Row(_Model):

@@ -1,56 +1,85 @@
 """Every device that can be measured, by the scheme of its name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from latency_tables.devices.runner import Runner
+from latency_tables.devices.runner import Attended, DeviceOptions, Runner
 from latency_tables.errors import TableError
 
 
-def _host(url: SplitResult, threads: int) -> Runner:
+def _host(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.host import HostRunner
 
-    return HostRunner(threads)
+    return HostRunner(options.threads)
 
 
-def _ssh(url: SplitResult, threads: int) -> Runner:
+def _ssh(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.ssh import SshRunner
 
-    return SshRunner(url, threads)
+    return SshRunner(url, options.threads)
 
 
-def _adb(url: SplitResult, threads: int) -> Runner:
+def _adb(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.adb import AdbRunner
 
-    return AdbRunner(url, threads)
+    return AdbRunner(url, options.threads)
 
 
-def _tensorrt(url: SplitResult, threads: int) -> Runner:
+def _tensorrt(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.tensorrt import TensorrtRunner
 
     return TensorrtRunner(url)
 
 
-RUNNERS: Final[dict[str, Callable[[SplitResult, int], Runner]]] = {
+def _web(url: SplitResult, options: DeviceOptions) -> Runner:
+    from latency_tables.devices.web.runner import WebRunner
+
+    return WebRunner(url, options)
+
+
+RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
     "host": _host,
     "ssh": _ssh,
     "adb": _adb,
     "tensorrt": _tensorrt,
+    "web": _web,
 }
 
 
-def open_runner(device: str, threads: int = 1) -> Runner:
-    """The runner for `host`, `ssh://user@board:port`, `adb://serial`, `tensorrt`…; TableError if none is.
+def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
+    """The runner for `host`, `ssh://user@board:port`, `adb://serial`, `tensorrt`, `web`…; TableError if none is.
 
-    `threads` is how many threads a network may use on the device.
+    What measures takes any `Runner`, so a device of one's own needs no entry here.
     """
-    if threads < 1:
-        raise TableError(f"threads must be at least 1, not {threads}")
-    url = urlsplit(device)
-    scheme = url.scheme or url.path
+    options = options or DeviceOptions()
+    scheme = _scheme(device)
     if scheme not in RUNNERS:
         raise TableError(
-            f"device {device!r} cannot be measured; accepted are host, ssh://user@board, adb://serial, tensorrt"
+            f"device {device!r} cannot be measured; accepted are host, ssh://user@board, adb://serial, tensorrt, web"
         )
-    return RUNNERS[scheme](url, threads)
+    if scheme != "web" and (options.listen is not None or options.ort_web is not None):
+        raise TableError(f"an address to listen at and onnxruntime-web's folder are for device web, not for {device}")
+    return RUNNERS[scheme](urlsplit(device), options)
+
+
+@contextmanager
+def opened_runner(device: str, options: DeviceOptions) -> Iterator[Runner]:
+    """The same, closed in the end where it holds something open."""
+    runner = open_runner(device, options)
+    try:
+        yield runner
+    finally:
+        if isinstance(runner, Attended):
+            runner.close()
+
+
+def needs_a_person(device: str) -> bool:
+    """Whether measuring on `device` waits for somebody to do something there."""
+    return _scheme(device) == "web"
+
+
+def _scheme(device: str) -> str:
+    url = urlsplit(device)
+    return url.scheme or url.path

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from latency_tables.errors import TableError
 from latency_tables.onnx_models import NamedModel
@@ -43,6 +44,23 @@ class TimingProtocol:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceOptions:
+    """How a device runs networks: the threads that each may use there.
+
+    Of a browser (`web`) also the HOST:PORT that its page is served at, and the folder of an unpacked
+    `onnxruntime-web` package.
+    """
+
+    threads: int = 1
+    listen: str | None = None
+    ort_web: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise TableError(f"threads must be at least 1, not {self.threads}")
+
+
 class Runner(Protocol):
     """A device. `measure` yields results one by one, so that a lost connection loses only what is in flight."""
 
@@ -52,4 +70,17 @@ class Runner(Protocol):
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
         """Time `models` in this order. Raises MeasurementError where the device is lost or refuses a model."""
+        ...
+
+
+@runtime_checkable
+class Attended(Protocol):
+    """What a runner has beside that where somebody looks at its device: open from when it is made until `close`."""
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show that `done` of `total` timings are taken."""
+        ...
+
+    def close(self) -> None:
+        """Say that it is over, and give back what is held open here."""
         ...

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def profile(
     space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
     device: Annotated[
-        str, typer.Option(help="host, ssh://user@board, adb://serial or tensorrt; with --from-kit its name.")
+        str, typer.Option(help="host, web, ssh://user@board, adb://serial or tensorrt; with --from-kit its name.")
     ] = "host",
     out: Annotated[Path | None, typer.Option(help="The table to write, a JSON file.")] = None,
     name: Annotated[str | None, typer.Option(help="What the table calls the device.")] = None,
@@ -45,6 +45,14 @@ def profile(
     extend: Annotated[
         str | None, typer.Option(help="Measure only the rows that this table of the same device lacks.")
     ] = None,
+    ort_web: Annotated[
+        Path | None,
+        typer.Option(help="With --device web: an unpacked npm package onnxruntime-web, instead of a public CDN."),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="With --device web: where its page is served; this machine only."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure the blocks of SPACE on a device, and whole networks that calibrate and judge their sums.
@@ -52,7 +60,8 @@ def profile(
     A stopped measurement continues when the same command is run again.
     """
     from latency_tables.devices.kit import table_from_kit, write_kit
-    from latency_tables.devices.registry import open_runner
+    from latency_tables.devices.registry import opened_runner
+    from latency_tables.devices.runner import DeviceOptions
     from latency_tables.extend import extend_table
     from latency_tables.measure import MeasureOptions
     from latency_tables.store import load_table, save_table
@@ -84,8 +93,8 @@ def profile(
         table = table_from_kit(from_kit, out, space_sha256(found), kit)
         name = name or (device if device != "host" else None)
     else:
-        runner = open_runner(device, threads)
-        with progress_bar() as progress:
+        options_there = DeviceOptions(threads, listen, ort_web)
+        with opened_runner(device, options_there) as runner, progress_bar() as progress:
             if extend is not None:
                 table = extend_table(load_table(extend), table_blocks(found), runner, out, options.measure, progress)
             elif like:

@@ -81,22 +81,29 @@ def validate(
     table: TableName,
     space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
     models: Annotated[int, typer.Option(min=2, help="How many random networks to measure now.")] = 30,
-    device: Annotated[str, typer.Option(help="Where to measure: host, ssh://user@board, …")] = "host",
+    device: Annotated[str, typer.Option(help="Where to measure: host, web, ssh://user@board, …")] = "host",
     quick: Annotated[bool, typer.Option(help="One short look: a tenth of the time, and more noise.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the networks; another one than the table was made with.")] = 1,
+    ort_web: Annotated[
+        Path | None, typer.Option(help="With --device web: an unpacked npm package onnxruntime-web.")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="With --device web: where its page is served.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure whole random networks now and compare them with what the table predicts."""
-    from latency_tables.devices.registry import open_runner
+    from latency_tables.devices.registry import opened_runner
+    from latency_tables.devices.runner import DeviceOptions
     from latency_tables.measure import MeasureOptions
     from latency_tables.store import load_table
     from pipeline.profiling import random_networks, validate_table
     from pipeline.spaces.files import load_space
 
     found, loaded = load_space(space), load_table(table)
-    runner = open_runner(device, loaded.device.threads)
+    options_there = DeviceOptions(loaded.device.threads, listen, ort_web)
     archs = random_networks(found, models, random.Random(seed))
-    with progress_bar() as progress:
+    with opened_runner(device, options_there) as runner, progress_bar() as progress:
         options = MeasureOptions.quick(seed) if quick else MeasureOptions(seed=seed)
         result = validate_table(loaded, found, archs, runner, options, progress)
     if result.device_differs:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from latency_tables.devices.registry import open_runner
-from latency_tables.devices.runner import Runner
+from latency_tables.devices.runner import DeviceOptions, Runner
 from latency_tables.errors import TableError
 from pipeline.budget import Limit
 from pipeline.gate.baseline import BaselineEntry
@@ -144,7 +144,7 @@ class LatencyJudge:
     def _runner(self, device: Device) -> Runner:
         key = (device.url or "", device.threads)
         if key not in self._runners:
-            self._runners[key] = open_runner(*key)
+            self._runners[key] = open_runner(key[0], DeviceOptions(key[1]))
         return self._runners[key]
 
 

@@ -20,6 +20,10 @@ Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
 
 
+# Keys whose value may be a path, relative to the configuration's folder.
+_PATHS = (("data", "path"), ("device", "table"), ("device", "ort_web"), ("space", "name"))
+
+
 class ConfigError(PipelineError):
     """A configuration that cannot be used; the message names the table, the key and what is accepted."""
 
@@ -49,9 +53,11 @@ class SpaceConfig(_Table):
 
 
 class DeviceConfig(_Table):
-    name: str = Field("host", description="host, ssh://user@board, or adb://serial: where blocks are measured")
+    name: str = Field("host", description="host, web, ssh://user@board, or adb://serial: where blocks are measured")
     table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
     threads: Count = Field(1, description="Threads of the runtime on the device")
+    listen: str | None = Field(None, description="Device web: HOST:PORT of its page; by default this machine only")
+    ort_web: str | None = Field(None, description="Device web: folder of an npm package onnxruntime-web, not a CDN")
     effort: Literal["quick", "full"] = Field(
         "full", description="full: three visits to every block; quick: a tenth of the time, several times the error"
     )
@@ -158,7 +164,7 @@ def read_config(path: Path, seed: int | None = None, data: str | None = None) ->
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     others = document.get("devices")
-    entries = [(document.get(table), key) for table, key in (("data", "path"), ("device", "table"), ("space", "name"))]
+    entries = [(document.get(table), key) for table, key in _PATHS]
     entries += [(other, "table") for other in (others.values() if isinstance(others, dict) else ())]
     for entry, key in entries:
         if isinstance(entry, dict) and isinstance(entry.get(key), str):

@@ -52,8 +52,9 @@ class Page:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, path: Path, width: int, height: int, scheme: str = "light") -> None:
-        """Load a file in a window of this size, as a phone would below 640 pixels."""
+    def open(self, path: Path | str, width: int = 400, height: int = 800, scheme: str = "light") -> None:
+        """Load a file, or an address, in a new tab of this size, as a phone would below 640 pixels."""
+        self._session, self.loaded = "", False
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -62,9 +63,25 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 640
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.go(path)
+
+    def go(self, path: Path | str) -> None:
+        """Load a file, or an address, in this tab."""
+        self.loaded = False
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         while not self.loaded:
             self._read()
+
+    @property
+    def session(self) -> str:
+        """The tab that is being driven."""
+        return self._session
+
+    def close(self, session: str) -> None:
+        """Close another tab, as its cross does."""
+        here, self._session = self._session, session
+        self.call("Page.close")
+        self._session = here
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression."""

@@ -35,15 +35,20 @@ def work(run: RunFolder, progress: Progress) -> None:
 
 def _measure(run: RunFolder, blocks: tuple[Block, ...], progress: Progress) -> None:
     """Time the winner on the run's device in fresh sessions, unless the table is of a device that is not here."""
-    from latency_tables.devices.registry import open_runner
-    from latency_tables.devices.runner import TimingProtocol
+    from latency_tables.devices.registry import needs_a_person, open_runner
+    from latency_tables.devices.runner import DeviceOptions, TimingProtocol
     from latency_tables.onnx_models import NamedModel
 
     device, table = run.config.device, run_table(run)
     progress(0, 1, f"measure on {device.name}")
-    runner = open_runner(device.name, device.threads)
+    document: dict[str, object] = {"schema_version": 1, "device": table.device.name, "measured_ms": None}
+    if needs_a_person(device.name):  # who opened the page hours ago is not waited for
+        document["reason"] = f"[device] name {device.name!r} needs somebody to open a page; `table validate` does it"
+        write_json(run.latency, document)
+        return
+    runner = open_runner(device.name, DeviceOptions(device.threads))
     here = runner.describe().name
-    document: dict[str, object] = {"schema_version": 1, "device": here, "measured_ms": None}
+    document["device"] = here
     if here == table.device.name:
         (timing,) = runner.measure([NamedModel("winner", blocks)], TimingProtocol(sessions=SESSIONS))
         document |= {"measured_ms": median(timing.session_ms), "session_ms": list(timing.session_ms)}

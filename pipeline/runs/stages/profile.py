@@ -1,6 +1,7 @@
 """Stage `profile`: what the device takes for each block, and the budget in plain numbers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -69,7 +70,8 @@ def _other_tables(run: RunFolder, space: SearchSpace) -> dict[str, LatencyTable]
 
 
 def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
-    from latency_tables.devices.registry import open_runner
+    from latency_tables.devices.registry import opened_runner
+    from latency_tables.devices.runner import DeviceOptions
     from latency_tables.extend import with_interpolated_classifiers
     from latency_tables.measure import MeasureOptions
     from pipeline.profiling import ProfileOptions, profile_space
@@ -83,7 +85,8 @@ def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTab
         seed=run.config.seed,
         measure=MeasureOptions.quick() if device.effort == "quick" else MeasureOptions(),
     )
-    runner = open_runner(device.name, device.threads)
-    return profile_space(
-        space, runner, run.table, options, lambda done, total, _: progress(done, total, "profile device")
-    )
+    where = None if device.ort_web is None else Path(device.ort_web)
+    with opened_runner(device.name, DeviceOptions(device.threads, device.listen, where)) as runner:
+        return profile_space(
+            space, runner, run.table, options, lambda done, total, _: progress(done, total, "profile device")
+        )
