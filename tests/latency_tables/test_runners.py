@@ -5,7 +5,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from latency_tables.devices.tensorrt import TensorrtRunner
 from latency_tables.errors import DeviceLost, MeasurementError, TableError
 from latency_tables.onnx_models import NamedModel
 from tests.latency_tables.conftest import Sshd
+from tests.latency_tables.web import chromium, ort_web, web_runner
 
 QUICK = TimingProtocol(sessions=2, warmups=1, runs=3, session_ms=0)
 PERF_TEST = """#!/bin/sh
@@ -76,6 +77,14 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TensorrtRunner:
 
 
 @pytest.fixture
+def web(tmp_path: Path) -> Iterator[Runner]:
+    """The browser device with a real browser at its page."""
+    with web_runner(ort_web()) as runner, chromium(tmp_path) as page:
+        page.open(runner.address)
+        yield runner
+
+
+@pytest.fixture
 def runner(request: pytest.FixtureRequest) -> Runner:
     """A runner of the kind that the test is parametrised with."""
     match request.param:
@@ -88,6 +97,8 @@ def runner(request: pytest.FixtureRequest) -> Runner:
             return request.getfixturevalue("phone")  # type: ignore[no-any-return]
         case "tensorrt":
             return request.getfixturevalue("gpu")  # type: ignore[no-any-return]
+        case "web":
+            return request.getfixturevalue("web")  # type: ignore[no-any-return]
     raise AssertionError(f"no fixture for runner {request.param}")
 
 
@@ -97,7 +108,7 @@ def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
     device = runner.describe()
     assert device.name not in ("", "unknown")
     assert device.batch == 1
-    assert device.runtime in ("onnxruntime", "tensorrt")
+    assert device.runtime in ("onnxruntime", "onnxruntime-web", "tensorrt")
     timings = runner.measure([*models, models[0]], QUICK)
     first = next(iter(timings))
     rest = list(timings)

@@ -35,6 +35,7 @@ class WebServer(ThreadingHTTPServer):
     """Serves the page at `address` until it is closed. Raises TableError where it cannot listen at `listen`."""
 
     daemon_threads = True
+    request_queue_size = 2 * _CONNECTIONS
     allow_reuse_address = True
 
     def __init__(self, listen: str, exchange: Exchange, runtime: WebRuntime, threads: int) -> None:
