@@ -26,6 +26,7 @@ ORDER = [
     "modelfiles",
     "gate",
     "supernets",
+    "weights",
     "fewshot",
     "ranking",
     "search",

@@ -12,6 +12,7 @@ from exporters.errors import ExportError
 from latency_tables.errors import TableError
 from pipeline.cli import check, export, profile, rank, run, space
 from pipeline.cli.table import table_app
+from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command("run")(run.run)
 app.command("space")(space.space)
 app.command("profile")(profile.profile)
 app.add_typer(table_app, name="table")
+app.add_typer(weights_app, name="weights")
 app.command("train")(run.stage_command("train", "Train the supernet of a run."))
 app.command("split")(run.stage_command("split", "Divide a run's space and train a sub-supernet for each region."))
 app.command("search")(run.search)

@@ -83,6 +83,9 @@ class BudgetConfig(_Table):
 
 
 class TrainConfig(_Table):
+    start: str = Field(
+        "none", description="Published weights to start from: a name of 'pocketnas weights list', a file, or a hub name"
+    )
     recipe: str = Field("sandwich", description="How the supernet is trained")
     epochs: Count = Field(30, description="Passes over the training images")
     batch_size: Count = Field(64, description="Images a step")

@@ -77,8 +77,12 @@ def other_limits(run: RunFolder) -> dict[str, float]:
 
 
 def run_dataset(run: RunFolder) -> Dataset:
-    """The prepared images."""
-    return load_dataset(run.data)
+    """The prepared images; after training from published weights with the mean and deviation that those expect."""
+    dataset = load_dataset(run.data)
+    if not run.start.exists():
+        return dataset
+    start = read_json(run.start)
+    return replace(dataset, mean=tuple(start["mean"]), std=tuple(start["std"]))
 
 
 def training_data(run: RunFolder, dataset: Dataset) -> "TrainingData":

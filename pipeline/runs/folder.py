@@ -56,6 +56,10 @@ class RunFolder:
         return self.path / "supernet"
 
     @property
+    def start(self) -> Path:
+        return self.supernet / "start.json"
+
+    @property
     def partition(self) -> Path:
         return self.path / "partition.json"
 

@@ -35,6 +35,7 @@ def build_summary(run: RunFolder) -> dict[str, Any]:
             "of_random_networks": budget["random_networks"],
         },
         "random_baseline": winner["random_baseline"],
+        "start": read_json(run.start) if run.start.exists() else None,
         "regions": [{"size": region["size"]} for region in partition["regions"]],
         "search": {key: candidates[key] for key in ("method", "ranked_by", "evaluations", "seconds_per_evaluation")},
         "exports": read_json(run.exports / "export.json")["exports"],

@@ -1,10 +1,12 @@
 """Stage `train`: the one-shot supernet."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_tables.files import write_json
+from pipeline.data.prepare import Dataset
 from pipeline.errors import PipelineError
 from pipeline.runs.context import run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.supernets.supernet import Supernet
 
 CHECKPOINT_SECONDS = 10.0
+NONE = "none"  # of [train] start: random weights
 
 
 def work(run: RunFolder, progress: Progress) -> None:
@@ -41,6 +44,9 @@ def train_supernet(run: RunFolder, progress: Progress) -> "tuple[Supernet, tuple
 
     config = run.config.train
     supernet = Supernet(run_space(run), seed=run.config.seed)
+    dataset = run_dataset(run)
+    if config.start != NONE:
+        dataset = _start(run, supernet, dataset)
     settings = TrainSettings(
         recipe=config.recipe,
         epochs=config.epochs,
@@ -49,11 +55,24 @@ def train_supernet(run: RunFolder, progress: Progress) -> "tuple[Supernet, tuple
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
-    data = training_data(run, run_dataset(run))
+    data = training_data(run, dataset)
     result = train(
         supernet, data, settings, _checkpoint(run), lambda done, total, what: progress(done, total, "train supernet")
     )
     return supernet, result.losses
+
+
+def _start(run: RunFolder, supernet: "Supernet", dataset: Dataset) -> Dataset:
+    """Fill the supernet with published weights and write down whose; returns the images as those expect them."""
+    from pipeline.supernets.distributed import is_first
+    from pipeline.weights.sources import open_weights
+    from pipeline.weights.start import start_supernet
+
+    start = start_supernet(supernet, open_weights(run.config.train.start), dataset.classes)
+    if is_first():
+        write_json(run.start, {"schema_version": 1, **start.to_document()})
+    about = start.weights.provenance
+    return replace(dataset, mean=about.mean, std=about.std)
 
 
 def call_helpers(needed: bool) -> None:
