@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_tables.files import write_json
-from pipeline.data.prepare import Dataset
+from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
 from pipeline.runs.context import run_dataset, run_space, training_data
 from pipeline.runs.engine import Progress
