@@ -49,22 +49,24 @@ def export(
     if run_dir is None or verify is not None:
         raise PipelineError("name a run folder to export, or --verify DIR to verify an export folder, not both")
     from pipeline.runs.engine import require_finished
-    from pipeline.runs.folder import open_run
+    from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES
     from pipeline.runs.winner import load_winner
 
-    run = open_run(run_dir)
-    require_finished(run, STAGES, "export")
-    winner = load_winner(run_dir)
+    run = Run.open(run_dir)
+    require_finished(run.folder, STAGES, "export")
+    winner = load_winner(run)
     options = _options(winner, batch, softmax, pixels, opset, ios)
     targets = [name.strip() for name in to.split(",")] if to is not None else run.config.export.formats
     if out is not None and (out / "run.json").exists():
-        raise PipelineError(f"--out {out} is a run's folder, not one for files; without --out they go to {run.exports}")
-    folder = out or run.exports
-    with run.lock():
+        raise PipelineError(
+            f"--out {out} is a run's folder, not one for files; without --out they go to {run.folder.exports}"
+        )
+    folder = out or run.folder.exports
+    with run.folder.lock():
         reports = _export(winner, targets, folder, options, skip_missing or to is None)
         if out is None:
-            _record(run)
+            _record(run.folder)
     _print(reports, folder, as_json)
 
 

@@ -1,5 +1,6 @@
 """`pocketnas quickstart`, `pocketnas run` and the commands that run one stage."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.runs.config import Config
-    from pipeline.runs.folder import RunFolder
+    from pipeline.runs.run import Run
 
+STORAGE_VARIABLE = "POCKETNAS_STORAGE"  # so that a password stands in no command line and no file
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: new, empty, or the same run to continue.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -58,9 +60,9 @@ def stage_command(name: str, help_text: str) -> Callable[..., None]:
     """The command that runs the stage `name` of a run."""
 
     def command(run_dir: RunDir, again: Again = False, as_json: Json = False) -> None:
-        from pipeline.runs.folder import open_run
+        from pipeline.runs.run import Run
 
-        _run_one(open_run(run_dir), name, again, as_json)
+        _run_one(Run.open(run_dir), name, again, as_json)
 
     command.__doc__ = help_text
     return command
@@ -73,16 +75,17 @@ def stage(
     as_json: Json = False,
 ) -> None:
     """Run any one stage of a run; with --again it starts from nothing."""
-    from pipeline.runs.folder import open_run
+    from pipeline.runs.run import Run
 
-    _run_one(open_run(run_dir), name, again, as_json)
+    _run_one(Run.open(run_dir), name, again, as_json)
 
 
 def search(
     run_dir: RunDir,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes that judge together.")] = None,
     storage: Annotated[
-        str | None, typer.Option("--storage", help="Optuna URL, such as postgresql://…, that machines share.")
+        str | None,
+        typer.Option("--storage", help="Optuna URL that machines share, such as postgresql://…; or POCKETNAS_STORAGE."),
     ] = None,
     compare: Annotated[
         str | None, typer.Option("--compare", help="Compare these methods instead: guided,tpe,random.")
@@ -93,63 +96,56 @@ def search(
 ) -> None:
     """Search a run's regions under its budget; several workers or machines may share one study."""
     from pipeline.runs.folder import open_run
+    from pipeline.runs.run import Run
     from pipeline.search.storage import is_url, open_storage
 
+    storage = storage or os.environ.get(STORAGE_VARIABLE)
     if storage is not None and not is_url(storage):
-        raise PipelineError(f"--storage {storage!r} is no Optuna URL; accepted is one such as postgresql://host/db")
+        raise PipelineError("--storage is no Optuna URL; accepted is one such as postgresql://host/db")
     folder = open_run(run_dir)
     if compare is not None:
         from pipeline.cli.search_compare import search_compare
 
-        search_compare(folder, compare, seeds, as_json)
+        search_compare(Run(folder), compare, seeds, as_json)
         return
     if storage is not None:
         # An address that does not answer is found out before anything of an old search is removed.
         open_storage(storage)
     given = {key: value for key, value in (("workers", workers), ("storage", storage)) if value is not None}
     table = folder.config.search.model_copy(update=given)
-    _run_one(replace(folder, config=folder.config.model_copy(update={"search": table})), "search", again, as_json)
+    run = Run(replace(folder, config=folder.config.model_copy(update={"search": table})))
+    _run_one(run, "search", again, as_json)
 
 
-def _run_one(folder: "RunFolder", name: str, again: bool, as_json: bool) -> None:
+def _run_one(run: "Run", name: str, again: bool, as_json: bool) -> None:
     from pipeline.runs.engine import require_finished, run_stage
     from pipeline.runs.stages import STAGES
     from pipeline.runs.together import refuse_torchrun, train_together, under_torchrun
 
     if name == "train" and under_torchrun():
         with progress_bar() as progress:
-            together = train_together(folder, progress, again)
+            together = train_together(run, progress, again)
         if together is None:
             return
         done = together
     else:
         refuse_torchrun(f"pocketnas {name}")
-        with folder.lock(), progress_bar() as progress:
-            done = run_stage(folder, require_finished(folder, STAGES, name), progress, again)
+        with run.folder.lock(), progress_bar() as progress:
+            done = run_stage(run, require_finished(run.folder, STAGES, name), progress, again)
     document = {"stage": name, "seconds": round(done.seconds, 3), "ran_now": done.ran_now}
     text = f"{name}: {'done' if done.ran_now else 'had finished'}, {done.seconds:.1f} s"
     emit(document, as_json, lambda console: console.print(text))
 
 
 def _run(config: "Config", out: Path, as_json: bool, renew: bool) -> None:
-    from pipeline.runs.engine import run_stage
-    from pipeline.runs.folder import create_or_open
-    from pipeline.runs.plan import run_plan
-    from pipeline.runs.stages import STAGES
-    from pipeline.runs.summary import data_lines, read_summary, render_summary
+    from pipeline.runs.summary import render_summary, summary_document
     from pipeline.runs.together import refuse_torchrun
+    from pipeline.runs.whole import run_all
 
     refuse_torchrun("pocketnas run")
-    with create_or_open(out, config) as folder, progress_bar() as progress:
-        for stage in STAGES:
-            if stage.name == "train" and folder.record("train") is None:
-                note("\n".join(run_plan(folder).lines()))
-            done = run_stage(folder, stage, progress, renew=renew)
-            if stage.name == "data" and (lines := data_lines(folder)):
-                note("\n".join(lines))
-            if not done.ran_now:
-                note(f"{stage.name}: had finished ({done.seconds:.1f} s)")
-    summary = read_summary(folder)
-    emit(summary, as_json, lambda console: render_summary(console, folder, summary))
-    if not summary["check"]["passed"]:
+    with progress_bar() as progress:
+        run, summary = run_all(config, out, progress, note, renew)
+    document = summary_document(run.folder, summary)
+    emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
+    if not summary.check.passed:
         raise typer.Exit(1)

@@ -10,32 +10,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.ranking.scores import RegionScorer
-    from pipeline.runs.folder import RunFolder
+    from pipeline.runs.run import Run
     from pipeline.search.compare import Comparison, Interval
     from pipeline.spaces.architecture import Architecture
 
 RANDOM_NETWORKS = 16
 
 
-def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) -> None:
+def search_compare(run: "Run", methods: str, seeds: int, as_json: bool) -> None:
     """Compare search methods in a run whose sub-supernets are trained; the run's own search is left as it is.
 
     Half of the search images guide the searches, the other half judge what they found.
     """
-    from pipeline.runs.context import run_costs, run_space
     from pipeline.runs.engine import require_finished, stage_inputs
     from pipeline.runs.stages import STAGES
     from pipeline.search.compare import compare
     from pipeline.search.evaluators import Scored
     from pipeline.search.workers import Task
-    from pipeline.spaces.codes import Codes
 
     # What was compared before training anew, or under another budget, has a folder of its own.
-    inputs = stage_inputs(run, require_finished(run, STAGES, "search")).digest()
+    inputs = stage_inputs(run.folder, require_finished(run.folder, STAGES, "search")).digest()
     guiding, judging = _halves(run)
-    task = Task(Codes(run_space(run)), run_costs(run), Scored("inherited", guiding))
+    task = Task(run.codes, run.costs, Scored("inherited", guiding))
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    with run.lock(), progress_bar() as progress:
+    with run.folder.lock(), progress_bar() as progress:
         comparison = compare(
             task,
             Scored("inherited", judging),
@@ -46,7 +44,7 @@ def search_compare(run: "RunFolder", methods: str, seeds: int, as_json: bool) ->
             run.path / "compare" / inputs[:12],
             progress,
         )
-    training_s = sum(seconds for stage, seconds in run.stage_seconds() if stage in ("train", "split"))
+    training_s = sum(seconds for stage, seconds in run.folder.stage_seconds() if stage in ("train", "split"))
     document = {**comparison.to_document(), "training_seconds": round(training_s, 1)}
     emit(document, as_json, lambda console: render(console, comparison, training_s))
 
@@ -86,17 +84,15 @@ def _shown(interval: "Interval | None") -> str:
     return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]: {interval.verdict}"
 
 
-def _halves(run: "RunFolder") -> "tuple[RegionScorer, Callable[[Sequence[Architecture]], list[float]]]":
+def _halves(run: "Run") -> "tuple[RegionScorer, Callable[[Sequence[Architecture]], list[float]]]":
     """Two scorers of the same sub-supernets on disjoint halves of the search images; the second gives accuracies."""
     from dataclasses import replace
 
     from pipeline.fewshot.prefix import JudgingImages
-    from pipeline.runs.context import normalised_images, run_dataset
-    from pipeline.runs.scoring import region_scorer
+    from pipeline.runs.run import normalised
 
-    scorer = region_scorer(run)
-    dataset = run_dataset(run)
-    images, labels = normalised_images(dataset.search, dataset, None, 0)
+    scorer = run.scorer.regions
+    images, labels = normalised(run.dataset.search, run.dataset, None, 0)
 
     def accuracies(archs: "Sequence[Architecture]") -> list[float]:
         return [score.accuracy for score in judging.judged(archs)]

@@ -1,16 +1,15 @@
 """A run's configuration: one TOML file in which every key has a default but `[data] path`."""
 
-import difflib
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latency_tables.documents import Place, first_error, read_toml
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
 from pipeline.ranking.ranker import FEWEST_LABELS
@@ -18,6 +17,7 @@ from pipeline.search.settings import Method
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
+HOW_ONLY: Final = ("workers", "storage")  # keys of [search]: how it is worked on, not what is made
 
 
 # Keys whose value may be a path, relative to the configuration's folder.
@@ -159,13 +159,9 @@ def read_config(path: Path, seed: int | None = None, data: str | None = None) ->
     Raises ConfigError for a missing file, text that is not TOML, unknown keys and values out of range.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = read_toml(path, ConfigError)
     except FileNotFoundError:
         raise ConfigError(f"no configuration at {str(path)!r}") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise ConfigError(f"configuration {str(path)!r} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
     others = document.get("devices")
     entries = [(document.get(table), key) for table, key in _PATHS]
     entries += [(other, "table") for other in (others.values() if isinstance(others, dict) else ())]
@@ -187,7 +183,7 @@ def parse_config(document: dict[str, Any], where: str) -> Config:
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}") from None
+        raise ConfigError(f"{where}: {first_error(error, Config, _key)}") from None
     _check_names(config, where)
     budget = config.budget
     read_budget(budget.model_dump(exclude_none=True, exclude={"latency_quantile"}), f"{where} [budget]")
@@ -247,16 +243,7 @@ def differing_key(old: dict[str, Any], new: dict[str, Any], prefix: str = "") ->
     return None
 
 
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]] or ["the configuration"]
-    table, key = (f"[{location[0]}] ", location[1]) if len(location) > 1 else ("", location[0])
-    model = Config.model_fields[location[0]].annotation if table and location[0] in Config.model_fields else Config
-    known: list[str] = list(getattr(model, "model_fields", Config.model_fields))
-    if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key {table}{key}; {hint}known are {', '.join(known)}"
-    if first["type"] == "missing":
-        return f"{table}{key} is missing" if table else f"the table [{key}] is missing; it needs at least a path"
-    return f"{table}{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+def _key(place: Place) -> str:
+    """A key as in `[train] epochs`."""
+    names = [str(part) for part in place]
+    return f"[{'.'.join(names[:-1])}] {names[-1]}" if len(names) > 1 else names[0] if names else "the configuration"

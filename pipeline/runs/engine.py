@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.runs.folder import RunError, RunFolder
+from pipeline.runs.config import HOW_ONLY
+from pipeline.runs.documents import RunError
+from pipeline.runs.folder import RunFolder
 from pipeline.runs.record import Inputs, StageTime
+from pipeline.runs.run import Run
 
 Progress = Callable[[int, int, str], None]
-_NO_INPUTS: Final = frozenset({"workers", "storage"})  # how a stage is worked on, not what it is made from
 _NOTHING: Final = "being removed"  # inputs that no stage has
 
 
@@ -21,43 +23,49 @@ class Stage:
 
     `reads` are the configuration's tables, `after` the stages whose files it reads, `outputs` what it writes. A
     `summary` is written anew in seconds whenever what it tells of has changed; other outputs only when asked for.
-    `outside` hashes what the stage reads that is not in the run, by what it is.
+    `outside` hashes what the stage reads that is not in the run, by what it is; `discard` removes what it left
+    outside of the run's folder.
     """
 
     name: str
     reads: tuple[str, ...]
     after: tuple[str, ...]
     outputs: Callable[[RunFolder], Sequence[Path]]
-    work: Callable[[RunFolder, Progress], None]
+    work: Callable[[Run, Progress], None]
     summary: bool = False
-    outside: Callable[[RunFolder], dict[str, str]] | None = None
+    outside: Callable[[RunFolder], dict[str, str]] = lambda folder: {}
+    discard: Callable[[Run], None] = lambda run: None
 
 
-def run_stage(run: RunFolder, stage: Stage, progress: Progress, again: bool = False, renew: bool = False) -> StageTime:
+def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, renew: bool = False) -> StageTime:
     """Bring one stage up to date: what has finished is not done again, unless `again`.
 
     `renew` does it again where its inputs have changed; without it nothing that has finished is ever removed. Raises
     RunError where inputs of a finished stage have changed, where one of its outputs is damaged, or where an earlier
     stage has not finished.
     """
-    inputs = stage_inputs(run, stage)
-    record = run.record(stage.name)
+    folder = run.folder
+    inputs = stage_inputs(folder, stage)
+    record = folder.record(stage.name)
     changed = None if record is None else inputs.changed_from(record.inputs)
     if record is not None and record.finished and changed and not (again or renew or stage.summary):
-        raise RunError(_changed(run, stage.name, changed))
+        raise RunError(_changed(folder, stage.name, changed))
     if record is not None and (again or changed):
         # Made from other inputs, or to be made anew: nothing of it may be continued, also after a kill right now.
-        run.write_record(stage.name, _NOTHING)
-        _remove(stage.outputs(run))
+        folder.write_record(stage.name, _NOTHING)
+        _remove(stage.outputs(folder))
+        stage.discard(run)
+        run.forget()
         record = None
     if record is not None and record.finished:
-        run.verify_outputs(record)
+        folder.verify_outputs(record)
         return StageTime(stage.name, record.seconds or 0.0, ran_now=False)
-    run.write_record(stage.name, inputs)
+    folder.write_record(stage.name, inputs)
     started = time.perf_counter()
-    stage.work(run, progress)
+    stage.work(run, _watched(folder, progress))
+    folder.require_present()
     seconds = time.perf_counter() - started
-    run.write_record(stage.name, inputs, seconds, stage.outputs(run))
+    folder.write_record(stage.name, inputs, seconds, stage.outputs(folder))
     return StageTime(stage.name, seconds, ran_now=True)
 
 
@@ -98,9 +106,18 @@ def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
             raise RunError(f"stage {stage.name!r} needs {name!r}, which has not finished in {run.path}")
         earlier[name] = record.outputs
     said = run.document
-    tables = {name: {k: v for k, v in said.get(name, {}).items() if k not in _NO_INPUTS} for name in stage.reads}
-    outside = {} if stage.outside is None else stage.outside(run)
-    return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=outside)
+    tables = {name: {k: v for k, v in said.get(name, {}).items() if k not in HOW_ONLY} for name in stage.reads}
+    return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=stage.outside(run))
+
+
+def _watched(run: RunFolder, progress: Progress) -> Progress:
+    """`progress`, ending a stage whose folder somebody has removed before it writes half of it again."""
+
+    def told(done: int, total: int, what: str) -> None:
+        run.require_present()
+        progress(done, total, what)
+
+    return told
 
 
 def _changed(run: RunFolder, name: str, changed: str) -> str:

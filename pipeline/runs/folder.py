@@ -1,27 +1,24 @@
-"""A run's folder: its configuration, and for each finished stage a record of what went in and came out."""
+"""A run's folder: where each file is, the records of its stages, its lock; how it is begun and opened again."""
 
 import contextlib
+import errno
 import fcntl
-import hashlib
-import json
+import os
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from latency_tables.files import write_json
-from pipeline.errors import PipelineError
-from pipeline.runs.config import Config, config_hash, differing_key, parse_config
+from latency_tables.files import sha256_of
+from pipeline.runs.config import HOW_ONLY, Config, config_hash, differing_key, parse_config
+from pipeline.runs.documents import RunError, RunFile
 from pipeline.runs.record import Inputs, StageRecord
 
-SCHEMA_VERSION = 1
 STAGE_NAMES: Final = ("data", "profile", "train", "split", "search", "finetune", "export", "check", "report")
-
-
-class RunError(PipelineError):
-    """A run folder that cannot be used: foreign, torn, busy, or of another configuration."""
+# What a kill leaves of a file that was being written, and of an export.
+_LEFT_OVER: Final = re.compile(r"\.export-.+|\..+\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +85,10 @@ class RunFolder:
         return self.path / "winner"
 
     @property
+    def winner_file(self) -> Path:
+        return self.winner / "winner.json"
+
+    @property
     def exports(self) -> Path:
         return self.path / "exports"
 
@@ -118,14 +119,7 @@ class RunFolder:
     def record(self, stage: str) -> StageRecord | None:
         """What is known of `stage`, None where it never began; RunError where the record is damaged."""
         file = self.record_path(stage)
-        if not file.exists():
-            return None
-        try:
-            return StageRecord.model_validate(read_json(file))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise RunError(f"{file} is torn or foreign ({place}: {first['msg']}); delete it") from None
+        return StageRecord.load(file) if file.exists() else None
 
     def stage_seconds(self) -> list[tuple[str, float]]:
         """The finished stages in order, and how long each took."""
@@ -142,9 +136,9 @@ class RunFolder:
             inputs=inputs,
             finished=seconds is not None,
             seconds=None if seconds is None else round(seconds, 3),
-            outputs={str(file.relative_to(self.path)): file_hash(file) for file in files},
+            outputs={str(file.relative_to(self.path)): sha256_of(file) for file in files},
         )
-        write_json(self.record_path(stage), record.model_dump(mode="json"))
+        record.save(self.record_path(stage))
 
     def verify_outputs(self, record: StageRecord) -> None:
         """RunError where a file that a finished stage wrote is gone or is no longer what it wrote."""
@@ -152,40 +146,75 @@ class RunFolder:
             file = self.path / name
             if not file.is_file():
                 raise RunError(f"{file}, written by stage {record.name!r}, is gone; {_again(self.path, record.name)}")
-            if file_hash(file) != digest:
+            if sha256_of(file) != digest:
                 raise RunError(
-                    f"{file} is torn or foreign: not what {record.name!r} wrote; {_again(self.path, record.name)}"
+                    f"{file} is corrupt or foreign: not what {record.name!r} wrote; {_again(self.path, record.name)}"
                 )
+
+    def require_present(self) -> None:
+        """RunError where the folder was removed while somebody works in it, before half of it comes back."""
+        if not (self.path / "run.json").exists():
+            raise RunError(f"{self.path} was removed or moved while this command worked in it; nothing more is written")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; RunError where another one works in it."""
         with _locked(self.path):
+            _sweep(self.path)
             yield
 
 
 @contextlib.contextmanager
 def create_or_open(path: Path, config: Config) -> Iterator[RunFolder]:
     """The run at `path` with `config`, held for this process: a new one, or the one that is there if its
-    configuration is the same.
+    configuration is the same. Of a new run that ends with an error before any stage has finished nothing is left.
 
     Raises RunError where another process works in the folder, where it holds something else, or a run with another
     configuration (naming the key).
     """
     _refuse_foreign(path)
+    created = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        yield _created_or_opened(path, config)
+        new = not (path / "run.json").exists()
+        run = _created_or_opened(path, config)
+        _sweep(path)
+        try:
+            yield run
+        except Exception:
+            if new and not run.stage_seconds():
+                _forget(run, created)
+            raise
+
+
+def open_run(path: Path) -> RunFolder:
+    """The run at `path`; RunError where there is none, or its run.json is corrupt, edited or of another version."""
+    file = path / "run.json"
+    if not file.exists():
+        raise RunError(f"{path} is no run: it has no run.json ('pocketnas run' makes one)")
+    said = RunFile.load(file)
+    config = parse_config(said.config, str(file))
+    if config_hash(said.config) != said.hash:
+        raise RunError(f"{file} was edited after the run began; start a new run with the changed configuration")
+    return RunFolder(path, config, said.config)
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with (path / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another pocketnas is at work in {path}; wait for it or stop it") from None
+    try:
+        # A link that somebody put here would have its target opened for writing.
+        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RunError(f"{path / '.lock'} is a symbolic link, which no run has; remove it") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise RunError(f"another pocketnas is at work in {path}; wait for it or stop it") from None
+    finally:
+        os.close(handle)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -196,40 +225,54 @@ def _refuse_foreign(path: Path) -> None:
         raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
 
 
+def _sweep(path: Path) -> None:
+    """Remove what writers that were killed have left; whoever holds the lock is alone here."""
+    for found in [entry for entry in path.rglob(".*") if _LEFT_OVER.fullmatch(entry.name)]:
+        if found.is_dir() and not found.is_symlink():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink(missing_ok=True)
+
+
+def _forget(run: RunFolder, created: bool) -> None:
+    for made in (run.data, run.path / "stages"):
+        shutil.rmtree(made, ignore_errors=True)
+    for name in ("run.json", ".lock"):
+        (run.path / name).unlink(missing_ok=True)
+    if created and not any(run.path.iterdir()):
+        run.path.rmdir()
+
+
 def _created_or_opened(path: Path, config: Config) -> RunFolder:
-    if (path / "run.json").exists():
-        there = open_run(path)
-        if not there.stage_seconds():
-            # Nothing has been made yet: a mistake in the configuration may be mended.
-            return _write_run(path, config)
-        written = _written(path)
-        new = config.model_dump(mode="json")
-        asked = config.model_dump(mode="json", exclude_unset=True)
-        old = there.config.model_dump(mode="json")
-        # What neither file says is a default: the run keeps the one that it began with.
-        key = differing_key(_only(old, (written, asked)), _only(new, (written, asked)))
-        if key is not None:
-            raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
-        return there
-    return _write_run(path, config)
+    if not (path / "run.json").exists():
+        return _write_run(path, config)
+    there = open_run(path)
+    if not there.stage_seconds():
+        # Nothing has been made yet: a mistake in the configuration may be mended.
+        return _write_run(path, config)
+    said = (RunFile.load(path / "run.json").written, _document(config, written=True))
+    # What neither file says is a default: the run keeps the one that it began with.
+    key = differing_key(_only(_document(there.config), said), _only(_document(config), said))
+    if key is not None:
+        raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
+    # How to work may change from call to call.
+    search = there.config.search.model_copy(update={name: getattr(config.search, name) for name in HOW_ONLY})
+    return RunFolder(path, there.config.model_copy(update={"search": search}), there.document)
 
 
 def _write_run(path: Path, config: Config) -> RunFolder:
-    document = config.model_dump(mode="json")
-    whole = {
-        "schema_version": SCHEMA_VERSION,
-        "config": document,
-        "written": config.model_dump(mode="json", exclude_unset=True),
-        "hash": config_hash(document),
-    }
-    write_json(path / "run.json", whole)
+    document = _document(config)
+    file = RunFile(config=document, written=_document(config, written=True), hash=config_hash(document))
+    file.save(path / "run.json")
     return RunFolder(path, config, document)
 
 
-def _written(path: Path) -> dict[str, Any]:
-    """The keys that the run's author wrote; none is known of a run of 0.1."""
-    written = read_json(path / "run.json").get("written", {})
-    return written if isinstance(written, dict) else {}
+def _document(config: Config, written: bool = False) -> dict[str, Any]:
+    """The configuration in plain values, without how it is worked on: a storage's address may hold a password."""
+    document = config.model_dump(mode="json", exclude_unset=written)
+    if "search" in document:
+        document["search"] = {key: value for key, value in document["search"].items() if key not in HOW_ONLY}
+    return document
 
 
 def _only(values: dict[str, Any], written: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -242,38 +285,6 @@ def _only(values: dict[str, Any], written: Sequence[dict[str, Any]]) -> dict[str
         elif inside:
             kept[key] = value
     return kept
-
-
-def open_run(path: Path) -> RunFolder:
-    """The run at `path`; RunError where there is none, or its run.json is torn or from another version."""
-    file = path / "run.json"
-    if not file.exists():
-        raise RunError(f"{path} is no run: it has no run.json ('pocketnas run' makes one)")
-    document = read_json(file)
-    if document.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(f"{file} has schema_version {document.get('schema_version')!r}; this pocketnas reads 1")
-    said = document.get("config", {})
-    config = parse_config(said, str(file))
-    if config_hash(said) != document.get("hash"):
-        raise RunError(f"{file} was edited after the run began; start a new run with the changed configuration")
-    return RunFolder(path, config, said)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`; RunError naming it where it is torn."""
-    try:
-        document = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{file} is torn or foreign ({error})") from None
-    if not isinstance(document, dict):
-        raise RunError(f"{file} is torn or foreign (it holds no JSON object)")
-    return document
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _files(output: Path) -> list[Path]:

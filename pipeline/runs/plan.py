@@ -3,24 +3,23 @@
 import random
 from typing import TYPE_CHECKING
 
-from pipeline.runs.context import run_space
-from pipeline.runs.folder import RunFolder, read_json
+from pipeline.runs.run import Run
+from pipeline.runs.scoring import JUDGED_FOR_RANKER
 from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from pipeline.fewshot.plan import FewShotPlan
 
 GRADIENT_BATCHES = 4
-JUDGED_FOR_RANKER = 120  # so that each option's mean score is one of dozens of networks
 
 
-def run_plan(run: RunFolder) -> "FewShotPlan":
+def run_plan(run: Run) -> "FewShotPlan":
     """Images that will pass through networks, from the configuration and the prepared data."""
     from pipeline.fewshot.criteria import gradient_passes
     from pipeline.fewshot.plan import FewShotPlan
 
-    config, space = run.config, run_space(run)
-    images = read_json(run.data / "data.json")["images"]["train"]
+    config, space = run.config, run.space
+    images = len(run.dataset.train)
     passes = _passes_per_step(config.train.recipe, space)
     batch = config.train.batch_size
     compares = config.split.criterion == "gradient" and config.split.regions > 1

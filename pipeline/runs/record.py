@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from pipeline.runs.documents import Document
 
 
 class Inputs(BaseModel):
@@ -38,21 +40,18 @@ class Inputs(BaseModel):
         for name, table in recorded.tables.items():
             if key := _differing(table, self.tables.get(name, {})):
                 return f"[{name}] {key}"
-        for name, digest in recorded.outside.items():
-            if self.outside.get(name, digest) != digest:
-                return f"{name} (files were added, changed or taken away)"
         for stage, files in recorded.after.items():
             if file := _differing(files, self.after.get(stage, {}), tell_values=False):
                 return f"{file}, written by stage {stage!r}"
+        for name, digest in recorded.outside.items():
+            if self.outside.get(name, digest) != digest:
+                return f"{name} (files were added, changed or taken away)"
         return None
 
 
-class StageRecord(BaseModel):
+class StageRecord(Document):
     """The record of one stage. `seconds` and `outputs` (SHA-256 by path inside the run) belong to a finished one."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    schema_version: Literal[1] = 1
     name: str
     inputs: Inputs | str
     finished: bool

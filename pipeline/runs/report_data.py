@@ -1,11 +1,10 @@
 """What the report page shows of a run."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latency_tables.blocks import total_macs, total_params
-from pipeline.gate.results import CheckResult
 from pipeline.ranking.statistics import tau_estimate
 from pipeline.report.data import (
     BlockLatency,
@@ -20,46 +19,47 @@ from pipeline.report.data import (
     Trial,
     Winner,
 )
-from pipeline.runs.context import run_space, run_table
-from pipeline.runs.folder import RunFolder, read_json
-from pipeline.runs.scoring import judged_accuracies
-from pipeline.runs.summary import data_lines
+from pipeline.runs.documents import Summary
+from pipeline.runs.run import Run
+from pipeline.runs.summary import ORIGINS, data_lines
 from pipeline.spaces.architecture import Architecture
 
+if TYPE_CHECKING:
+    from exporters.manifest import Entry
 
-def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
+
+def report_data(run: Run, summary: Summary) -> ReportData:
     """Everything from the files of a finished run; `summary` is that of `build_summary`."""
-    winner, latency = summary["winner"], summary["winner"]["latency_ms"]
-    arch, table = Architecture.parse(winner["arch"]), run_table(run)
-    random, interval = summary["random_baseline"], latency["interval"]
-    measured = latency["measured"]
+    winner, latency, random = summary.winner, summary.winner.latency_ms, summary.random_baseline
+    arch, table, measured = Architecture.parse(winner.arch), run.table, latency.measured
+    low, high = latency.interval
     return ReportData(
         title=run.path.resolve().name,
         data=run.config.data.path,
-        device=latency["device"],
+        device=latency.device,
         winner=Winner(
-            arch=winner["arch"],
-            accuracy=winner["accuracy"],
-            macs=winner["macs"],
-            params=winner["params"],
-            predicted_ms=latency["predicted"],
-            predicted_interval=None if interval[0] is None else (interval[0], interval[1]),
+            arch=winner.arch,
+            accuracy=winner.accuracy,
+            macs=winner.macs,
+            params=winner.params,
+            predicted_ms=latency.predicted,
+            predicted_interval=None if low is None or high is None else (low, high),
             measured_ms=measured,
         ),
-        budget={name: value for name, value in summary["budget"].items() if isinstance(value, float)},
+        budget={name: value for name, value in summary.budget.items() if isinstance(value, float)},
         tried=_tried(run),
-        baseline=RandomBaseline(
-            accuracies=tuple(random["accuracies"]),
-            improvement_percent=random["relative_improvement_percent"],
-            improvement_low=random["relative_improvement_ci95"][0],
-            improvement_high=random["relative_improvement_ci95"][1],
+        baseline=None
+        if random.relative_improvement_percent is None or random.relative_improvement_ci95 is None
+        else RandomBaseline(
+            accuracies=tuple(random.accuracies),
+            improvement_percent=random.relative_improvement_percent,
+            improvement_low=random.relative_improvement_ci95[0],
+            improvement_high=random.relative_improvement_ci95[1],
         ),
         random_points=_random_points(run),
-        blocks=tuple(
-            BlockLatency(block.key, table.block_ms(block), block.macs) for block in run_space(run).blocks(arch)
-        ),
+        blocks=tuple(BlockLatency(block.key, table.block_ms(block), block.macs) for block in run.space.blocks(arch)),
         fixed_ms=table.fixed_ms,
-        pairs=() if measured is None else (Pair("winner", latency["predicted"], measured),),
+        pairs=() if measured is None else (Pair("winner", latency.predicted, measured),),
         table_error=None
         if table.error is None
         else TableError(
@@ -69,45 +69,51 @@ def report_data(run: RunFolder, summary: dict[str, Any]) -> ReportData:
             1 + table.error.residual_high,
         ),
         ranks=_ranks(run),
-        exports=tuple(_export_row(export) for export in summary["exports"]),
-        checks=tuple(_check_result(check) for check in summary["check"]["checks"]),
-        stages=tuple(StageSeconds(name, seconds) for name, seconds in run.stage_seconds()),
+        exports=tuple(map(_export_row, summary.exports)),
+        checks=tuple(summary.check.checks),
+        stages=tuple(StageSeconds(name, seconds) for name, seconds in run.folder.stage_seconds()),
         provenance=(
             ("configuration", str(run.path / "run.json")),
             ("seed", str(run.config.seed)),
             *(("images", line.removeprefix("images: ").strip()) for line in data_lines(run)),
             ("latency table", "; ".join((table.device.name, table.provenance.created, *table.provenance.notes))),
-            ("random networks inside the budget", f"{summary['feasible']['share']:.1%}"),
-            ("search ranked by", summary["search"]["ranked_by"]),
-            ("regions", ", ".join(f"{region['size']:,} networks" for region in summary["regions"])),
+            ("random networks inside the budget", f"{summary.feasible.share:.1%}"),
+            ("search ranked by", summary.search.ranked_by),
+            ("winner came from", ORIGINS.get(winner.origin, winner.origin)),
+            ("regions", ", ".join(f"{region.size:,} networks" for region in summary.regions)),
         ),
     )
 
 
-def _tried(run: RunFolder) -> tuple[Trial, ...]:
-    accuracies = judged_accuracies(run)
-    entries = sorted(read_json(run.candidates)["candidates"], key=lambda entry: entry["trial"])
+def _tried(run: Run) -> tuple[Trial, ...]:
+    accuracies = run.scorer.accuracies()
+    entries = sorted(run.candidates.candidates, key=lambda entry: entry.trial)
     return tuple(
-        Trial(entry["trial"], entry["arch"], entry["latency_ms"], accuracies.get(entry["arch"]), feasible=True)
+        Trial(entry.trial, entry.arch, entry.costs["latency_ms"], accuracies.get(entry.arch), feasible=True)
         for entry in entries
     )
 
 
-def _random_points(run: RunFolder) -> tuple[Point, ...]:
-    space, table = run_space(run), run_table(run)
+def _random_points(run: Run) -> tuple[Point, ...]:
     return tuple(
-        Point(entry["arch"], table.network_ms(space.blocks(Architecture.parse(entry["arch"]))), entry["test_accuracy"])
-        for entry in read_json(run.winner / "winner.json")["trained"]
-        if entry["role"] == "random"
+        Point(
+            entry.arch,
+            run.table.network_ms(run.space.blocks(Architecture.parse(entry.arch))),
+            entry.test_accuracy,
+        )
+        for entry in run.winner.trained
+        if entry.role == "random"
     )
 
 
-def _ranks(run: RunFolder) -> tuple[RankEvidence, ...]:
+def _ranks(run: Run) -> tuple[RankEvidence, ...]:
     """How well scores and sizes order the networks that were trained to the end; none of what is undefined."""
-    space, trained = run_space(run), read_json(run.winner / "winner.json")["trained"]
-    truth = np.array([entry["test_accuracy"] for entry in trained])
-    blocks = [space.blocks(Architecture.parse(entry["arch"])) for entry in trained]
-    proxies = {name: [entry["scores"][name] for entry in trained] for name in trained[0]["scores"]}
+    trained = run.winner.trained
+    if len(trained) < 2:
+        return ()
+    truth = np.array([entry.test_accuracy for entry in trained])
+    blocks = [run.space.blocks(Architecture.parse(entry.arch)) for entry in trained]
+    proxies: dict[str, list[float]] = {name: [entry.scores[name] for entry in trained] for name in trained[0].scores}
     proxies |= {"MACs": [total_macs(b) for b in blocks], "parameters": [total_params(b) for b in blocks]}
     found = {name: tau_estimate(np.array(values, dtype=float), truth) for name, values in proxies.items()}
     return tuple(
@@ -117,24 +123,18 @@ def _ranks(run: RunFolder) -> tuple[RankEvidence, ...]:
     )
 
 
-def _export_row(export: dict[str, Any]) -> ExportRow:
-    parity = export["parity"]
+def _export_row(export: "Entry") -> ExportRow:
+    parity = export.parity
     return ExportRow(
-        format=export["format"],
-        precision=export["precision"],
-        path=export["path"] or "",
-        size_mb=export["size_bytes"] / 1e6,
-        status=parity["status"],
-        reason=parity["reason"],
-        by=parity["by"],
-        max_abs_diff=parity["max_abs_diff"],
-        top1_agreement=parity["top1_agreement"],
-        accuracy_after=parity["accuracy_after"],
-        latency_ms=export["latency_ms"],
+        format=export.format,
+        precision=export.precision,
+        path=export.path or "",
+        size_mb=export.size_bytes / 1e6,
+        status=parity.status,
+        reason=parity.reason,
+        by=parity.by,
+        max_abs_diff=parity.max_abs_diff,
+        top1_agreement=parity.top1_agreement,
+        accuracy_after=parity.accuracy_after,
+        latency_ms=export.latency_ms,
     )
-
-
-def _check_result(check: dict[str, Any]) -> CheckResult:
-    values = {name: value for name, value in check.items() if name != "passed"}
-    interval = values["interval"]
-    return CheckResult(**{**values, "interval": None if interval is None else tuple(interval)})

@@ -7,8 +7,8 @@ import os
 
 from pipeline.errors import PipelineError
 from pipeline.runs.engine import Progress, require_finished, run_stage
-from pipeline.runs.folder import RunFolder
 from pipeline.runs.record import StageTime
+from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES, train
 
 
@@ -25,7 +25,7 @@ def refuse_torchrun(what: str) -> None:
         )
 
 
-def train_together(run: RunFolder, progress: Progress, again: bool) -> StageTime | None:
+def train_together(run: Run, progress: Progress, again: bool) -> StageTime | None:
     """The stage `train`, by all processes that `torchrun` started; None in those that only helped.
 
     Raises what the stage raises; `torchrun` then ends the others.
@@ -35,10 +35,10 @@ def train_together(run: RunFolder, progress: Progress, again: bool) -> StageTime
     from pipeline.supernets.distributed import is_first, join_processes
 
     join_processes()
-    done = None
+    done, folder = None, run.folder
     if is_first():
-        with run.lock():
-            done = run_stage(run, require_finished(run, STAGES, "train"), progress, again)
+        with folder.lock():
+            done = run_stage(run, require_finished(folder, STAGES, "train"), progress, again)
         if not done.ran_now:
             train.call_helpers(False)
     elif train.called():

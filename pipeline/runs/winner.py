@@ -1,14 +1,14 @@
 """The winner of a run as other tools take it: a network, real images, and what it was made for."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runs.context import normalised_images, run_budget, run_dataset
-from pipeline.runs.folder import RunError, file_hash, open_run, read_json
+from latency_tables.files import sha256_of
+from pipeline.runs.documents import RunError
+from pipeline.runs.run import Run, normalised
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -32,29 +32,27 @@ class Winner:
     calibration_images: NDArray[np.float32]
 
 
-def load_winner(run_dir: Path, images: int = 1000, calibration: int = 256) -> Winner:
-    """The winner of the run at `run_dir`, with at most `images` test and `calibration` training images.
+def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
+    """The winner of `run`, with at most `images` test and `calibration` training images.
 
     Raises RunError where the run has no winner yet.
     """
     from pipeline.supernets.augment import resize
     from pipeline.supernets.files import load_network
 
-    run = open_run(run_dir)
-    weights = run.winner / "weights.safetensors"
-    if not (run.winner / "winner.json").exists():
-        raise RunError(f"{run_dir} has no winner yet; 'pocketnas finetune {run_dir}' chooses it")
-    document = read_json(run.winner / "winner.json")
-    network, dataset = load_network(weights), run_dataset(run)
-    test, labels = normalised_images(dataset.test, dataset, images, run.config.seed)
-    training, _ = normalised_images(dataset.train, dataset, calibration, run.config.seed)
+    if not run.folder.winner_file.exists():
+        raise RunError(f"{run.path} has no winner yet; 'pocketnas finetune {run.path}' chooses it")
+    weights, found = run.folder.winner / "weights.safetensors", run.winner
+    network, dataset = load_network(weights), run.dataset
+    test, labels = normalised(dataset.test, dataset, images, run.config.seed)
+    training, _ = normalised(dataset.train, dataset, calibration, run.config.seed)
     return Winner(
         network=network,
-        arch=Architecture.parse(document["arch"]),
+        arch=Architecture.parse(found.arch),
         labels=dataset.classes,
-        budget=run_budget(run).to_document(),
-        source_sha256=file_hash(weights),
-        predicted_ms=document["predicted_ms"],
+        budget=run.budget.to_document(),
+        source_sha256=sha256_of(weights),
+        predicted_ms=found.predicted_ms,
         mean=dataset.mean,
         std=dataset.std,
         test_images=np.ascontiguousarray(resize(test, network.resolution).numpy()),

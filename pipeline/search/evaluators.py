@@ -4,15 +4,15 @@ What needs torch imports it when it is built.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CodeArray, FloatArray
+from pipeline.search.score_log import ScoreLog
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.space import SearchSpace
@@ -60,25 +60,15 @@ class Scored:
         return scores
 
 
-@dataclass(frozen=True, slots=True)
 class Remembered:
-    """An evaluator that never judges a network twice: scores are kept in `file`, one JSON line each, with the
-    seconds that each took.
+    """An evaluator that never judges a network twice: scores are kept in `file`, with the seconds that each took.
 
     Methods that are compared meet the same networks; and what was killed continues.
     """
 
-    inner: Evaluator
-    file: Path
-    _known: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        for line in self.file.read_text().splitlines() if self.file.exists() else ():
-            try:
-                entry = json.loads(line)
-                self._known[entry["arch"]] = float(entry["score"]), float(entry["seconds"])
-            except (ValueError, KeyError, TypeError):
-                continue  # a line cut short by a kill; its network is judged again
+    def __init__(self, inner: Evaluator, file: Path) -> None:
+        self.inner = inner
+        self._log = ScoreLog(file, "score", "seconds")
 
     @property
     def fidelity(self) -> str:
@@ -87,22 +77,19 @@ class Remembered:
 
     def evaluate(self, archs: Sequence[Any], /) -> list[float]:
         """One score per network, judged only where it is not known yet."""
+        known = self._log.known()
         for arch in dict.fromkeys(archs):
-            if str(arch) in self._known:
+            if str(arch) in known:
                 continue
             began = time.perf_counter()
             (score,) = self.inner.evaluate([arch])
-            seconds = round(time.perf_counter() - began, 6)
-            with self.file.open("a+b") as stream:
-                torn = stream.tell() > 0 and (stream.seek(-1, 2), stream.read(1))[1] != b"\n"
-                entry = json.dumps({"arch": str(arch), "score": score, "seconds": seconds}) + "\n"
-                stream.write(b"\n" * torn + entry.encode())
-            self._known[str(arch)] = score, seconds
-        return [self._known[str(arch)][0] for arch in archs]
+            self._log.add({str(arch): {"score": score, "seconds": round(time.perf_counter() - began, 6)}})
+        return [known[str(arch)]["score"] for arch in archs]
 
     def seconds(self, archs: Iterable[str]) -> float:
         """How long it took to judge these networks, each once, when they were first met."""
-        return sum(self._known[arch][1] for arch in archs)
+        known = self._log.known()
+        return sum(known[arch]["seconds"] for arch in archs)
 
 
 def inherited(scorer: Callable[[Sequence[Architecture]], Sequence[float]]) -> Evaluator:

@@ -38,13 +38,15 @@ def search_with_workers(
     storage: str | Path,
     progress: Progress | None = None,
     heartbeat_s: int = 10,
+    task: Task | None = None,
 ) -> SearchResult:
-    """As `search`, by `settings.workers` processes. `make` is called in each of them, so it must be picklable.
+    """As `search`, by `settings.workers` processes. `make` is called in each of them, so it must be picklable; `task`
+    is what it makes, where the caller has that already.
 
     A worker that dies leaves its network to the others. Raises what a worker raised (PipelineError), or
     PipelineError where all of them died.
     """
-    task = make()
+    task = make() if task is None else task
     if settings.workers == 1:
         return search(task.space, task.costs, task.evaluator, settings, storage, progress, heartbeat_s)
     task.costs.ensure_reachable()

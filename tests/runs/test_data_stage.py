@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.runs.config import parse_config
+from pipeline.runs.documents import RunError
 from pipeline.runs.engine import require_finished, run_stage
-from pipeline.runs.folder import RunError, RunFolder, create_or_open
+from pipeline.runs.folder import create_or_open
+from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 from pipeline.runs.summary import data_lines
 from tests.data.trees import make_tree, picture
@@ -21,31 +23,32 @@ def _silent(done: int, total: int, what: str) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> Run:
     root = make_tree(tmp_path / "photos", {"a": 8, "b": 8}, ["notes.txt"])
     config = parse_config({"data": {"path": str(root)}, "space": {"name": "quickstart", "resolutions": [16]}}, "test")
-    with create_or_open(tmp_path / "run", config) as run:
+    with create_or_open(tmp_path / "run", config) as folder:
+        run = Run(folder)
         run_stage(run, DATA, _silent)
         return run
 
 
-def test_pictures_that_were_added_are_not_ignored(run: RunFolder, tmp_path: Path) -> None:
+def test_pictures_that_were_added_are_not_ignored(run: Run, tmp_path: Path) -> None:
     assert not run_stage(run, DATA, _silent).ran_now
     (tmp_path / "photos" / "a" / "new.png").write_bytes(picture("new"))
-    for again in (lambda: run_stage(run, DATA, _silent), lambda: require_finished(run, STAGES, "profile")):
+    for again in (lambda: run_stage(run, DATA, _silent), lambda: require_finished(run.folder, STAGES, "profile")):
         with pytest.raises(RunError, match=r"the pictures at '.*photos' \(files were added"):
             again()
     assert run_stage(run, DATA, _silent, renew=True).ran_now
     assert data_lines(run)[0].startswith("images: 17 used of 18 files")
 
 
-def test_a_run_needs_its_pictures_only_once(run: RunFolder, tmp_path: Path) -> None:
+def test_a_run_needs_its_pictures_only_once(run: Run, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "photos")
     assert not run_stage(run, DATA, _silent).ran_now
 
 
-def test_the_account_stands_in_the_summary_of_the_data(run: RunFolder) -> None:
-    told = json.loads((run.data / "data.json").read_text())["inventory"]
+def test_the_account_stands_in_the_summary_of_the_data(run: Run) -> None:
+    told = json.loads((run.folder.data / "data.json").read_text())["inventory"]
     assert told["found"] == 17 and told["left_out"][0] == {
         "reason": ".txt is no picture",
         "count": 1,

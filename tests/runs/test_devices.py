@@ -9,11 +9,11 @@ from latency_tables.store import save_table
 from latency_tables.table import Calibration, DeviceInfo, LatencyTable, MissingRows, Provenance, Row
 from pipeline.errors import InfeasibleBudget
 from pipeline.runs.config import Config, read_config
-from pipeline.runs.context import run_costs, run_space
+from pipeline.runs.documents import RunError
 from pipeline.runs.engine import run_stage
-from pipeline.runs.folder import RunError, RunFolder, create_or_open
+from pipeline.runs.folder import create_or_open
+from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
-from pipeline.spaces.codes import Codes
 from pipeline.spaces.files import load_space
 
 
@@ -40,8 +40,9 @@ def _config(folder: Path, limits: str, other: str = "phone") -> Config:
     return read_config(folder / "run.toml")
 
 
-def _profiled(folder: Path, config: Config) -> RunFolder:
-    with create_or_open(folder / "run", config) as run:
+def _profiled(folder: Path, config: Config) -> Run:
+    with create_or_open(folder / "run", config) as there:
+        run = Run(there)
         for stage in STAGES[:2]:
             run_stage(run, stage, lambda done, total, what: None)
         return run
@@ -49,9 +50,9 @@ def _profiled(folder: Path, config: Config) -> RunFolder:
 
 def test_networks_must_fit_on_each_device(tmp_path: Path) -> None:
     run = _profiled(tmp_path, _config(tmp_path, "[budget]\nlatency_ms = 8"))
-    codes = Codes(run_space(run))
+    codes = run.codes
     rows = codes.sample(2000, np.random.default_rng(0))
-    costs = run_costs(run)
+    costs = run.costs
     values = costs.values(rows)
     board, phone = (values[name] * costs[name].margin for name in ("latency_ms", "latency_ms.phone"))
     assert (costs.feasible(rows) == ((board <= 8) & (phone <= 14))).all()
@@ -60,7 +61,7 @@ def test_networks_must_fit_on_each_device(tmp_path: Path) -> None:
 
 def test_the_own_device_may_be_without_a_limit(tmp_path: Path) -> None:
     run = _profiled(tmp_path, _config(tmp_path, ""))
-    assert [(limit.name, limit.limit) for limit in run_costs(run).limits] == [("latency_ms.phone", 14)]
+    assert [(limit.name, limit.limit) for limit in run.costs.limits] == [("latency_ms.phone", 14)]
 
 
 def test_what_no_device_can_do_is_said_before_training(tmp_path: Path) -> None:

@@ -15,27 +15,24 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from latency_tables.blocks import total_macs, total_params
-from latency_tables.store import load_table
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.statistics import kendall_tau
-from pipeline.runs.context import run_budget, run_costs, run_space
-from pipeline.runs.folder import open_run
+from pipeline.runs.documents import Summary
 from pipeline.runs.report_data import report_data
-from pipeline.runs.scoring import InheritedScorer, networks_to_judge, region_scorer
+from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 from pipeline.spaces.architecture import Architecture
-from pipeline.spaces.codes import Codes
 from tests.runs.conftest import FinishedRun, pocketnas, write_config
 
 
 def test_what_one_worker_judged_no_other_judges_again(finished: FinishedRun, tmp_path: Path) -> None:
-    run = open_run(Path(shutil.copytree(finished.path, tmp_path / "run")))
-    worker, killed = InheritedScorer(run, record=True), InheritedScorer(run, record=True)
-    first, *archs = (run_space(run).sample(random.Random(seed)) for seed in (101, 102, 103))
-    worker([first])  # what it has read by then is not all there will be
-    scores = killed(archs)
-    judged = run.judged.read_text()
-    assert worker(archs) == scores and run.judged.read_text() == judged
+    path = Path(shutil.copytree(finished.path, tmp_path / "run"))
+    worker, killed = Run.open(path), Run.open(path)
+    first, *archs = (worker.space.sample(random.Random(seed)) for seed in (101, 102, 103))
+    worker.scorer([first])  # what it has read by then is not all there will be
+    scores = killed.scorer(archs)
+    judged = worker.folder.judged.read_text()
+    assert worker.scorer(archs) == scores and worker.folder.judged.read_text() == judged
 
 
 def test_the_printed_document_keeps_the_contract(finished: FinishedRun) -> None:
@@ -55,18 +52,18 @@ def test_the_printed_document_keeps_the_contract(finished: FinishedRun) -> None:
 
 
 def test_the_winner_is_inside_its_budget_and_costs_what_is_printed(finished: FinishedRun) -> None:
-    run = open_run(finished.path)
+    run = Run.open(finished.path)
     winner = finished.printed["winner"]
     arch = Architecture.parse(winner["arch"])
-    blocks = run_space(run).blocks(arch)
+    blocks = run.space.blocks(arch)
     assert (winner["macs"], winner["params"]) == (total_macs(blocks), total_params(blocks))
-    assert winner["latency_ms"]["predicted"] == pytest.approx(load_table(run.table).predict(blocks).latency_ms)
-    assert run_costs(run).feasible(Codes(run_space(run)).encode([arch])).all()
-    assert winner["macs"] <= (run_budget(run).macs or 0)
+    assert winner["latency_ms"]["predicted"] == pytest.approx(run.table.predict(blocks).latency_ms)
+    assert run.costs.feasible(run.codes.encode([arch])).all()
+    assert winner["macs"] <= (run.budget.macs or 0)
 
 
 def test_the_exported_file_is_as_accurate_as_the_winner(finished: FinishedRun) -> None:
-    winner = load_winner(finished.path)
+    winner = load_winner(Run.open(finished.path))
     session = onnxruntime.InferenceSession(finished.path / "exports" / "model.onnx")
     logits = [session.run(None, {"image": image[None]})[0] for image in winner.test_images]
     right = [int(row.argmax()) == label for row, label in zip(logits, winner.test_labels, strict=True)]
@@ -74,35 +71,35 @@ def test_the_exported_file_is_as_accurate_as_the_winner(finished: FinishedRun) -
 
 
 def test_regions_cover_the_space_and_the_study_opens_in_optuna(finished: FinishedRun) -> None:
-    run = open_run(finished.path)
-    assert sum(region["size"] for region in finished.printed["regions"]) == run_space(run).size
+    run = Run.open(finished.path)
+    assert sum(region["size"] for region in finished.printed["regions"]) == run.space.size
     assert len(finished.printed["regions"]) == 2
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(run.study)))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(run.folder.study)))
     study = optuna.load_study(study_name=None, storage=storage)
     assert len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) == 14
 
 
 def test_the_search_is_ranked_by_what_labels_taught(finished: FinishedRun) -> None:
-    run = open_run(finished.path)
+    run = Run.open(finished.path)
     assert finished.printed["search"]["ranked_by"] == "score, size and ops, with 10 labels"
-    tuned = [json.loads(line) for line in run.private.read_text().splitlines()]
+    tuned = [json.loads(line) for line in run.folder.private.read_text().splitlines()]
     labelled = [Architecture.parse(entry["arch"]) for entry in tuned[:10]]
-    judged = networks_to_judge(run)
+    judged = run.scorer.networks
     assert labelled == judged[:10] and len(set(judged)) == len(judged) == 120
-    assert run_costs(run).feasible(Codes(run_space(run)).encode(labelled)).all()
+    assert run.costs.feasible(run.codes.encode(labelled)).all()
     # The best four of the study were tuned too, those that had been labels not again.
     assert 10 <= len(tuned) <= 14 and len({entry["arch"] for entry in tuned}) == len(tuned)
-    scorer = region_scorer(run)
+    scorer = run.scorer.regions
     ranker = RankedScorer.learn(scorer.partition, judged, scorer(judged), [entry["score"] for entry in tuned[:10]])
-    best = json.loads(run.candidates.read_text())["candidates"][0]
-    arch = Architecture.parse(best["arch"])
-    assert ranker([arch], scorer([arch])) == pytest.approx([best["score"]], abs=1e-4)
+    best = run.candidates.candidates[0]
+    arch = Architecture.parse(best.arch)
+    assert ranker([arch], scorer([arch])) == pytest.approx([best.score], abs=1e-4)
 
 
 def test_the_report_tells_how_well_scores_ranked_what_was_trained(finished: FinishedRun) -> None:
     trained = json.loads((finished.path / "winner" / "winner.json").read_text())["trained"]
     assert len(trained) == 10 and all(0 <= entry["test_accuracy"] <= 1 for entry in trained)
-    data = report_data(open_run(finished.path), finished.printed)
+    data = report_data(Run.open(finished.path), Summary.load(finished.path / "summary.json"))
     names = {rank.proxy: rank for rank in data.ranks}
     assert set(names) == {"inherited score", "ranker", "MACs", "parameters"}
     assert all(rank.low <= rank.kendall_tau <= rank.high for rank in data.ranks)
@@ -166,3 +163,43 @@ def test_more_formats_of_the_winner_and_their_verification(finished: FinishedRun
     assert all(report["parity"]["status"] == "passed" and Path(report["path"]).exists() for report in reports)
     verified = pocketnas("export", "--verify", finished.path / "exports", "--json")
     assert verified.returncode == 0, verified.stderr
+
+
+def test_a_search_reads_each_document_once(finished: FinishedRun, tmp_path: Path) -> None:
+    """Counted by a profiler in a search of its own: parsing again was most of what a short search did."""
+    path = shutil.copytree(finished.path, tmp_path / "run")
+    script = (
+        "import cProfile, json, pstats, sys\n"
+        "from pipeline.cli.app import run_command\n"
+        "profile = cProfile.Profile()\n"
+        "assert profile.runcall(run_command, ['search', sys.argv[1], '--again']) == 0\n"
+        "calls = {}\n"
+        "for (_, _, name), (_, count, *_) in pstats.Stats(profile).stats.items():\n"
+        "    calls[name] = calls.get(name, 0) + count\n"
+        "print(json.dumps(calls))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    calls = json.loads(done.stdout.splitlines()[-1])
+    assert calls["load_supernet"] == 2 and calls["parse_table"] == 1 and calls["load_dataset"] == 1
+    # The space's own file, the partition's two regions and their union, and one inside each child's weights.
+    assert calls["space_from_dict"] == 6
+    assert json.loads((path / "candidates.json").read_text())["ranked_by"] == "score, size and ops, with 10 labels"
+
+
+@pytest.mark.parametrize("file", ["budget.json", "winner/winner.json"])
+def test_an_edited_file_of_an_earlier_stage_is_refused(finished: FinishedRun, tmp_path: Path, file: str) -> None:
+    path = Path(shutil.copytree(finished.path, tmp_path / "run"))
+    text = (path / file).read_text()
+    (path / file).write_text(text.replace('"macs": ', '"macs": 1'))
+    before = (path / "exports" / "model.onnx").stat().st_mtime_ns
+    for command in (["export", path, "--to", "onnx"], ["stage", "export", path], ["report", path]):
+        refused = pocketnas(*command)
+        assert refused.returncode == 2 and f"{file} is corrupt or foreign: not what" in refused.stderr
+    assert (path / "exports" / "model.onnx").stat().st_mtime_ns == before
+
+
+def test_nothing_of_a_run_without_images_is_left(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[data]\npath = "nowhere/pictures"\n[space]\nname = "quickstart"\n')
+    done = pocketnas("run", tmp_path / "c.toml", "--out", tmp_path / "run")
+    assert done.returncode == 2 and "nowhere/pictures" in done.stderr
+    assert not (tmp_path / "run").exists()

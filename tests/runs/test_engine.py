@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runs.config import Config, config_hash, parse_config
+from latency_tables.files import write_atomic
+from pipeline.runs.config import Config, ConfigError, config_hash, parse_config
+from pipeline.runs.documents import RunError
 from pipeline.runs.engine import Progress, Stage, require_finished, run_stage
-from pipeline.runs.folder import STAGE_NAMES, RunError, RunFolder, create_or_open, open_run
+from pipeline.runs.folder import STAGE_NAMES, create_or_open, open_run
+from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 
 
@@ -32,11 +35,11 @@ class _Counting:
             Stage("train", ("train",), ("data",), lambda run: [run.path / "two"], self._two),
         )
 
-    def _one(self, run: RunFolder, progress: Progress) -> None:
+    def _one(self, run: Run, progress: Progress) -> None:
         self.calls.append("data")
         (run.path / "one").write_text(f"{len(self.calls)}")
 
-    def _two(self, run: RunFolder, progress: Progress) -> None:
+    def _two(self, run: Run, progress: Progress) -> None:
         self.calls.append("train")
         part = run.path / "two" / "part"
         part.parent.mkdir(exist_ok=True)
@@ -46,17 +49,17 @@ class _Counting:
         (run.path / "two" / "whole").write_text((run.path / "one").read_text())
 
 
-def _begun(path: Path, **changes: dict[str, object]) -> RunFolder:
-    with create_or_open(path, _config(**changes)) as run:
-        return run
+def _begun(path: Path, **changes: dict[str, object]) -> Run:
+    with create_or_open(path, _config(**changes)) as folder:
+        return Run(folder)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> Run:
     return _begun(tmp_path / "run")
 
 
-def test_a_finished_stage_is_not_done_again(run: RunFolder) -> None:
+def test_a_finished_stage_is_not_done_again(run: Run) -> None:
     toy = _Counting()
     for _ in range(2):
         times = [run_stage(run, stage, _silent) for stage in toy.stages]
@@ -64,7 +67,7 @@ def test_a_finished_stage_is_not_done_again(run: RunFolder) -> None:
     assert [time.ran_now for time in times] == [False, False]
 
 
-def test_a_stopped_stage_goes_on_with_what_it_left(run: RunFolder) -> None:
+def test_a_stopped_stage_goes_on_with_what_it_left(run: Run) -> None:
     toy = _Counting()
     run_stage(run, toy.stages[0], _silent)
     toy.fail = True
@@ -75,14 +78,14 @@ def test_a_stopped_stage_goes_on_with_what_it_left(run: RunFolder) -> None:
     assert (run.path / "two" / "part").read_text() == "begun+"
 
 
-def test_what_was_made_from_other_inputs_is_kept_until_it_is_asked_for(run: RunFolder) -> None:
+def test_what_was_made_from_other_inputs_is_kept_until_it_is_asked_for(run: Run) -> None:
     toy = _Counting()
     for stage in toy.stages:
         run_stage(run, stage, _silent)
     run_stage(run, toy.stages[0], _silent, again=True)
     changed = r"'train' in .* was made from other inputs than are there now: one, written by stage 'data'; it is kept"
     with pytest.raises(RunError, match=changed):
-        require_finished(run, (*toy.stages, Stage("split", (), (), lambda _: [], toy._one)), "split")
+        require_finished(run.folder, (*toy.stages, Stage("split", (), (), lambda _: [], toy._one)), "split")
     with pytest.raises(RunError, match=rf"{changed} until 'pocketnas stage train .* --again'"):
         run_stage(run, toy.stages[1], _silent)
     assert (run.path / "two" / "whole").read_text() == "1"
@@ -90,7 +93,7 @@ def test_what_was_made_from_other_inputs_is_kept_until_it_is_asked_for(run: RunF
     assert (run.path / "two" / "part").read_text() == "begun"
 
 
-def test_a_summary_follows_what_it_tells_of(run: RunFolder) -> None:
+def test_a_summary_follows_what_it_tells_of(run: Run) -> None:
     toy = _Counting()
     first, second = toy.stages[0], replace(toy.stages[1], summary=True)
     for stage in (first, second):
@@ -99,7 +102,7 @@ def test_a_summary_follows_what_it_tells_of(run: RunFolder) -> None:
     assert run_stage(run, second, _silent).ran_now
 
 
-def test_a_removal_that_was_killed_is_finished(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removal_that_was_killed_is_finished(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = _Counting()
     for stage in toy.stages:
         run_stage(run, stage, _silent)
@@ -119,27 +122,28 @@ def old(tmp_path: Path) -> Path:
 
 def test_a_run_of_the_first_version_is_continued_and_nothing_is_done_again(old: Path) -> None:
     toy = _Counting()
-    with create_or_open(old, _config(seed=3, data={"path": "digits", "flip": False}, train={"epochs": 4})) as run:
+    with create_or_open(old, _config(seed=3, data={"path": "digits", "flip": False}, train={"epochs": 4})) as folder:
+        run, toy = Run(folder), _Counting()
         stages = (replace(toy.stages[0], reads=("data", "space")), replace(toy.stages[1], reads=STAGES[2].reads))
         assert [run_stage(run, stage, _silent).ran_now for stage in stages] == [False, False]
     assert (old / "two" / "weights").read_text() == "trained long ago\n"
 
 
-def test_a_key_that_is_newer_than_the_run_changes_nothing(run: RunFolder) -> None:
+def test_a_key_that_is_newer_than_the_run_changes_nothing(run: Run) -> None:
     """As after an upgrade: the run's file and records know one key less than the program."""
     toy = _Counting()
     _forget(run, "train", "batch_size")
-    there = open_run(run.path)
+    there = Run.open(run.path)
     for stage in toy.stages:
         run_stage(there, stage, _silent)
     with create_or_open(run.path, _config()) as again:
         assert again.config.train.batch_size == 64
-        assert not any(run_stage(again, stage, _silent).ran_now for stage in toy.stages)
+        assert not any(run_stage(Run(again), stage, _silent).ran_now for stage in toy.stages)
     with pytest.raises(RunError, match=r"\[train\] batch_size \(was 64, is 8\)"):
         _begun(run.path, train={"batch_size": 8})
 
 
-def test_a_default_that_changed_since_is_no_change_of_the_run(run: RunFolder) -> None:
+def test_a_default_that_changed_since_is_no_change_of_the_run(run: Run) -> None:
     """The run keeps the default that it began with; a key that its author wrote is compared, also when it is gone."""
     run_stage(run, _Counting().stages[0], _silent)
     _forget(run, "train", "epochs", 12)
@@ -152,7 +156,7 @@ def test_a_default_that_changed_since_is_no_change_of_the_run(run: RunFolder) ->
         _begun(other.path)
 
 
-def _forget(run: RunFolder, table: str, key: str, value: object = None) -> None:
+def _forget(run: Run, table: str, key: str, value: object = None) -> None:
     """Take a key out of the run's file, or give it another default, as another version would have written it."""
     document = json.loads((run.path / "run.json").read_text())
     document["config"][table].pop(key, None)
@@ -161,22 +165,22 @@ def _forget(run: RunFolder, table: str, key: str, value: object = None) -> None:
     (run.path / "run.json").write_text(json.dumps(document | {"hash": config_hash(document["config"])}))
 
 
-def test_what_an_earlier_stage_left_must_be_as_it_was(run: RunFolder) -> None:
+def test_what_an_earlier_stage_left_must_be_as_it_was(run: Run) -> None:
     toy = _Counting()
     for stage in toy.stages:
         run_stage(run, stage, _silent)
     (run.path / "one").write_text("edited")
-    with pytest.raises(RunError, match=r"one is torn or foreign: not what 'data' wrote; 'pocketnas stage data"):
-        require_finished(run, toy.stages, "train")
+    with pytest.raises(RunError, match=r"one is corrupt or foreign: not what 'data' wrote; 'pocketnas stage data"):
+        require_finished(run.folder, toy.stages, "train")
 
 
-def test_an_earlier_stage_that_has_not_finished_is_named(run: RunFolder) -> None:
+def test_an_earlier_stage_that_has_not_finished_is_named(run: Run) -> None:
     with pytest.raises(RunError, match=r"'train' needs 'data', which has not finished.*pocketnas stage data"):
-        require_finished(run, _Counting().stages, "train")
+        require_finished(run.folder, _Counting().stages, "train")
 
 
 @pytest.mark.parametrize("damage", ["torn", "gone"])
-def test_an_output_that_was_damaged_is_named(run: RunFolder, damage: str) -> None:
+def test_an_output_that_was_damaged_is_named(run: Run, damage: str) -> None:
     toy = _Counting()
     for stage in toy.stages:
         run_stage(run, stage, _silent)
@@ -186,14 +190,14 @@ def test_an_output_that_was_damaged_is_named(run: RunFolder, damage: str) -> Non
         run_stage(run, toy.stages[1], _silent)
 
 
-def test_a_changed_configuration_is_refused_by_its_key(run: RunFolder) -> None:
+def test_a_changed_configuration_is_refused_by_its_key(run: Run) -> None:
     run_stage(run, _Counting().stages[0], _silent)
     assert _begun(run.path).config == run.config
     with pytest.raises(RunError, match=r"\[train\] epochs \(was 30, is 4\)"):
         _begun(run.path, train={"epochs": 4})
 
 
-def test_a_mistake_can_be_mended_while_nothing_has_been_made(run: RunFolder) -> None:
+def test_a_mistake_can_be_mended_while_nothing_has_been_made(run: Run) -> None:
     assert _begun(run.path, train={"epochs": 4}).config.train.epochs == 4
     assert open_run(run.path).config.train.epochs == 4
 
@@ -214,30 +218,96 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-def test_torn_and_edited_run_files_are_refused(run: RunFolder) -> None:
+def test_corrupt_and_edited_run_files_are_refused(run: Run) -> None:
     file = run.path / "run.json"
     text = file.read_text()
     file.write_text(text[:40])
-    with pytest.raises(RunError, match=r"run\.json is torn or foreign"):
+    with pytest.raises(RunError, match=r"run\.json is corrupt or foreign"):
         open_run(run.path)
     file.write_text(text.replace('"epochs": 30', '"epochs": 31'))
     with pytest.raises(RunError, match="was edited"):
         open_run(run.path)
 
 
-def test_a_torn_stage_record_is_named(run: RunFolder) -> None:
+def test_a_corrupt_stage_record_is_named(run: Run) -> None:
     toy = _Counting()
     run_stage(run, toy.stages[0], _silent)
     for torn in ("{", "{}", "[]"):
-        run.record_path("data").write_text(torn)
-        with pytest.raises(RunError, match=r"data\.json is torn"):
+        run.folder.record_path("data").write_text(torn)
+        with pytest.raises(RunError, match=r"data\.json(:| is corrupt)"):
             run_stage(run, toy.stages[0], _silent)
 
 
-def test_two_processes_do_not_share_a_folder(run: RunFolder) -> None:
-    with run.lock(), pytest.raises(RunError, match="another pocketnas is at work"), run.lock():
+def test_two_processes_do_not_share_a_folder(run: Run) -> None:
+    with run.folder.lock(), pytest.raises(RunError, match="another pocketnas is at work"), run.folder.lock():
         pass
 
 
 def test_the_stages_are_those_that_the_folder_knows() -> None:
     assert tuple(stage.name for stage in STAGES) == STAGE_NAMES
+
+
+def test_a_new_run_that_fails_before_anything_is_made_leaves_nothing(tmp_path: Path) -> None:
+    failing = Stage("data", ("data",), (), lambda run: [run.data], lambda run, progress: _fail(run))
+    for place in (tmp_path / "new", tmp_path / "there"):
+        if place.name == "there":
+            place.mkdir()
+        with pytest.raises(ConfigError), create_or_open(place, _config()) as folder:
+            run_stage(Run(folder), failing, _silent)
+    assert not (tmp_path / "new").exists() and not list((tmp_path / "there").iterdir())
+
+
+def _fail(run: Run) -> None:
+    (run.folder.data).mkdir()
+    (run.folder.data / "half.npy").write_text("")
+    raise ConfigError("no such images")
+
+
+def test_an_interrupted_start_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), create_or_open(tmp_path / "run", _config()) as folder:
+        (folder.path / "data").mkdir()
+        raise KeyboardInterrupt
+    assert (tmp_path / "run" / "data").is_dir() and open_run(tmp_path / "run")
+
+
+def test_a_removed_folder_does_not_come_back_half(run: Run) -> None:
+    def removes(run: Run, progress: Progress) -> None:
+        shutil.rmtree(run.path)
+        progress(1, 2, "train")
+        write_atomic(run.path / "two" / "checkpoint", b"half")
+
+    stage = Stage("data", (), (), lambda _: [], removes)
+    with pytest.raises(RunError, match="was removed or moved while this command worked in it"):
+        run_stage(run, stage, _silent)
+    assert not run.path.exists()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(run: Run) -> None:
+    target = run.path.with_name("precious")
+    target.write_text("precious")
+    (run.path / ".lock").unlink()
+    (run.path / ".lock").symlink_to(target)
+    with pytest.raises(RunError, match=r"\.lock is a symbolic link"), run.folder.lock():
+        pass
+    assert target.read_text() == "precious"
+
+
+def test_what_killed_writers_left_is_removed(run: Run) -> None:
+    (run.path / "exports" / ".export-x1y2").mkdir(parents=True)
+    (run.path / "exports" / ".export-x1y2" / "model.onnx").write_text("half")
+    (run.path / ".budget.json.a1b2c3d4").write_text("half")
+    kept = run.path / "exports" / ".nomedia"
+    kept.write_text("")
+    with run.folder.lock():
+        left = {file.name for file in run.path.rglob("*")}
+    assert kept.exists() and not left & {".export-x1y2", "model.onnx", ".budget.json.a1b2c3d4"}
+
+
+def test_a_storages_address_is_no_part_of_the_run(tmp_path: Path) -> None:
+    secret = {"storage": "postgresql://me:s3cret@host/db", "workers": 2, "evaluations": 9}
+    first = _begun(tmp_path / "run", search=secret)
+    assert first.config.search.storage == secret["storage"]
+    assert "s3cret" not in "".join(file.read_text() for file in first.path.rglob("*") if file.is_file())
+    run_stage(first, _Counting().stages[0], _silent)
+    again = _begun(tmp_path / "run", search={**secret, "storage": "sqlite:///other.db", "workers": 1})
+    assert (again.config.search.storage, again.config.search.workers) == ("sqlite:///other.db", 1)

@@ -36,12 +36,13 @@ def run(tmp_path: Path) -> Path:
     from pipeline.runs.config import read_config
     from pipeline.runs.engine import run_stage
     from pipeline.runs.folder import create_or_open
+    from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES
 
     (tmp_path / "c.toml").write_text(CONFIG)
     with create_or_open(tmp_path / "run", read_config(tmp_path / "c.toml")) as folder:
         for stage in STAGES[:2]:
-            run_stage(folder, stage, lambda done, total, what: None)
+            run_stage(Run(folder), stage, lambda done, total, what: None)
     return folder.path
 
 

@@ -23,12 +23,13 @@ STAGES: Final[tuple[Stage, ...]] = (
         ("data", "train", "search"),
         ("data", "profile", "split"),
         lambda run: [
-            *([] if run.config.search.storage else [run.study]),
+            *([run.study] if run.study.exists() else []),  # it may be in a database
             run.private,
             run.judged,
             run.candidates,
         ],
         search.work,
+        discard=search.discard,
     ),
     Stage(
         "finetune",

@@ -3,28 +3,27 @@
 from statistics import median
 
 from latency_tables.blocks import Block
-from latency_tables.files import write_json
-from pipeline.runs.context import run_table
+from pipeline.runs.documents import MeasuredLatency
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 
 # A median of so many fresh sessions is steady on a shared machine.
 SESSIONS = 9
 
 
-def work(run: RunFolder, progress: Progress) -> None:
+def work(run: Run, progress: Progress) -> None:
     """Leave `exports/` with the files and `export.json`, and `latency.json` with what the device measured."""
     from exporters import OPTIONAL, ExportOptions, Metadata, Samples, export_all
 
-    winner = load_winner(run.path)
+    winner = load_winner(run)
     samples = Samples(winner.test_images, winner.test_labels, winner.calibration_images)
     metadata = Metadata(winner.labels, str(winner.arch), winner.budget, winner.source_sha256)
     export_all(
         winner.network,
         samples,
         run.config.export.formats,
-        run.exports,
+        run.folder.exports,
         metadata,
         ExportOptions(predicted_ms=winner.predicted_ms),
         optional=OPTIONAL,
@@ -33,26 +32,27 @@ def work(run: RunFolder, progress: Progress) -> None:
     _measure(run, winner.network.blocks, progress)
 
 
-def _measure(run: RunFolder, blocks: tuple[Block, ...], progress: Progress) -> None:
+def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
     """Time the winner on the run's device in fresh sessions, unless the table is of a device that is not here."""
     from latency_tables.devices.registry import needs_a_person, open_runner
     from latency_tables.devices.runner import DeviceOptions, TimingProtocol
     from latency_tables.onnx_models import NamedModel
 
-    device, table = run.config.device, run_table(run)
+    device, own = run.config.device, run.table.device.name
     progress(0, 1, f"measure on {device.name}")
-    document: dict[str, object] = {"schema_version": 1, "device": table.device.name, "measured_ms": None}
     if needs_a_person(device.name):  # who opened the page hours ago is not waited for
-        document["reason"] = f"[device] name {device.name!r} needs somebody to open a page; `table validate` does it"
-        write_json(run.latency, document)
+        reason = f"[device] name {device.name!r} needs somebody to open a page; `table validate` does it"
+        MeasuredLatency(device=own, measured_ms=None, reason=reason).save(run.folder.latency)
         return
     runner = open_runner(device.name, DeviceOptions(device.threads))
     here = runner.describe().name
-    document["device"] = here
-    if here == table.device.name:
+    if here == own:
         (timing,) = runner.measure([NamedModel("winner", blocks)], TimingProtocol(sessions=SESSIONS))
-        document |= {"measured_ms": median(timing.session_ms), "session_ms": list(timing.session_ms)}
+        found = MeasuredLatency(
+            device=own, measured_ms=median(timing.session_ms), session_ms=list(map(float, timing.session_ms))
+        )
     else:
-        document["reason"] = f"the latency table is of {table.device.name!r}; [device] name {device.name!r} is {here!r}"
+        reason = f"the latency table is of {own!r}; [device] name {device.name!r} is {here!r}"
+        found = MeasuredLatency(device=own, measured_ms=None, reason=reason)
     progress(1, 1, f"measure on {device.name}")
-    write_json(run.latency, document)
+    found.save(run.folder.latency)

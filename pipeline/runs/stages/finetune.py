@@ -1,19 +1,17 @@
-"""Stage `finetune`: train the best candidates and the random baseline by one recipe, choose, and test once."""
+"""Stage `finetune`: train the best candidates and what they are compared with by one recipe, choose, and test once."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from latency_tables.blocks import total_macs, total_params
-from latency_tables.files import write_json
-from pipeline.errors import InfeasibleBudget
 from pipeline.ranking.verdict import random_baseline
-from pipeline.runs.context import normalised_images, run_costs, run_dataset, run_space, run_table, training_data
+from pipeline.runs.comparison import too_few_others
+from pipeline.runs.documents import RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
 from pipeline.runs.engine import Progress, part_of
-from pipeline.runs.folder import RunFolder, read_json
-from pipeline.runs.scoring import SearchScorer, load_child
+from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.spaces.architecture import Architecture
 
@@ -29,58 +27,54 @@ class Job:
     arch: Architecture
 
 
-def work(run: RunFolder, progress: Progress) -> None:
-    """Leave `winner/`: the weights of the winner, its accuracy on the test split, and the baseline beside it."""
+def work(run: Run, progress: Progress) -> None:
+    """Leave `winner/`: the weights of the winner, its accuracy on the test split, and the baseline beside it.
+
+    The winner is the best of all networks that were trained, by the search split, wherever it came from.
+    """
     from pipeline.supernets.evaluate import evaluate
     from pipeline.supernets.files import load_network, save_network
 
     jobs = _jobs(run)
     for number, job in enumerate(jobs):
         _train(run, job, part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks"))
-    records = {job.name: read_json(_record_path(run, job)) for job in jobs}
-    candidates = [job for job in jobs if job.role == "candidate"]
-    winner = max(candidates, key=lambda job: records[job.name]["search_accuracy"])
+    trained = {job.name: TrainedNetwork.load(_record_path(run, job)) for job in jobs}
+    winner = max(jobs, key=lambda job: trained[job.name].search_accuracy)
     # The only look at the test split: after everything has been chosen.
-    dataset = run_dataset(run)
-    images, labels = normalised_images(dataset.test, dataset, None, 0)
+    images, labels = normalised(run.dataset.test, run.dataset, None, 0)
     accuracies = {job.name: evaluate(load_network(_weights_path(run, job)), images, labels).accuracy for job in jobs}
-    save_network(load_network(_weights_path(run, winner)), run.winner / "weights.safetensors")
-    randoms = [accuracies[job.name] for job in jobs if job.role == "random"]
-    document = _winner_document(run, winner.arch, accuracies[winner.name], randoms)
-    proxies = SearchScorer(run, record=False).proxies([job.arch for job in jobs])
-    document["trained"] = [
-        {"role": job.role, "test_accuracy": accuracies[job.name], "scores": scores, **records[job.name]}
+    save_network(load_network(_weights_path(run, winner)), run.folder.winner / "weights.safetensors")
+    proxies = run.scorer.learn().proxies([job.arch for job in jobs])
+    entries = [
+        TrainedEntry(
+            role=job.role,
+            arch=str(job.arch),
+            search_accuracy=trained[job.name].search_accuracy,
+            test_accuracy=accuracies[job.name],
+            epochs=trained[job.name].epochs,
+            scores=scores,
+        )
         for job, scores in zip(jobs, proxies, strict=True)
     ]
-    write_json(run.winner / "winner.json", document)
+    _winner_file(run, winner, accuracies[winner.name], entries).save(run.folder.winner_file)
 
 
-def _jobs(run: RunFolder) -> list[Job]:
+def _jobs(run: Run) -> list[Job]:
     """The best candidates, then random feasible architectures that are none of them."""
     from pipeline.search.candidates import keys
-    from pipeline.search.pool import Problem
-    from pipeline.spaces.codes import Codes
 
     config = run.config.finetune
-    best = [Architecture.parse(entry["arch"]) for entry in read_json(run.candidates)["candidates"]]
-    best = best[: config.candidates]
-    codes = Codes(run_space(run))
-    costs = run_costs(run)
-    problem = Problem(codes, costs, costs.ensure_reachable())
-    seen = frozenset(keys(codes.encode(best)))
-    rows = problem.random(config.random_baseline, np.random.default_rng([run.config.seed, 7]), seen)
-    if len(rows) < config.random_baseline:
-        raise InfeasibleBudget(
-            f"only {len(rows)} architectures inside the budget are left to compare the winner with;"
-            f" [finetune] random_baseline asks for {config.random_baseline}: loosen the budget"
-        )
+    best = [Architecture.parse(entry.arch) for entry in run.candidates.candidates[: config.candidates]]
+    seen = frozenset(keys(run.codes.encode(best)))
+    rows = run.problem.random(config.random_baseline, np.random.default_rng([run.config.seed, 7]), seen)
+    randoms = [] if too_few_others(len(rows)) else run.codes.decode(rows)
     return [
         *(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(best, 1)),
-        *(Job("random", f"random-{number}", arch) for number, arch in enumerate(codes.decode(rows), 1)),
+        *(Job("random", f"random-{number}", arch) for number, arch in enumerate(randoms, 1)),
     ]
 
 
-def _train(run: RunFolder, job: Job, progress: Progress) -> None:
+def _train(run: Run, job: Job, progress: Progress) -> None:
     """Train one network from the weights it inherits; what has been trained before is left as it is."""
     from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
     from pipeline.supernets.files import save_network
@@ -89,8 +83,8 @@ def _train(run: RunFolder, job: Job, progress: Progress) -> None:
 
     if _record_path(run, job).exists():
         return
-    config, dataset = run.config.finetune, run_dataset(run)
-    network = load_child(run, job.arch).extract(job.arch)
+    config, dataset = run.config.finetune, run.dataset
+    network = run.children[run.partition.route(job.arch)].extract(job.arch)
     settings = TrainSettings(
         recipe="alone",
         epochs=config.epochs,
@@ -99,37 +93,38 @@ def _train(run: RunFolder, job: Job, progress: Progress) -> None:
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
-    checkpoint = run.winner / "trained" / f"{job.name}.checkpoint.safetensors"
-    train(network, training_data(run, dataset), settings, checkpoint, progress)
-    refresh_batchnorm(network, normalised_images(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
-    images, labels = normalised_images(dataset.search, dataset, None, 0)
+    checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
+    train(network, run.training_data, settings, checkpoint, progress)
+    refresh_batchnorm(network, normalised(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
+    images, labels = normalised(dataset.search, dataset, None, 0)
     save_network(network, _weights_path(run, job))
-    score = evaluate(network, images, labels)
-    write_json(
-        _record_path(run, job),
-        {"schema_version": 1, "arch": str(job.arch), "search_accuracy": score.accuracy, "epochs": config.epochs},
-    )
+    accuracy = evaluate(network, images, labels).accuracy
+    TrainedNetwork(arch=str(job.arch), search_accuracy=accuracy, epochs=config.epochs).save(_record_path(run, job))
     checkpoint.unlink(missing_ok=True)
 
 
-def _winner_document(run: RunFolder, arch: Architecture, accuracy: float, randoms: list[float]) -> dict[str, Any]:
-    blocks = run_space(run).blocks(arch)
-    prediction = run_table(run).predict(blocks)
-    return {
-        "schema_version": 1,
-        "arch": str(arch),
-        "accuracy": accuracy,
-        "macs": total_macs(blocks),
-        "params": total_params(blocks),
-        "predicted_ms": prediction.latency_ms,
-        "predicted_interval_ms": [prediction.low_ms, prediction.high_ms],
-        "random_baseline": random_baseline(accuracy, randoms, run.config.finetune.candidates),
-    }
+def _winner_file(run: Run, winner: Job, accuracy: float, trained: list[TrainedEntry]) -> WinnerFile:
+    blocks = run.space.blocks(winner.arch)
+    prediction = run.table.predict(blocks)
+    randoms = [entry.test_accuracy for entry in trained if entry.role == "random"]
+    return WinnerFile(
+        arch=str(winner.arch),
+        origin=winner.role,
+        accuracy=accuracy,
+        macs=total_macs(blocks),
+        params=total_params(blocks),
+        predicted_ms=prediction.latency_ms,
+        predicted_interval_ms=(prediction.low_ms, prediction.high_ms),
+        random_baseline=RandomBaseline.model_validate(random_baseline(accuracy, randoms, len(trained)))
+        if randoms
+        else RandomBaseline.left_out("too few other networks are inside the budget"),
+        trained=trained,
+    )
 
 
-def _record_path(run: RunFolder, job: Job) -> Path:
-    return run.winner / "trained" / f"{job.name}.json"
+def _record_path(run: Run, job: Job) -> Path:
+    return run.folder.winner / "trained" / f"{job.name}.json"
 
 
-def _weights_path(run: RunFolder, job: Job) -> Path:
-    return run.winner / "trained" / f"{job.name}.safetensors"
+def _weights_path(run: Run, job: Job) -> Path:
+    return run.folder.winner / "trained" / f"{job.name}.safetensors"

@@ -5,35 +5,33 @@ from pathlib import Path
 
 import numpy as np
 
-from latency_tables.files import write_json
 from latency_tables.store import load_table, save_table
 from latency_tables.table import LatencyTable, MissingRows
 from pipeline.budget import Budget, read_budget
-from pipeline.runs.context import costs_on, run_space
+from pipeline.runs.documents import ResolvedBudget, RunError
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunError, RunFolder
-from pipeline.spaces.codes import Codes
+from pipeline.runs.run import Run, costs_on
 from pipeline.spaces.space import SearchSpace
 
 SHARE_DRAWS = 20_000
 
 
-def work(run: RunFolder, progress: Progress) -> None:
+def work(run: Run, progress: Progress) -> None:
     """Measure or take over the latency table, and refuse a budget that no network can keep before any training."""
     from pipeline.search.costs import space_costs
 
-    space = run_space(run)
+    space, folder = run.space, run.folder
     others = _other_tables(run, space)
     asked = run.config.budget.model_dump(exclude_none=True, exclude={"latency_quantile"})
     budget = read_budget(asked, f"{run.path} [budget]")
     space_costs(space, replace(budget, latency_ms=None, accuracy=None), {}).ensure_reachable()
     table = _table(run, space, progress)
-    save_table(table, run.table)
+    save_table(table, folder.table)
     if table.device.name in others:
         raise RunError(f"[devices.{table.device.name}] is the run's own device: its limit is [budget] latency_ms")
     for name, other in others.items():
-        save_table(other, run.other_tables / f"{name}.json")
-    codes = Codes(space).sample(SHARE_DRAWS, np.random.default_rng(run.config.seed))
+        save_table(other, folder.other_tables / f"{name}.json")
+    codes = run.codes.sample(SHARE_DRAWS, np.random.default_rng(run.config.seed))
     if (quantile := run.config.budget.latency_quantile) is not None:
         latency = space_costs(space, Budget(), {table.device.name: table})["latency_ms"]
         limit = float(np.quantile(latency.of(codes) * latency.margin, quantile))
@@ -42,20 +40,16 @@ def work(run: RunFolder, progress: Progress) -> None:
     costs = costs_on(space, budget, table, others, limits)
     costs.ensure_reachable()
     inside = {name: float((exceeded <= 0).mean()) for name, exceeded in costs.violations(codes).items()}
-    write_json(
-        run.budget,
-        {
-            "schema_version": 1,
-            "budget": budget.to_document(),
-            "other_devices_ms": limits,
-            "feasible_share": float(costs.feasible(codes).mean()),
-            "feasible_share_by_limit": inside,
-            "random_networks": SHARE_DRAWS,
-        },
-    )
+    ResolvedBudget(
+        budget=budget.to_document(),
+        other_devices_ms=limits,
+        feasible_share=float(costs.feasible(codes).mean()),
+        feasible_share_by_limit=inside,
+        random_networks=SHARE_DRAWS,
+    ).save(folder.budget)
 
 
-def _other_tables(run: RunFolder, space: SearchSpace) -> dict[str, LatencyTable]:
+def _other_tables(run: Run, space: SearchSpace) -> dict[str, LatencyTable]:
     """The tables of `[devices]`; MissingRows where one lacks blocks of the space."""
     from latency_tables.extend import with_interpolated_classifiers
 
@@ -69,7 +63,7 @@ def _other_tables(run: RunFolder, space: SearchSpace) -> dict[str, LatencyTable]
     return tables
 
 
-def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTable:
+def _table(run: Run, space: SearchSpace, progress: Progress) -> LatencyTable:
     from latency_tables.devices.registry import opened_runner
     from latency_tables.devices.runner import DeviceOptions
     from latency_tables.extend import with_interpolated_classifiers
@@ -85,8 +79,10 @@ def _table(run: RunFolder, space: SearchSpace, progress: Progress) -> LatencyTab
         seed=run.config.seed,
         measure=MeasureOptions.quick() if device.effort == "quick" else MeasureOptions(),
     )
+
+    def told(done: int, total: int, _: str) -> None:
+        progress(done, total, "profile device")
+
     where = None if device.ort_web is None else Path(device.ort_web)
     with opened_runner(device.name, DeviceOptions(device.threads, device.listen, where)) as runner:
-        return profile_space(
-            space, runner, run.table, options, lambda done, total, _: progress(done, total, "profile device")
-        )
+        return profile_space(space, runner, run.folder.table, options, told)

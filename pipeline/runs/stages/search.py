@@ -1,81 +1,118 @@
 """Stage `search`: the best architectures inside the budget, by the ranker or by inherited scores."""
 
+import hashlib
+import json
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latency_tables.files import write_json
-from pipeline.runs.context import run_costs, run_space
+from pipeline.runs.documents import CandidateEntry, Candidates
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunFolder, open_run
-from pipeline.runs.scoring import SearchScorer, private_scorer
+from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
-    from pipeline.search.study import Candidate
+    from pipeline.search.settings import SearchSettings
+    from pipeline.search.study import Candidate, SearchResult
     from pipeline.search.workers import Task
 
 
-def work(run: RunFolder, progress: Progress) -> None:
+def work(run: Run, progress: Progress) -> None:
     """Learn to rank, fill the study (an Optuna journal that is continued after a kill), leave `candidates.json`."""
-    from pipeline.ranking.repair import repaired
-    from pipeline.search.settings import SearchSettings
+    run.folder.private.touch()
+    run.folder.judged.touch()
+    run.scorer.learn(progress)  # before any worker begins, so that all read the same
+    started = time.perf_counter()
+    result = _only_network(run) if run.space.size == 1 else _searched(run, progress)
+    seconds = (time.perf_counter() - started) / max(1, result.evaluations)
+    Candidates(
+        method=run.config.search.method,
+        ranked_by=run.scorer.ranked_by,
+        evaluations=result.evaluations,
+        seconds_per_evaluation=round(seconds, 4),
+        feasible_share=result.feasible_share,
+        candidates=_ranked(run, result, progress),
+        front=[candidate.arch for candidate in result.front],
+    ).save(run.folder.candidates)
+
+
+def discard(run: Run) -> None:
+    """Remove the run's study from the database that it is in."""
+    from pipeline.search.study import remove_study
+
+    if (storage := run.config.search.storage) is not None:
+        remove_study(storage, _settings(run))
+
+
+def _searched(run: Run, progress: Progress) -> "SearchResult":
     from pipeline.search.workers import search_with_workers
 
+    storage = run.config.search.storage or run.folder.study
+    return search_with_workers(partial(_task_at, run.path), _settings(run), storage, progress, task=_task(run))
+
+
+def _settings(run: Run) -> "SearchSettings":
+    from pipeline.search.settings import SearchSettings
+
     config = run.config.search
-    settings = SearchSettings(
-        method=config.method, evaluations=config.evaluations, seed=run.config.seed, workers=config.workers
-    )
-    ranked_by = SearchScorer(run, progress).ranked_by  # what it learns from is made here, so that workers find it
-    started = time.perf_counter()
-    storage = run.study if config.storage is None else config.storage
-    result = search_with_workers(partial(_task, run.path), settings, storage, progress)
-    seconds = (time.perf_counter() - started) / max(1, result.evaluations)
-    tuned = _privately_tuned(run, result.candidates[: config.private], progress)
-    entries = [
-        {
-            "arch": candidate.arch,
-            "score": candidate.score,
-            "private_score": tuned[place] if place < len(tuned) else None,
-            "trial": candidate.trial,
-            **dict(candidate.costs),
-        }
-        for place, candidate in (
-            (place, result.candidates[place]) for place in repaired(range(len(result.candidates)), tuned)
-        )
-    ]
-    write_json(
-        run.candidates,
-        {
-            "schema_version": 1,
-            "method": config.method,
-            "ranked_by": ranked_by,
-            "evaluations": result.evaluations,
-            "seconds_per_evaluation": round(seconds, 4),
-            "feasible_share": result.feasible_share,
-            "candidates": entries,
-            "front": [c.arch for c in result.front],
-        },
-    )
+    subject = "" if config.storage is None else _subject(run)
+    return SearchSettings(config.method, config.evaluations, run.config.seed, config.workers, subject=subject)
 
 
-def _task(path: Path) -> "Task":
+def _subject(run: Run) -> str:
+    """A hash of the images and weights that scores depend on: what tells runs in one database apart."""
+    records = [run.folder.record(stage) for stage in ("data", "split")]
+    files = [record.outputs for record in records if record is not None]
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _task_at(path: Path) -> "Task":
     """What a worker process needs, from the run's folder."""
+    return _task(Run.open(path))
+
+
+def _task(run: Run) -> "Task":
     from pipeline.search.evaluators import Scored
     from pipeline.search.workers import Task
-    from pipeline.spaces.codes import Codes
 
-    run = open_run(path)
     fidelity = "predictor" if run.config.search.rank_by == "ranker" else "inherited"
-    return Task(Codes(run_space(run)), run_costs(run), Scored(fidelity, SearchScorer(run)))
+    return Task(run.codes, run.costs, Scored(fidelity, run.scorer.learn()))
 
 
-def _privately_tuned(run: RunFolder, best: "tuple[Candidate, ...]", progress: Progress) -> list[float]:
+def _only_network(run: Run) -> "SearchResult":
+    """The answer where the space leaves nothing to choose."""
+    from pipeline.search.study import Candidate, SearchResult
+
+    row = run.codes.encode([run.space.max()])
+    costs = {name: float(values[0]) for name, values in run.costs.values(row).items()}
+    (score,) = run.scorer([run.space.max()])
+    only = Candidate(str(run.space.max()), score, costs, trial=0, codes=tuple(row[0].tolist()))
+    return SearchResult((only,), (only,), 1, 0, 0, 1.0, exhausted=True, seconds=0.0, judging_seconds=0.0)
+
+
+def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[CandidateEntry]:
+    """The candidates, best first: the first `[search] private` in the order of their private scores."""
+    from pipeline.ranking.repair import repaired
+
+    found = result.candidates
+    tuned = _privately_tuned(run, found[: run.config.search.private] if len(found) > 1 else (), progress)
+    return [
+        CandidateEntry(
+            arch=found[place].arch,
+            score=found[place].score,
+            private_score=tuned[place] if place < len(tuned) else None,
+            trial=found[place].trial,
+            **dict(found[place].costs),
+        )
+        for place in repaired(range(len(found)), tuned)
+    ]
+
+
+def _privately_tuned(run: Run, best: "tuple[Candidate, ...]", progress: Progress) -> list[float]:
     """Minus the cross-entropy of each of the `best` after some batches without sharing, in their order."""
-    scorer = private_scorer(run)
     tuned: list[float] = []
     for done, candidate in enumerate(best, 1):
-        tuned += scorer.evaluate([Architecture.parse(candidate.arch)])
+        tuned += run.scorer.private.evaluate([Architecture.parse(candidate.arch)])
         progress(done, len(best), "private fine-tunes")
     return tuned

@@ -3,32 +3,26 @@
 import random
 from typing import TYPE_CHECKING
 
-from pipeline.fewshot.partition import Partition
-from pipeline.runs.context import run_dataset, run_space, training_data
+from pipeline.runs.documents import CalibrationFile
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunFolder
 from pipeline.runs.plan import GRADIENT_BATCHES
-from pipeline.runs.scoring import region_scorer, save_calibration
+from pipeline.runs.run import Run
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
-    from pipeline.supernets.data import TrainingData
-    from pipeline.supernets.supernet import Supernet
+    from pipeline.fewshot.partition import Partition
 
 CALIBRATION_NETWORKS = 12  # a region; their scores by the parent say where the region's own scores belong
 
 
-def work(run: RunFolder, progress: Progress) -> None:
+def work(run: Run, progress: Progress) -> None:
     """Leave `partition.json` and `children/<k>/`; a child that has been trained is not trained again."""
     from pipeline.fewshot.children import train_children
-    from pipeline.supernets.files import load_supernet
     from pipeline.supernets.settings import TrainSettings
 
-    parent = load_supernet(run.supernet / "supernet.safetensors")
-    data = training_data(run, run_dataset(run))
-    if not run.partition.exists():
-        _divide(run, parent, data, progress).save(run.partition)
-    partition = Partition.load(run.partition)
+    folder = run.folder
+    if not folder.partition.exists():
+        _divide(run, progress).save(folder.partition)
     settings = TrainSettings(
         recipe=run.config.train.recipe,
         epochs=run.config.split.epochs,
@@ -37,33 +31,36 @@ def work(run: RunFolder, progress: Progress) -> None:
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
-    train_children(parent, partition, data, settings, run.children, progress, run.config.split.late)
+    late = run.config.split.late
+    train_children(run.supernet, run.partition, run.training_data, settings, folder.children, progress, late)
     if run.config.split.calibrate:
-        _calibrate(run, partition, parent)
+        _calibration(run).save(folder.children / "calibration.json")
 
 
-def _calibrate(run: RunFolder, partition: Partition, parent: "Supernet") -> None:
+def _calibration(run: Run) -> CalibrationFile:
     from pipeline.ranking.calibration import calibrate
     from pipeline.ranking.scores import scored_by_parent
 
-    scorer = region_scorer(run)
+    partition, scorer = run.partition, run.scorer.uncalibrated
     rng = random.Random(run.config.seed)
     archs = [region.sample(rng) for region in partition.regions for _ in range(CALIBRATION_NETWORKS)]
-    by_parent = scored_by_parent(parent, archs, scorer.judging)
+    by_parent = scored_by_parent(run.supernet, archs, run.judging)
     by_child = [-score.cross_entropy for score in scorer.judged(archs)]
     regions = [partition.route(arch) for arch in archs]
-    save_calibration(run, calibrate(by_child, by_parent, regions, len(partition.regions)))
+    found = calibrate(by_child, by_parent, regions, len(partition.regions))
+    return CalibrationFile(scale=found.scale, shifts=list(found.shifts))
 
 
-def _divide(run: RunFolder, supernet: "Supernet", data: "TrainingData", progress: Progress) -> Partition:
+def _divide(run: Run, progress: Progress) -> "Partition":
     import torch
 
     from pipeline.fewshot.criteria import Evidence, divide
 
-    generator = torch.Generator().manual_seed(run.config.seed)
+    data, seed = run.training_data, run.config.seed
+    generator = torch.Generator().manual_seed(seed)
     size = min(run.config.train.batch_size, len(data))
     order = torch.randperm(len(data), generator=generator)
     chunks = [chunk for chunk in torch.split(order, size) if len(chunk) == size][:GRADIENT_BATCHES]
     batches = [data.training_batch(chunk, generator) for chunk in chunks]
-    evidence = Evidence(supernet, batches, random.Random(run.config.seed), progress)
-    return divide(run_space(run), run.config.split.criterion, run.config.split.regions, evidence)
+    evidence = Evidence(run.supernet, batches, random.Random(seed), progress)
+    return divide(run.space, run.config.split.criterion, run.config.split.regions, evidence)

@@ -5,12 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latency_tables.files import write_json
 from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
-from pipeline.runs.context import run_dataset, run_space, training_data
+from pipeline.runs.documents import Losses, StartFile
 from pipeline.runs.engine import Progress
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.run import Run
 
 if TYPE_CHECKING:
     from pipeline.supernets.supernet import Supernet
@@ -19,7 +18,7 @@ CHECKPOINT_SECONDS = 10.0
 NONE = "none"  # of [train] start: random weights
 
 
-def work(run: RunFolder, progress: Progress) -> None:
+def work(run: Run, progress: Progress) -> None:
     """Train the supernet, continuing its checkpoint where there is one; leave its weights and losses."""
     from pipeline.supernets.files import save_supernet
 
@@ -30,12 +29,12 @@ def work(run: RunFolder, progress: Progress) -> None:
         checkpoint.unlink(missing_ok=True)
         rate = run.config.train.learning_rate
         raise PipelineError(f"training diverged: the loss is no number; lower [train] learning_rate = {rate:g}")
-    save_supernet(supernet, run.supernet / "supernet.safetensors")
-    write_json(run.supernet / "losses.json", {"schema_version": 1, "losses": [round(x, 5) for x in losses]})
+    save_supernet(supernet, run.folder.supernet / "supernet.safetensors")
+    Losses(losses=[round(loss, 5) for loss in losses]).save(run.folder.supernet / "losses.json")
     checkpoint.unlink(missing_ok=True)
 
 
-def train_supernet(run: RunFolder, progress: Progress) -> "tuple[Supernet, tuple[float, ...]]":
+def train_supernet(run: Run, progress: Progress) -> "tuple[Supernet, tuple[float, ...]]":
     """The trained supernet and the loss of each step. Under `torchrun` all processes do this at the same time, and
     only the first writes the checkpoint."""
     from pipeline.supernets.settings import TrainSettings
@@ -43,10 +42,8 @@ def train_supernet(run: RunFolder, progress: Progress) -> "tuple[Supernet, tuple
     from pipeline.supernets.training import train
 
     config = run.config.train
-    supernet = Supernet(run_space(run), seed=run.config.seed)
-    dataset = run_dataset(run)
-    if config.start != NONE:
-        dataset = _start(run, supernet, dataset)
+    supernet = Supernet(run.space, seed=run.config.seed)
+    dataset = run.dataset if config.start == NONE else _start(run, supernet)
     settings = TrainSettings(
         recipe=config.recipe,
         epochs=config.epochs,
@@ -55,22 +52,26 @@ def train_supernet(run: RunFolder, progress: Progress) -> "tuple[Supernet, tuple
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
-    data = training_data(run, dataset)
     result = train(
-        supernet, data, settings, _checkpoint(run), lambda done, total, what: progress(done, total, "train supernet")
+        supernet,
+        run.augmented(dataset),
+        settings,
+        _checkpoint(run),
+        lambda done, total, what: progress(done, total, "train supernet"),
     )
     return supernet, result.losses
 
 
-def _start(run: RunFolder, supernet: "Supernet", dataset: Dataset) -> Dataset:
+def _start(run: Run, supernet: "Supernet") -> Dataset:
     """Fill the supernet with published weights and write down whose; returns the images as those expect them."""
     from pipeline.supernets.distributed import is_first
     from pipeline.weights.sources import open_weights
     from pipeline.weights.start import start_supernet
 
+    dataset = run.dataset
     start = start_supernet(supernet, open_weights(run.config.train.start), dataset.classes)
     if is_first():
-        write_json(run.start, {"schema_version": 1, **start.to_document()})
+        StartFile.model_validate(start.to_document()).save(run.folder.start)
     about = start.weights.provenance
     return replace(dataset, mean=about.mean, std=about.std)
 
@@ -98,5 +99,5 @@ def _told(word: bool) -> bool:
     return words[0]
 
 
-def _checkpoint(run: RunFolder) -> Path:
-    return run.supernet / "checkpoint.safetensors"
+def _checkpoint(run: Run) -> Path:
+    return run.folder.supernet / "checkpoint.safetensors"

@@ -1,0 +1,258 @@
+"""The JSON files of a run folder, each as the one class that writes and reads it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator
+
+from exporters.manifest import Entry
+from latency_tables.documents import read_model
+from latency_tables.files import write_json
+from pipeline.errors import PipelineError
+from pipeline.gate.results import CheckResult
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0)]
+Interval = tuple[Milliseconds | None, Milliseconds | None]
+
+
+class RunError(PipelineError):
+    """A run folder that cannot be used: foreign, corrupt, busy, or of another configuration."""
+
+
+class Document(BaseModel):
+    """A file of a run. Keys that a newer version may have added are passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    schema_version: Literal[1] = 1
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """What `file` holds. RunError where it is missing, corrupt or foreign."""
+        try:
+            return read_model(file, cls, RunError)
+        except FileNotFoundError:
+            raise RunError(f"{file} is missing; the stage that writes it has not finished") from None
+
+    def save(self, file: Path) -> None:
+        """Write it to `file`, whole or not at all."""
+        write_json(file, self.model_dump(mode="json"))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class ResolvedBudget(Document):
+    """`budget.json`: the limits in plain numbers, and the share of random networks inside each and all of them."""
+
+    budget: dict[str, Any]
+    other_devices_ms: dict[str, Annotated[float, Field(gt=0)]] = {}
+    feasible_share: Share
+    feasible_share_by_limit: dict[str, Share]
+    random_networks: int
+
+
+class StartFile(Document):
+    """`supernet/start.json`: the published weights that training started from, and what they expect of an image."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Losses(Document):
+    """`supernet/losses.json`: the training loss of each step."""
+
+    losses: list[float]
+
+
+class CalibrationFile(Document):
+    """`children/calibration.json`: calibrated = scale * score + shifts[region]."""
+
+    scale: float
+    shifts: list[float]
+
+
+class CandidateEntry(BaseModel):
+    """A network that the search judged; its costs (`latency_ms`, `macs`, …) are further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, float]
+
+    arch: str
+    score: float
+    private_score: float | None
+    trial: int
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """By name."""
+        return dict(self.__pydantic_extra__)
+
+
+class Candidates(Document):
+    """`candidates.json`: what the search found, best first."""
+
+    method: str
+    ranked_by: str
+    evaluations: int
+    seconds_per_evaluation: float
+    feasible_share: Share
+    candidates: list[CandidateEntry]
+    front: list[str]
+
+
+class TrainedNetwork(Document):
+    """`winner/trained/<name>.json`: a network that was trained to the end, judged by the search split."""
+
+    arch: str
+    search_accuracy: Share
+    epochs: float
+
+
+class TrainedEntry(_Part):
+    """Such a network among all of a run; `scores` are what was known of it before, higher is better."""
+
+    role: str
+    arch: str
+    search_accuracy: Share
+    test_accuracy: Share
+    epochs: float
+    scores: dict[str, float]
+
+
+class RandomBaseline(_Part):
+    """Random networks of the same budget and recipe beside the winner; without any, `n` is 0 and `reason` tells why."""
+
+    n: int
+    accuracies: list[Share]
+    mean_accuracy: Share | None
+    std_accuracy: float | None
+    relative_improvement_percent: float | None
+    relative_improvement_ci95: tuple[float, float] | None
+    improvement_shown: bool
+    verdict: str = ""
+    reason: str = ""
+
+    @classmethod
+    def left_out(cls, reason: str) -> Self:
+        """No comparison, and why."""
+        return cls(
+            n=0,
+            accuracies=[],
+            mean_accuracy=None,
+            std_accuracy=None,
+            relative_improvement_percent=None,
+            relative_improvement_ci95=None,
+            improvement_shown=False,
+            reason=reason,
+        )
+
+
+class WinnerFile(Document):
+    """`winner/winner.json`: the network that was chosen, its only look at the test split, and all beside it."""
+
+    arch: str
+    origin: str = "candidate"
+    accuracy: Share
+    macs: int
+    params: int
+    predicted_ms: Milliseconds
+    predicted_interval_ms: Interval
+    random_baseline: RandomBaseline
+    trained: list[TrainedEntry]
+
+
+class MeasuredLatency(Document):
+    """`latency.json`: what the device took for the winner, or why it was not measured."""
+
+    device: str
+    measured_ms: Milliseconds | None
+    session_ms: list[Milliseconds] = []
+    reason: str = ""
+
+
+def _as_printed(result: CheckResult) -> dict[str, Any]:
+    return result.as_dict()
+
+
+class CheckFile(Document):
+    """`check.json`: what the gate found, as `pocketnas check --json` prints it."""
+
+    passed: bool
+    checks: list[Annotated[CheckResult, PlainSerializer(_as_printed)]]
+    notes: list[str] = []
+
+
+class WinnerLatency(_Part):
+    predicted: Milliseconds
+    interval: Interval
+    measured: Milliseconds | None
+    device: str
+
+
+class SummaryWinner(_Part):
+    arch: str
+    origin: str = "candidate"
+    accuracy: Share
+    latency_ms: WinnerLatency
+    macs: int
+    params: int
+
+
+class Feasible(_Part):
+    share: Share
+    by_limit: dict[str, Share]
+    of_random_networks: int
+
+
+class RegionSize(_Part):
+    size: int
+
+
+class SearchFacts(_Part):
+    method: str
+    ranked_by: str
+    evaluations: int
+    seconds_per_evaluation: float
+
+
+class CheckFacts(_Part):
+    passed: bool
+    checks: list[Annotated[CheckResult, PlainSerializer(_as_printed)]]
+
+
+class Summary(Document):
+    """`summary.json`: the document that `pocketnas run --json` prints, but for the seconds of the stages."""
+
+    winner: SummaryWinner
+    data: dict[str, Any] | None = None
+    budget: dict[str, Any]
+    feasible: Feasible
+    random_baseline: RandomBaseline
+    start: StartFile | None = None
+    regions: list[RegionSize]
+    search: SearchFacts
+    exports: list[Entry]
+    check: CheckFacts
+
+
+class RunFile(Document):
+    """`run.json`: the configuration, which of its keys the author wrote, and a hash against edits.
+
+    `written` is not known of a run of version 0.1.
+    """
+
+    config: dict[str, Any]
+    written: dict[str, Any] = {}
+    hash: str
+
+    @field_validator("schema_version", mode="before")
+    @classmethod
+    def _of_this_version(cls, value: object) -> object:
+        if value != 1:
+            raise ValueError(f"this pocketnas reads schema_version 1, not {value!r}")
+        return value

@@ -1,0 +1,231 @@
+"""A run as one object: its folder, its configuration, and what its files say, each read once."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latency_tables.documents import read_json
+from latency_tables.store import load_table
+from latency_tables.table import LatencyTable
+from pipeline.budget import Budget, read_budget
+from pipeline.data.dataset import Dataset, Images, load_dataset
+from pipeline.runs.config import Config
+from pipeline.runs.documents import Candidates, ResolvedBudget, RunError, StartFile, WinnerFile
+from pipeline.runs.folder import RunFolder, open_run
+from pipeline.spaces.codes import Codes
+from pipeline.spaces.files import load_space
+from pipeline.spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.fewshot.partition import Partition
+    from pipeline.fewshot.prefix import JudgingImages
+    from pipeline.runs.scoring import RunScorer
+    from pipeline.search.costs import Costs
+    from pipeline.search.pool import Problem
+    from pipeline.supernets.data import TrainingData
+    from pipeline.supernets.supernet import Supernet
+
+
+class Run:
+    """What stages work with. Everything is read when it is first asked for, and kept.
+
+    Only a stage changes files, and only files that no earlier stage reads; `forget` is for when one is made anew.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """The run at `path`; RunError where there is none."""
+        return cls(open_run(path))
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return self.folder.config
+
+    def forget(self) -> None:
+        """Read everything anew when it is next asked for."""
+        folder = self.folder
+        self.__dict__.clear()
+        self.folder = folder
+
+    @cached_property
+    def unlabelled_space(self) -> SearchSpace:
+        """The configured space before the number of classes is known."""
+        space = load_space(self.config.space.name)
+        resolutions = self.config.space.resolutions
+        return space if resolutions is None else space.with_resolutions(resolutions)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that is searched: as configured, with one output per class of the images."""
+        return self.unlabelled_space.with_classes(len(self._prepared.classes))
+
+    @cached_property
+    def codes(self) -> Codes:
+        """The encoding of the space."""
+        return Codes(self.space)
+
+    @cached_property
+    def _prepared(self) -> Dataset:
+        return load_dataset(self.folder.data)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The prepared images, memory-mapped; after training from published weights with the mean and deviation that
+        those expect."""
+        start = self.start
+        return self._prepared if start is None else replace(self._prepared, mean=start.mean, std=start.std)
+
+    @property
+    def start(self) -> StartFile | None:
+        """The published weights that training started from; None before it, and for random ones."""
+        file = self.folder.start
+        return StartFile.load(file) if file.exists() else None
+
+    @cached_property
+    def inventory(self) -> dict[str, Any] | None:
+        """The account of the images that stage `data` found; None of a run of an older version."""
+        found: dict[str, Any] | None = read_json(self.folder.data / "data.json", RunError).get("inventory")
+        return found
+
+    @cached_property
+    def training_data(self) -> "TrainingData":
+        """The training split with the run's augmentation."""
+        return self.augmented(self.dataset)
+
+    def augmented(self, dataset: Dataset) -> "TrainingData":
+        """The training split of `dataset` with the run's augmentation."""
+        import torch
+
+        from pipeline.supernets.augment import Augmentation
+        from pipeline.supernets.data import TrainingData
+
+        data = self.config.data
+        labels = torch.from_numpy(dataset.train.labels)
+        augment = Augmentation(shift=data.crop, flip=data.flip)
+        return TrainingData(dataset.train.pixels, labels, dataset.mean, dataset.std, augment)
+
+    @cached_property
+    def table(self) -> LatencyTable:
+        """The latency table that the run measured or was given."""
+        return load_table(self.folder.table)
+
+    @cached_property
+    def other_tables(self) -> dict[str, LatencyTable]:
+        """The table of each of the run's further devices, by name."""
+        return {name: load_table(self.folder.other_tables / f"{name}.json") for name in self.limits.other_devices_ms}
+
+    @cached_property
+    def limits(self) -> ResolvedBudget:
+        """What stage `profile` made of the configured budget."""
+        return ResolvedBudget.load(self.folder.budget)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The budget in plain numbers, a quantile of latency already resolved."""
+        return read_budget(self.limits.budget, str(self.folder.budget))
+
+    @cached_property
+    def costs(self) -> "Costs":
+        """Costs and limits of the run's space: what every stage that asks "does it fit?" uses."""
+        return costs_on(self.space, self.budget, self.table, self.other_tables, self.limits.other_devices_ms)
+
+    @cached_property
+    def problem(self) -> "Problem":
+        """The networks inside the budget. Raises InfeasibleBudget where there is none."""
+        from pipeline.search.pool import Problem
+
+        return Problem(self.codes, self.costs, self.costs.ensure_reachable())
+
+    @cached_property
+    def partition(self) -> "Partition":
+        """The regions of the space."""
+        from pipeline.fewshot.partition import Partition
+
+        return Partition.load(self.folder.partition)
+
+    @cached_property
+    def supernet(self) -> "Supernet":
+        """The one-shot supernet as stage `train` left it."""
+        from pipeline.supernets.files import load_supernet
+
+        return load_supernet(self.folder.supernet / "supernet.safetensors")
+
+    @cached_property
+    def children(self) -> "list[Supernet]":
+        """The sub-supernet of each region."""
+        from pipeline.fewshot.children import load_children
+
+        return load_children(self.partition, self.folder.children)
+
+    @cached_property
+    def judging(self) -> "JudgingImages":
+        """What every architecture of the run is judged on."""
+        from pipeline.fewshot.prefix import JudgingImages
+
+        dataset, count, seed = self.dataset, self.config.search.images, self.config.seed
+        batchnorm_images, _ = normalised(dataset.train, dataset, count, seed)
+        return JudgingImages(batchnorm_images, *normalised(dataset.search, dataset, count, seed))
+
+    @cached_property
+    def scorer(self) -> "RunScorer":
+        """How networks of the run are judged and ranked."""
+        from pipeline.runs.scoring import RunScorer
+
+        return RunScorer(self)
+
+    @property
+    def candidates(self) -> Candidates:
+        """What stage `search` found."""
+        return Candidates.load(self.folder.candidates)
+
+    @property
+    def winner(self) -> WinnerFile:
+        """What stage `finetune` chose."""
+        return WinnerFile.load(self.folder.winner_file)
+
+
+def costs_on(
+    space: SearchSpace,
+    budget: Budget,
+    table: LatencyTable,
+    others: Mapping[str, LatencyTable],
+    other_limits: Mapping[str, float],
+) -> "Costs":
+    """Costs under a budget on the device of `table`, and under `other_limits` (milliseconds) on the others."""
+    from pipeline.search.costs import space_costs
+
+    own = table.device.name
+    latency_ms = {**budget.latency_limits(own), **other_limits}
+    # The gate judges accuracy; it is no cost that is known before training.
+    limits = replace(budget, latency_ms=latency_ms or None, accuracy=None)
+    return space_costs(space, limits, {own: table, **others}, main_device=own)
+
+
+def normalised(images: Images, dataset: Dataset, limit: int | None, seed: int) -> "tuple[Tensor, Tensor]":
+    """Float images (n, 3, size, size) of one split as networks take them, and labels (n,).
+
+    `limit` takes that many at random, always the same ones for a seed.
+    """
+    import numpy as np
+    import torch
+
+    from pipeline.supernets.augment import Augmentation
+    from pipeline.supernets.data import TrainingData
+
+    data = TrainingData(images.pixels, torch.from_numpy(images.labels), dataset.mean, dataset.std, Augmentation())
+    order = np.random.default_rng(seed).permutation(len(images))[:limit]
+    chosen = torch.from_numpy(np.sort(order))
+    return data.normalised(chosen), data.labels[chosen]

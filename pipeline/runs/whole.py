@@ -1,0 +1,43 @@
+"""A whole run: every stage in order, each told of, and what they found together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.runs.comparison import comparison_note
+from pipeline.runs.config import Config
+from pipeline.runs.documents import Summary
+from pipeline.runs.engine import Progress, run_stage
+from pipeline.runs.folder import create_or_open
+from pipeline.runs.plan import run_plan
+from pipeline.runs.run import Run
+from pipeline.runs.stages import STAGES
+from pipeline.runs.summary import data_lines
+
+
+def run_all(
+    config: Config, out: Path, progress: Progress, note: Callable[[str], None], renew: bool = False
+) -> tuple[Run, Summary]:
+    """Bring the run at `out` up to date, from images to a checked file; `note` gets lines for the person.
+
+    A new run where there is none, else the one that is there is continued. With `renew`, what was made from other
+    inputs than are there now is made anew. Raises RunError as `create_or_open` and `run_stage` do, and what a stage
+    raises; whatever had finished by then stays.
+    """
+    with create_or_open(out, config) as folder:
+        run = Run(folder)
+        for stage in STAGES:
+            if stage.name == "train" and folder.record("train") is None:
+                _tell_plan(run, note)
+            done = run_stage(run, stage, progress, renew=renew)
+            if stage.name == "data" and (lines := data_lines(run)):
+                note("\n".join(lines))
+            if not done.ran_now:
+                note(f"{stage.name}: had finished ({done.seconds:.1f} s)")
+    return run, Summary.load(folder.summary)
+
+
+def _tell_plan(run: Run, note: Callable[[str], None]) -> None:
+    """What training will cost and what it will not show, before any of it is spent."""
+    note("\n".join(run_plan(run).lines()))
+    if (left_out := comparison_note(run)) is not None:
+        note(left_out)
