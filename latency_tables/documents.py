@@ -39,11 +39,16 @@ def parse_json(text: str | bytes, where: str, error: type[Exception]) -> dict[st
 
 def read_toml(path: Path, error: type[Exception], most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """The table in a TOML file. Raises FileNotFoundError, and `error` for whatever else is wrong with it."""
+    return parse_toml(read_bounded(path, error, most_bytes), str(path), error)
+
+
+def parse_toml(text: str | bytes, where: str, error: type[Exception]) -> dict[str, Any]:
+    """The table in a TOML text; `error` naming `where` for text that is none, or more than 64 levels."""
     try:
-        document = tomllib.loads(_text(read_bounded(path, error, most_bytes)))
+        document = tomllib.loads(_text(text))
     except (ValueError, RecursionError) as problem:
-        raise error(f"{path} is not TOML: {_one_line(problem)}") from None
-    return _bounded_object(document, str(path), error)
+        raise error(f"{where} is not TOML: {_one_line(problem)}") from None
+    return _bounded_object(document, where, error)
 
 
 def read_model(path: Path, model: type[Model], error: type[Exception], most_bytes: int = MOST_BYTES) -> Model:

@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from latency_tables.documents import read_model
 from latency_tables.files import write_json
 from pipeline.errors import PipelineError
 from pipeline.fewshot.decisions import Decision, SplitError
@@ -119,14 +120,12 @@ class Partition:
     def load(cls, path: Path) -> "Partition":
         """Read partition.json; SplitError names what is wrong with it."""
         try:
-            read = _File.model_validate_json(path.read_bytes())
+            read = read_model(path, _File, SplitError)
             space = space_from_dict(read.space, f"{path}: space")
             regions = tuple(space_from_dict(r.space, f"{path}: region {r.index}") for r in read.regions)
             splits = tuple(Split(Decision.parse(s.decision), tuple(map(tuple, s.groups)), s.score) for s in read.splits)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise SplitError(f"{path}: key {key!r}: {first['msg']} (got {first['input']!r:.80})") from None
+        except FileNotFoundError:
+            raise SplitError(f"no partition at {path}; give the file that the split wrote") from None
         for region, stored in zip(regions, read.regions, strict=True):
             if region.size != stored.size:
                 raise SplitError(f"{path}: region {stored.index} says {stored.size} networks, it has {region.size}")

@@ -1,19 +1,22 @@
 """Spaces as TOML files: the presets beside this module, and those a user writes."""
 
 import difflib
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from latency_tables.blocks import Activation, Padding
+from latency_tables.documents import parse_toml, read_toml, validated
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture, Op
 from pipeline.spaces.space import BATCHNORM_EPS, Head, SearchSpace, SpaceError, SqueezeOf, Stage, Stem
 
-Positive = Annotated[int, Field(ge=1)]
+# Bounds far above any network that a phone runs, so that a slip of the keyboard is refused before it is built.
+Channels = Annotated[int, Field(ge=1, le=65_536)]
+Size = Annotated[int, Field(ge=1, le=4_096)]
+Small = Annotated[int, Field(ge=1, le=64)]  # kernels, strides, expand ratios, depths
 
 
 class _Model(BaseModel):
@@ -21,29 +24,29 @@ class _Model(BaseModel):
 
 
 class _Stem(_Model):
-    channels: Positive
-    kernel: Positive = 3
-    stride: Positive = 2
+    channels: Channels
+    kernel: Small = 3
+    stride: Small = 2
     activation: Activation = "hswish"
 
 
 class _Head(_Model):
-    channels: Positive
-    mix: Annotated[int, Field(ge=0)] = 0
-    hidden: Annotated[int, Field(ge=0)] = 0
+    channels: Channels
+    mix: Annotated[int, Field(ge=0, le=65_536)] = 0
+    hidden: Annotated[int, Field(ge=0, le=65_536)] = 0
     activation: Activation = "hswish"
 
 
 class _Stage(_Model):
     """One stage; what it leaves out comes from `[defaults]`."""
 
-    widths: list[Positive] | None = None
-    depths: list[Positive] | None = None
-    stride: Positive | None = None
+    widths: Annotated[list[Channels], Field(min_length=1)] | None = None
+    depths: Annotated[list[Small], Field(min_length=1)] | None = None
+    stride: Small | None = None
     activation: Activation | None = None
     squeeze: SqueezeOf | None = None
-    kernels: list[Positive] | None = None
-    expands: list[Positive] | None = None
+    kernels: Annotated[list[Small], Field(min_length=1)] | None = None
+    expands: Annotated[list[Small], Field(min_length=1)] | None = None
     ops: list[str] | None = None
     first_ops: list[str] | None = None
     slots: list[list[str]] | None = None
@@ -87,15 +90,15 @@ class _Stage(_Model):
 class _Space(_Model):
     schema_version: Literal[1]
     name: str
-    classes: Annotated[int, Field(ge=2)] = 1000
-    resolutions: Annotated[list[Positive], Field(min_length=1)]
+    classes: Annotated[int, Field(ge=2, le=1_000_000)] = 1000
+    resolutions: Annotated[list[Size], Field(min_length=1)]
     stem: _Stem
     head: _Head
     base: str | None = None
     padding: Padding = "symmetric"
-    batchnorm_eps: float = BATCHNORM_EPS
+    batchnorm_eps: Annotated[float, Field(gt=0, lt=1)] = BATCHNORM_EPS
     defaults: _Stage = _Stage()
-    stages: Annotated[list[_Stage], Field(min_length=1)]
+    stages: Annotated[list[_Stage], Field(min_length=1, max_length=64)]
 
 
 def preset_names() -> tuple[str, ...]:
@@ -119,28 +122,17 @@ def load_space(name: str | Path) -> SearchSpace:
         raise SpaceError(
             f"no space {str(name)!r}: it is neither a TOML file nor a preset ({', '.join(preset_names())}){hint}"
         )
-    try:
-        return parse_space(path.read_text(), str(path))
-    except UnicodeDecodeError:
-        raise SpaceError(f"{path} is not a text file, so it is no space") from None
+    return space_from_dict(read_toml(path, SpaceError), str(path))
 
 
 def parse_space(text: str, where: str) -> SearchSpace:
     """The space that a TOML text describes; `where` names it in errors."""
-    try:
-        return space_from_dict(tomllib.loads(text), where)
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"{where} is not TOML: {error}") from None
+    return space_from_dict(parse_toml(text, where, SpaceError), where)
 
 
 def space_from_dict(document: dict[str, Any], where: str) -> SearchSpace:
     """The space that a parsed TOML or JSON document describes."""
-    try:
-        read = _Space.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SpaceError(f"{where}: key {key!r}: {first['msg']} (got {first['input']!r})") from None
+    read = validated(document, _Space, where, SpaceError)
     try:
         space = SearchSpace(
             name=read.name,
