@@ -86,5 +86,8 @@ class _Forwards:
             self._batches = self._opened.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=[self._column])
         while self._batch is None or row >= self._first + len(self._batch):
             self._first += 0 if self._batch is None else len(self._batch)
-            self._batch = next(self._batches).column(0)
+            batch = next(self._batches, None)
+            if batch is None:
+                raise OSError("fewer rows than the file's footer says")
+            self._batch = batch.column(0)
         return self._batch[row - self._first].as_py()
