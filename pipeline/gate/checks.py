@@ -11,12 +11,23 @@ from pipeline.gate.units import amount, change
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of a model, or why it is not known. `lower_bound` says that the truth may be above it."""
+    """A figure of a model, or why it is not known. The truth is `value` or, for the `reason`, up to `most` (None: no
+    bound is known)."""
 
     value: float | None
     reason: str = ""
-    lower_bound: bool = False
+    most: float | None = None
     source: str = "file"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the value is the whole truth."""
+        return self.value is not None and self.most == self.value
+
+    @staticmethod
+    def of(value: float | None, reason: str = "") -> "Metric":
+        """A figure that is exact where it is known."""
+        return Metric(value, reason, value)
 
 
 def limit_checks(model: str, budget: Budget, file: BudgetFile, metrics: Mapping[str, Metric]) -> Iterator[CheckResult]:
@@ -37,9 +48,10 @@ def _judge(model: str, limit: Limit, file: BudgetFile, metric: Metric) -> CheckR
             side = "below" if limit.at_least else "above"
             text = amount(limit.name, metric.value, limit.limit)
             message = f"{text}, {change(excess)} {side} the limit"
-        elif metric.lower_bound:
+        elif not limit.at_least and (metric.most is None or limit.violation(metric.most) > 0):
             status = "undecided"
-            message = f"at least {amount(limit.name, metric.value)}, but {metric.reason}"
+            upto = "" if metric.most is None else f" and at most {amount(limit.name, metric.most)}"
+            message = f"at least {amount(limit.name, metric.value)}{upto}, but {metric.reason}"
         else:
             status = "passed"
             message = f"{amount(limit.name, metric.value, limit.limit)}, {change(-excess)} to spare"
@@ -69,10 +81,11 @@ def baseline_checks(
             missing = "does not have this model" if baseline is None else f"has no {name} of this model"
             message = f"the baseline {missing}; --update-baseline adds it, on purpose"
         else:
-            actual = relative_change(metric.value, before)
+            value = metric.value if metric.most is None else metric.most
+            actual = relative_change(value, before)
             worse = actual < allowed if higher else actual > allowed
-            status = "failed" if worse else "undecided" if metric.lower_bound else "passed"
-            told = f"{amount(name, before)} became {amount(name, metric.value, before)} ({change(actual, True)})"
+            status = "failed" if worse else "undecided" if metric.most is None else "passed"
+            told = f"{amount(name, before)} became {amount(name, value, before)} ({change(actual, True)})"
             message = f"{told}; allowed is {change(allowed, True)}"
             if status == "undecided":
                 message += f"; but {metric.reason}"

@@ -1,5 +1,6 @@
 """One run of the gate: every model against every limit and its baseline."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pipeline.gate.measure import Plan, Progress
 from pipeline.gate.predict import predict
 from pipeline.gate.results import CheckResult, Report
 from pipeline.gate.run_folder import is_run, made_with, read_run
+from pipeline.modelfiles.inputs import written
 from pipeline.modelfiles.read import READERS, ModelFacts, ReadOptions, read_metrics, read_model, sha256_of
 
 
@@ -70,7 +72,7 @@ def baseline_entries(request: Request, file: BudgetFile, folder: Path) -> dict[s
                 except CannotMeasure:
                     continue  # the check itself tells why; a baseline holds only what is known
                 predicted[device.name] = PredictedLatency(ms=ms, table_sha256=table.sha256)
-        known = {name: metric.value for name, metric in _metrics(task).items() if not metric.lower_bound}
+        known = {name: metric.most for name, metric in _metrics(task).items()}
         relative = os.path.relpath(facts.path.resolve(), folder.resolve())
         entries[task.subject.name] = BaselineEntry(
             path=Path(relative).as_posix(), sha256=sha256_of(facts.path), predicted=predicted, **known
@@ -156,24 +158,31 @@ def _metrics(task: _Task) -> Mapping[str, Metric]:
     if task.rule is not None and task.rule.metrics is not None:
         accuracy = f'{task.rule.metrics} has no "accuracy"'
     metrics = {
-        "macs": Metric(facts.macs, _uncounted(facts) or kind, lower_bound=bool(facts.uncounted)),
-        "params": Metric(facts.params, kind),
-        "size_mb": Metric(facts.size_mb),
-        "accuracy": Metric(facts.accuracy, accuracy),
+        "macs": Metric(facts.macs, _uncounted(facts) or kind, facts.macs_most),
+        "params": Metric.of(facts.params, kind),
+        "size_mb": Metric.of(facts.size_mb),
+        "accuracy": Metric.of(facts.accuracy, accuracy),
     }
     return {name: metric for name, metric in metrics.items() if name in task.judged_by}
 
 
 def _uncounted(facts: ModelFacts) -> str:
-    """Why the MACs are a lower bound, and what would settle it."""
+    """Why the MACs are not one number, and what would settle it."""
     if not facts.uncounted:
-        return ""
+        return "" if facts.macs == facts.macs_most else "the input decides which branch of the graph runs"
     counted = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
     reason = f"the MACs of {counted} cannot be counted (ignore_operators takes them as free)"
     if facts.open_inputs:
-        shapes = ", ".join(f"{name} = [1, 3, 224, 224]" for name in facts.open_inputs)
-        reason += f"; the file leaves its input open, so tell its shape in [[models]]: input_shapes = {{{shapes}}}"
+        shapes = ", ".join(f"{_toml_key(name)} = {written(shape)}" for name, shape in facts.open_inputs.items())
+        reason += (
+            f"; the file leaves its input open, so tell the whole shape in [[models]]: input_shapes = {{{shapes}}}, "
+            "with a number for each ?"
+        )
     return reason
+
+
+def _toml_key(name: str) -> str:
+    return name if name and all(c.isascii() and (c.isalnum() or c in "-_") for c in name) else json.dumps(name)
 
 
 def _questions(task: _Task, request: Request, file: BudgetFile, judge: LatencyJudge) -> Iterator[tuple[Device, float]]:

@@ -12,7 +12,8 @@ Shape = tuple[int | None, ...]
 class Node:
     """One operator. `operator` carries its domain unless it is its format's own ("com.microsoft.FusedConv").
 
-    `bodies` are the graphs that control flow may run, each with everything it sees of the graphs around it.
+    `bodies` are the graphs that control flow may run, each with everything it sees of the graphs around it: exactly
+    one of them where they are `exclusive`, else each `repeats` times (None: the file does not tell how often).
     """
 
     operator: str
@@ -21,20 +22,26 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     bodies: tuple["Graph", ...] = ()
+    exclusive: bool = False
+    repeats: int | None = None
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor stored in the file. `values` are read only where there are few (at most 16)."""
+    """A tensor stored in the file. `values` are read only where there are few (at most 16).
+
+    `stored` is how many numbers the file holds where that is not all of them, as of a sparse tensor.
+    """
 
     shape: tuple[int, ...]
     kind: str
     values: tuple[float, ...] | None
+    stored: int | None = None
 
     @property
     def elements(self) -> int:
         """How many numbers it holds."""
-        return math.prod(self.shape)
+        return math.prod(self.shape) if self.stored is None else self.stored
 
 
 @dataclass(frozen=True)

@@ -1,169 +1,183 @@
-"""An ONNX file as a graph: nodes in order, the shape of every tensor, the constants."""
+"""An ONNX model as a graph: nodes in order, the shape of every tensor, the constants."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.modelfiles.errors import ModelFileError
-from pipeline.modelfiles.graph import Constant, Graph, Node, Shape
+from pipeline.modelfiles.errors import ModelFileError, first_line
+from pipeline.modelfiles.graph import Constant, Graph, Node
+from pipeline.modelfiles.inputs import fixed_shape, require_known
+from pipeline.modelfiles.onnx_control import follow_control
+from pipeline.modelfiles.onnx_file import kind_of
+from pipeline.modelfiles.onnx_shapes import MOST_VALUES, Scope, follow
+from pipeline.modelfiles.onnx_types import STANDARD_DOMAINS, sizes_of, tensor_type
 
 if TYPE_CHECKING:
     import onnx
 
-_STANDARD_DOMAINS = ("", "ai.onnx")
-_TELLS_SHAPES = 17  # the oldest opset in which ONNX follows a shape through Shape, Slice and Concat to a Reshape
-_SMALL = 64  # elements up to which a constant may tell shape inference something, such as a Reshape's target
-
-
-def load_model(path: Path) -> "onnx.ModelProto":
-    """The file at `path`, its weights stored beside it left where they are; ModelFileError where it is no ONNX."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except DecodeError:
-        raise ModelFileError(f"{path} is not an ONNX file") from None
-    if not model.graph.node:
-        raise ModelFileError(f"{path} is not an ONNX model: it has no operators")
-    return model
-
-
-def external_files(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
-    """Files beside the model that hold weights; ModelFileError names one that is missing."""
-    names = {
-        entry.value for tensor in _tensors(model.graph) for entry in tensor.external_data if entry.key == "location"
-    }
-    files = tuple(folder / name for name in sorted(names))
-    for file in files:
-        if not file.is_file():
-            raise ModelFileError(f"weights file {file} is missing; it belongs to the model beside it")
-    return files
+_DEEPEST: Final = 20  # graphs inside graphs
+_MOST_GRAPHS: Final = 2000
+_CONTROL: Final = frozenset({"If", "Loop", "Scan"})
 
 
 def read_graph(model: "onnx.ModelProto", input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
     """The graph of `model` with functions inlined and shapes inferred for one image.
 
     An open first dimension of an input is the batch and becomes 1; other open dimensions are taken from
-    `input_shapes` (name to whole shape) where it has them. Raises ModelFileError for an unknown input name or a
-    graph whose shapes contradict each other.
+    `input_shapes` (name to whole shape) where it has them. Raises ModelFileError for an unknown input name, a shape
+    that the file contradicts, or a graph whose shapes contradict each other.
     """
-    import onnx
     import onnx.inliner
 
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    _check_inputs(model, input_shapes or {})
-    graph = _inferred(_without_weights(model, input_shapes or {}))
-    constants = {name: _constant(tensor) for name, tensor in _named_constants(model.graph)}
-    shapes = _shapes(graph)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except RuntimeError as error:
+            raise ModelFileError(f"the model's functions cannot be inlined: {first_line(error)}") from None
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    shapes = input_shapes or {}
+    require_known(shapes, [value.name for value in inputs])
+    scope = Scope()
+    for value in inputs:
+        scope.types[value.name] = _fixed(value, shapes.get(value.name))
+    opsets = {entry.domain.replace("ai.onnx", "", 1): entry.version for entry in model.opset_import}
+    reader = _Reader(opsets, _believed(model.graph, inputs))
+    graph = reader.read(model.graph, scope, {}, 0)
     return Graph(
-        nodes=_nodes(graph, shapes, constants),
-        shapes=shapes,
-        constants=constants,
-        inputs=tuple(value.name for value in graph.input if value.name not in constants),
-        outputs=tuple(value.name for value in graph.output),
+        graph.nodes,
+        graph.shapes,
+        graph.constants,
+        inputs=tuple(value.name for value in inputs),
+        outputs=tuple(value.name for value in model.graph.output),
         metadata={entry.key: entry.value for entry in model.metadata_props},
         producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
     )
 
 
-def _check_inputs(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]]) -> None:
-    stored = {tensor.name for tensor in model.graph.initializer}
-    known = [value.name for value in model.graph.input if value.name not in stored]
-    unknown = sorted(set(shapes) - set(known))
-    if unknown:
-        raise ModelFileError(f"the model has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
+def _fixed(value: "onnx.ValueInfoProto", wanted: tuple[int, ...] | None) -> "onnx.TypeProto":
+    if not value.type.HasField("tensor_type"):
+        return value.type
+    declared = sizes_of(value.type)
+    # 0 is how some exporters write that a size is open.
+    declared = None if declared is None else tuple(size or None for size in declared)
+    return tensor_type(value.type.tensor_type.elem_type, fixed_shape(value.name, declared, wanted))
 
 
-def _inferred(thin: "onnx.ModelProto") -> "onnx.GraphProto":
-    """The graph with its shapes; ModelFileError where they contradict each other."""
-    import onnx
-    from onnx import version_converter
+def _believed(graph: "onnx.GraphProto", inputs: Sequence["onnx.ValueInfoProto"]) -> dict[str, "onnx.TypeProto"]:
+    """What the file says of inner tensors, for those that inference tells nothing of.
 
-    try:
-        fixed = onnx.shape_inference.infer_shapes(thin, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise ModelFileError(f"the shapes of the graph contradict each other: {_first_line(error)}") from None
-    known = {name for name, shape in _shapes(fixed.graph).items() if None not in shape}
-    opset = next((entry.version for entry in thin.opset_import if entry.domain in _STANDARD_DOMAINS), 0)
-    if opset >= _TELLS_SHAPES or known.issuperset(name for node in fixed.graph.node for name in node.output if name):
-        return fixed.graph
-    try:
-        newer = version_converter.convert_version(thin, _TELLS_SHAPES)
-        more = onnx.shape_inference.infer_shapes(newer, data_prop=True).graph
-    except Exception:  # the converter raises whatever its C++ does; the older opset then has to do
-        return fixed.graph
-    fixed.graph.value_info.extend(value for value in (*more.value_info, *more.output) if value.name not in known)
-    return fixed.graph
-
-
-def _without_weights(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]]) -> "onnx.ModelProto":
-    """The model for shape inference: batch 1, large weights replaced by inputs of their shape, which are quick to copy.
-
-    Shapes that the file states for inner tensors and outputs are left out: they were written for its own batch.
+    Only where the file fixes its inputs: shapes beside open inputs were written for some other batch.
     """
-    import onnx
-    from onnx import TensorProto, helper
-
-    thin = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    thin.graph.name = model.graph.name
-    thin.graph.node.extend(_in_order(model.graph.node))
-    for value in model.graph.input:
-        _fix_input(thin.graph.input.add(), value, shapes.get(value.name))
-    for value in model.graph.output:
-        output = thin.graph.output.add()
-        output.CopyFrom(value)
-        output.type.tensor_type.ClearField("shape")
-    listed = {value.name for value in model.graph.input}
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL:
-            thin.graph.initializer.append(tensor)
-        elif tensor.name not in listed:
-            thin.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return thin
+    if any(None in (sizes_of(value.type) or (None,)) or 0 in (sizes_of(value.type) or ()) for value in inputs):
+        return {}
+    return {value.name: value.type for value in (*graph.value_info, *graph.output) if sizes_of(value.type) is not None}
 
 
-def _in_order(nodes: Iterable["onnx.NodeProto"]) -> list["onnx.NodeProto"]:
+@dataclass(frozen=True)
+class _Reader:
+    """Walks graphs in the order of execution, entering what is known of each node's results."""
+
+    opsets: Mapping[str, int]
+    believed: Mapping[str, "onnx.TypeProto"]
+    _count: Iterator[int] = field(default_factory=count)
+
+    def read(
+        self, graph: "onnx.GraphProto", scope: Scope, outside: Mapping[str, Constant], depth: int
+    ) -> Graph:
+        """The graph, whose inputs' types are in `scope`; the types and values of its tensors are entered there."""
+        if depth > _DEEPEST or next(self._count) > _MOST_GRAPHS:
+            raise ModelFileError(
+                f"graphs lie inside each other more than {_DEEPEST} deep, or there are more than {_MOST_GRAPHS} to follow"
+            )
+        constants = dict(outside)
+        for name, tensor in _named_constants(graph):
+            constants[name] = self._enter(name, tensor, scope)
+        nodes = [self._node(node, scope, constants, depth) for node in in_order(graph.node)]
+        shapes = {name: shape for name, kind in scope.types.items() if (shape := sizes_of(kind)) is not None}
+        kept = tuple(node for node in nodes if node.operator != "Constant")
+        return Graph(kept, shapes, constants, (), tuple(value.name for value in graph.output))
+
+    def _enter(self, name: str, tensor: "onnx.TensorProto", scope: Scope) -> Constant:
+        constant = _constant(tensor)
+        scope.types[name] = tensor_type(tensor.data_type, constant.shape)
+        scope.values.pop(name, None)
+        if constant.elements <= MOST_VALUES and _readable(tensor):
+            scope.values[name] = _array(tensor)
+        return constant
+
+    def _node(
+        self, node: "onnx.NodeProto", scope: Scope, constants: Mapping[str, Constant], depth: int
+    ) -> Node:
+        standard = node.domain in STANDARD_DOMAINS
+        operator = node.op_type if standard else f"{node.domain}.{node.op_type}"
+        for name in node.output:  # a name given twice means the later one
+            scope.types.pop(name, None)
+            scope.values.pop(name, None)
+        bodies: tuple[Graph, ...] = ()
+        repeats = None
+        if standard and node.op_type in _CONTROL:
+            flow = follow_control(node, scope, lambda g, s: self.read(g, s, constants, depth + 1))
+            bodies, repeats = flow.bodies, flow.repeats
+        else:
+            follow(node, scope, self.opsets)
+            inner = [g for a in node.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
+            bodies = tuple(self.read(graph, scope.inside(), constants, depth + 1) for graph in inner)
+        for name in node.output:
+            if name in self.believed and None in (sizes_of(scope.types.get(name)) or (None,)):
+                scope.types[name] = self.believed[name]
+        outputs = tuple(node.output)
+        called = node.name or next(iter(outputs), "")
+        return Node(
+            operator, called, tuple(node.input), outputs, _attributes(node), bodies, node.op_type == "If", repeats
+        )
+
+
+def _attributes(node: "onnx.NodeProto") -> dict[str, Any]:
+    from onnx import AttributeProto, helper
+
+    plain = (AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.STRING, AttributeProto.FLOATS, AttributeProto.INTS)
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute if a.type in plain}
+
+
+def in_order(nodes: Iterable["onnx.NodeProto"]) -> list["onnx.NodeProto"]:
     """`nodes` so that each reads what an earlier one gave: some converters append theirs at the end."""
-    waiting = list(nodes)
-    unmade = {name for node in waiting for name in node.output}
-    done: list[onnx.NodeProto] = []
-    while waiting:
-        ready = []
-        for node in waiting:
-            if unmade.isdisjoint(node.input):
-                ready.append(node)
-                unmade.difference_update(node.output)
-        if not ready:
-            raise ModelFileError("the graph runs in a circle")
-        done += ready
-        taken = set(map(id, ready))
-        waiting = [node for node in waiting if id(node) not in taken]
-    return done
+    given = list(nodes)
+    maker = {name: index for index, node in enumerate(given) for name in node.output if name}
+    readers: list[list[int]] = [[] for _ in given]
+    missing = [0] * len(given)
+    for index, node in enumerate(given):
+        for source in {maker[name] for name in _reads(node) if name in maker}:
+            readers[source].append(index)
+            missing[index] += 1
+    ready = [index for index in range(len(given)) if not missing[index]]
+    done: list[int] = []
+    # The file's own order wherever it is right, so that names given twice keep their meaning.
+    if all(source < index for source, targets in enumerate(readers) for index in targets):
+        return given
+    while ready:
+        index = ready.pop()
+        done.append(index)
+        for target in readers[index]:
+            missing[target] -= 1
+            if not missing[target]:
+                ready.append(target)
+    if len(done) < len(given):
+        raise ModelFileError("the graph runs in a circle")
+    return [given[index] for index in done]
 
 
-def _fix_input(target: "onnx.ValueInfoProto", value: "onnx.ValueInfoProto", wanted: tuple[int, ...] | None) -> None:
-    target.CopyFrom(value)
-    dimensions = target.type.tensor_type.shape.dim
-    if wanted is not None:
-        del dimensions[:]
-        for size in wanted:
-            dimensions.add().dim_value = size
-    elif dimensions and not dimensions[0].HasField("dim_value"):
-        dimensions[0].ClearField("dim_param")
-        dimensions[0].dim_value = 1
-
-
-def _tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
+def _reads(node: "onnx.NodeProto") -> Iterator[str]:
+    """The tensors that a node and the graphs inside it read."""
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        yield from one.input
+        for attribute in one.attribute:
+            for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                pending.extend(graph.node)
 
 
 def _named_constants(graph: "onnx.GraphProto") -> Iterator[tuple[str, "onnx.TensorProto"]]:
@@ -171,8 +185,10 @@ def _named_constants(graph: "onnx.GraphProto") -> Iterator[tuple[str, "onnx.Tens
 
     for tensor in graph.initializer:
         yield tensor.name, tensor
+    for sparse in graph.sparse_initializer:
+        yield sparse.values.name, sparse.values
     for node in graph.node:
-        if node.op_type != "Constant" or node.domain not in _STANDARD_DOMAINS:
+        if node.op_type != "Constant" or node.domain not in STANDARD_DOMAINS or not (node.attribute and node.output):
             continue
         value = helper.get_attribute_value(node.attribute[0])
         if node.attribute[0].HasField("t"):
@@ -185,52 +201,23 @@ def _named_constants(graph: "onnx.GraphProto") -> Iterator[tuple[str, "onnx.Tens
 
 
 def _constant(tensor: "onnx.TensorProto") -> Constant:
-    from onnx import TensorProto, numpy_helper
-
     shape = tuple(tensor.dims)
-    stored_here = tensor.data_location != TensorProto.EXTERNAL
-    kind = TensorProto.DataType.Name(tensor.data_type).lower()
-    few = math.prod(shape) <= 16 and stored_here and kind != "string"
-    values = tuple(float(v) for v in numpy_helper.to_array(tensor).reshape(-1)) if few else None
-    return Constant(shape, kind, values)
+    few = math.prod(shape) <= 16 and _readable(tensor)
+    values = tuple(float(v) for v in _array(tensor).reshape(-1)) if few else None
+    return Constant(shape, kind_of(tensor).lower(), values)
 
 
-def _nodes(
-    graph: "onnx.GraphProto", shapes: Mapping[str, Shape], constants: Mapping[str, Constant]
-) -> tuple[Node, ...]:
-    return tuple(_node(node, shapes, constants) for node in graph.node if node.op_type != "Constant")
+def _readable(tensor: "onnx.TensorProto") -> bool:
+    """Whether it holds plain numbers, in the file itself."""
+    from onnx import TensorProto
+
+    kind = kind_of(tensor)
+    foreign = kind == "STRING" or kind.startswith(("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2"))
+    return tensor.data_location != TensorProto.EXTERNAL and not foreign
 
 
-def _node(node: "onnx.NodeProto", shapes: Mapping[str, Shape], constants: Mapping[str, Constant]) -> Node:
-    from onnx import helper
+def _array(tensor: "onnx.TensorProto") -> Any:
+    from onnx import numpy_helper
 
-    standard = node.domain in _STANDARD_DOMAINS
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return Node(
-        operator=node.op_type if standard else f"{node.domain}.{node.op_type}",
-        name=node.name or (node.output[0] if node.output else ""),
-        inputs=tuple(node.input),
-        outputs=tuple(node.output),
-        attributes=attributes,
-        bodies=tuple(_body(entry.g, shapes, constants) for entry in node.attribute if entry.HasField("g")),
-    )
+    return numpy_helper.to_array(tensor)
 
-
-def _body(graph: "onnx.GraphProto", shapes: Mapping[str, Shape], constants: Mapping[str, Constant]) -> Graph:
-    """A branch or a loop's body, which sees everything around it."""
-    shapes = {**shapes, **_shapes(graph)}
-    constants = {**constants, **{name: _constant(tensor) for name, tensor in _named_constants(graph)}}
-    return Graph(_nodes(graph, shapes, constants), shapes, constants, (), ())
-
-
-def _shapes(graph: "onnx.GraphProto") -> dict[str, Shape]:
-    values = (*graph.input, *graph.output, *graph.value_info)
-    return {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
-
-
-def _shape(value: "onnx.ValueInfoProto") -> Shape:
-    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

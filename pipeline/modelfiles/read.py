@@ -1,21 +1,30 @@
 """What a model file tells about itself, whatever its format."""
 
 import hashlib
-import json
+import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from latency_tables.blocks import total_params
-from pipeline.modelfiles.cost import GraphCost, graph_cost
-from pipeline.modelfiles.errors import ModelFileError
+from latency_tables.documents import read_json
+from pipeline.modelfiles.cost import CostRules, GraphCost, graph_cost
+from pipeline.modelfiles.errors import ModelFileError, first_line
+from pipeline.modelfiles.graph import Graph, Shape
 from pipeline.modelfiles.recognise import Recognised, recognise
+from pipeline.modelfiles.stored import require_file
+
+# What libraries and arithmetic raise for bytes that are no model, besides our own errors.
+_DAMAGE: Final = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, RuntimeError, TypeError, ValueError,
+    struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What the budget adds to a file: open input shapes, and operators whose MACs are taken as free."""
+    """What the budget adds to a file: whole shapes of inputs by name, and operators whose MACs are taken as free."""
 
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ignore_operators: tuple[str, ...] = ()
@@ -25,21 +34,23 @@ class ReadOptions:
 class ModelFacts:
     """One model. A figure is None where the format, or this file, does not tell it.
 
-    `params` counts BatchNorm's two per channel where the whole network was recognised, as a search does, and
-    otherwise the weights in the file. `uncounted` names operators whose MACs are unknown: `macs` is then a
-    lower bound. `open_inputs` are those whose shape the file leaves open. `runnable` says whether ONNX Runtime can
-    be asked to run it.
+    `params` are the numbers stored as weights; `trained_params` those of the network as it is trained, with two per
+    channel for each BatchNorm, where the whole of it was recognised. `macs` are those of one image, at least;
+    `macs_most` at most, None where `uncounted` names operators whose MACs are unknown. `open_inputs` are the shapes
+    of inputs that the file leaves open. `runnable` says whether ONNX Runtime can be asked to run it.
     """
 
     path: Path
     format: str
     size_bytes: int
     params: int | None = None
+    trained_params: int | None = None
     macs: int | None = None
+    macs_most: int | None = None
     uncounted: Mapping[str, int] = field(default_factory=dict)
     accuracy: float | None = None
     recognised: Recognised | None = None
-    open_inputs: tuple[str, ...] = ()
+    open_inputs: Mapping[str, Shape] = field(default_factory=dict)
     runnable: bool = False
     runtime_versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -59,13 +70,24 @@ _WRITTEN: Final = {"onnx": "ONNX file", "ort": ".ort file", "coreml": "Core ML m
 
 
 def read_model(path: Path, options: ReadOptions | None = None) -> ModelFacts:
-    """The facts of the model at `path`; ModelFileError where there is none or its format is unknown."""
+    """The facts of the model at `path`.
+
+    Raises ModelFileError where there is none, its format is unknown, or it is damaged or contradicts itself.
+    """
     if not path.exists():
         raise ModelFileError(f"no model {str(path)!r}")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ModelFileError(f"{path} is no model that can be read; accepted are {', '.join(READERS)} and run folders")
-    return reader(path, options or ReadOptions())
+    try:
+        return reader(path, options or ReadOptions())
+    except ModelFileError as error:
+        # A reader names what is wrong, not always where.
+        raise error if str(path) in str(error) else ModelFileError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
+    except _DAMAGE as error:
+        raise ModelFileError(f"{path} is damaged or foreign ({type(error).__name__}: {first_line(error)})") from error
 
 
 def sha256_of(path: Path) -> str:
@@ -87,61 +109,86 @@ def size_of(path: Path) -> int:
 
 
 def read_metrics(path: Path) -> dict[str, float]:
-    """The numbers in a JSON file; ModelFileError where it is none."""
+    """The numbers in a JSON file; ModelFileError where it is none, or has an accuracy that is no share of 1."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return {key: float(value) for key, value in document.items() if isinstance(value, (int, float))}
+        document = read_json(path, ModelFileError)
     except FileNotFoundError:
         raise ModelFileError(f"no metrics file {str(path)!r}") from None
-    except (ValueError, AttributeError):
-        raise ModelFileError(f'{path} is no metrics file; accepted is JSON such as {{"accuracy": 0.91}}') from None
+    found = document.get("accuracy", 0.0)
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= 1:
+        raise ModelFileError(f"{path}: accuracy = {str(found)[:40]} is no share; accepted is 0 to 1, such as 0.91")
+    return {key: float(v) for key, v in document.items() if isinstance(v, float) or type(v) is int and abs(v) < 1e300}
+
+
+def _facts(path: Path, kind: str, size_bytes: int, graph: Graph, rules: CostRules, options: ReadOptions) -> ModelFacts:
+    """What a graph tells of one image."""
+    cost = graph_cost(graph, rules, options.ignore_operators)
+    images = _fixed_batch(graph, cost)
+    notes = []
+    if images > 1:
+        cost = replace(cost, macs=cost.macs // images, macs_most=cost.macs // images)
+        notes.append(f"one run computes a batch of {images}: MACs are given for one image, latency for the batch")
+    names = {name: graph.metadata.get(name, name) for name in graph.inputs} if kind == "tflite" else {}
+    shapes = {names.get(name, name): graph.shape(name) for name in graph.inputs}
+    return ModelFacts(
+        path=path,
+        format=kind,
+        size_bytes=size_bytes,
+        params=cost.params,
+        macs=cost.macs,
+        macs_most=None if cost.unsupported else cost.macs if cost.macs_most is None else cost.macs_most,
+        uncounted=cost.unsupported,
+        open_inputs={name: shape for name, shape in shapes.items() if shape is not None and None in shape},
+        notes=tuple(notes),
+    )
+
+
+def _fixed_batch(graph: Graph, cost: GraphCost) -> int:
+    """How many images one run takes: what the first sizes of an image's tensor and of all results agree on."""
+    inputs, outputs = (
+        [shape for name in names if (shape := graph.shape(name)) is not None] for names in (graph.inputs, graph.outputs)
+    )
+    images = {shape[0] for shape in inputs if len(shape) == 4}
+    sizes = images | {shape[0] for shape in (*inputs, *outputs) if shape}
+    batch = sizes.pop() if len(images) == 1 and len(sizes) == 1 else None
+    if batch is None or batch < 2 or not outputs or not cost.exact or cost.macs % batch:
+        return 1
+    return batch
 
 
 def _onnx(path: Path, options: ReadOptions) -> ModelFacts:
     from pipeline.modelfiles.onnx_cost import ONNX_RULES
-    from pipeline.modelfiles.onnx_graph import external_files, load_model, read_graph
+    from pipeline.modelfiles.onnx_file import external_files, load_model
+    from pipeline.modelfiles.onnx_graph import read_graph
 
     model = load_model(path)
     weights = external_files(model, path.parent)
     graph = read_graph(model, options.input_shapes)
-    cost = graph_cost(graph, ONNX_RULES)
-    found = recognise(graph, cost)
-    return ModelFacts(
-        path=path,
-        format="onnx",
-        size_bytes=size_of(path) + sum(map(size_of, weights)),
-        params=total_params(found.blocks) if found.exact else cost.params,
-        macs=cost.macs,
-        uncounted=_uncounted(cost, options),
-        recognised=found,
-        open_inputs=tuple(name for name in graph.inputs if None in (graph.shape(name) or ())),
-        runnable=True,
-    )
-
-
-def _uncounted(cost: GraphCost, options: ReadOptions) -> dict[str, int]:
-    return {name: n for name, n in cost.unsupported.items() if name not in options.ignore_operators}
+    facts = _facts(path, "onnx", size_of(path) + sum(map(size_of, weights)), graph, ONNX_RULES, options)
+    found = recognise(graph, facts.macs or 0, bool(facts.uncounted) or facts.macs != facts.macs_most)
+    trained = total_params(found.blocks) if found.exact else None
+    return replace(facts, recognised=found, trained_params=trained, runnable=True)
 
 
 def _coreml(path: Path, options: ReadOptions) -> ModelFacts:
     from pipeline.modelfiles.coreml import MIL_RULES, read_program
 
-    graph = read_program(path)
+    graph = read_program(path, options.input_shapes)
     if graph is None:
         note = "only its size is read: it is no ML program (the older neural-network format, or a pipeline)"
         return ModelFacts(path, "coreml", size_of(path), notes=(note,))
-    cost = graph_cost(graph, MIL_RULES)
-    return ModelFacts(path, "coreml", size_of(path), cost.params, cost.macs, _uncounted(cost, options))
+    return _facts(path, "coreml", size_of(path), graph, MIL_RULES, options)
 
 
 def _tflite(path: Path, options: ReadOptions) -> ModelFacts:
-    from pipeline.modelfiles.tflite import TFLITE_RULES, read_flatbuffer
+    from pipeline.modelfiles.tflite import read_flatbuffer
+    from pipeline.modelfiles.tflite_operators import TFLITE_RULES
 
-    cost = graph_cost(read_flatbuffer(path), TFLITE_RULES)
-    return ModelFacts(path, "tflite", size_of(path), cost.params, cost.macs, _uncounted(cost, options))
+    return _facts(path, "tflite", size_of(path), read_flatbuffer(path, options.input_shapes), TFLITE_RULES, options)
 
 
 def _ort(path: Path, _: ReadOptions) -> ModelFacts:
+    require_file(path)
     note = "an .ort file's operators cannot be read; check the .onnx file that it was made from for MACs"
     return ModelFacts(path, "ort", size_of(path), runnable=True, notes=(note,))
 

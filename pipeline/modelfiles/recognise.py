@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from latency_tables.blocks import Activation, Block, BlockError, Padding, same_pads, total_macs
-from pipeline.modelfiles.cost import GraphCost
 from pipeline.modelfiles.graph import Graph, Node
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -37,12 +36,12 @@ class Recognised:
     precision: Precision
 
 
-def recognise(graph: Graph, cost: GraphCost) -> Recognised:
-    """The blocks in an ONNX `graph` that costs `cost`."""
+def recognise(graph: Graph, macs: int, uncounted: bool = False) -> Recognised:
+    """The blocks in an ONNX `graph` of so many MACs for one image, at least so many where some are `uncounted`."""
     parser = _Parser(graph)
     blocks = tuple(parser.blocks())
-    share = total_macs(blocks) / cost.macs if cost.macs else 0.0
-    whole = bool(blocks) and total_macs(blocks) == cost.macs and not cost.unsupported
+    share = total_macs(blocks) / macs if macs else 0.0
+    whole = bool(blocks) and total_macs(blocks) == macs and not uncounted
     return Recognised(blocks, min(share, 1.0), whole and _chained(blocks), parser.leftover(), _precision(graph))
 
 

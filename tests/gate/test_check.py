@@ -54,7 +54,7 @@ def test_inside_every_limit(check: Callable[..., Checked], tiny: Path, table: Pa
     [
         ("latency_ms = 6.5", "latency_ms", "7.69 % above the limit"),
         ("macs = 71327", "macs", "71.328k MACs"),
-        ("params = 3081", "params", "3.082k"),
+        ("params = 2949", "params", "2.95k"),
         ("size_mb = 0.001", "size_mb", "above the limit"),
     ],
 )
@@ -68,7 +68,7 @@ def test_one_violated_limit_ends_with_1(
 
 
 def test_a_limit_is_met_at_its_very_value(check: Callable[..., Checked], tiny: Path, budget: Budget) -> None:
-    assert check(tiny, "--budget", budget(f"macs = {total_macs(TINY)}\nparams = 3082")).code == 0
+    assert check(tiny, "--budget", budget(f"macs = {total_macs(TINY)}\nparams = 2950")).code == 0
 
 
 def test_a_warning_is_told_and_does_not_block(check: Callable[..., Checked], tiny: Path, budget: Budget) -> None:
@@ -245,16 +245,16 @@ def test_uncounted_operators_pass_no_macs_limit(check: Callable[..., Checked], b
     from onnx import helper
 
     model = onnx.load_from_string(build_model(TINY))
-    model.graph.node.append(helper.make_node("Einsum", ["output", "output"], ["y"], equation="nc,nc->n"))
+    model.graph.node.append(helper.make_node("Strange", ["output"], ["y"], domain="my.own"))
     del model.graph.output[:]
     model.graph.output.append(helper.make_empty_tensor_value_info("y"))
     onnx.save(model, tmp_path / "einsum.onnx")
     found = check(tmp_path / "einsum.onnx", "--budget", budget('macs = "1M"'))
     assert (found.code, found.by_name["macs"]["status"]) == (3, "undecided")
-    assert "1 Einsum" in found.by_name["macs"]["message"]
+    assert "1 my.own.Strange" in found.by_name["macs"]["message"]
     too_many = check(tmp_path / "einsum.onnx", "--budget", budget("macs = 1000"))
     assert too_many.code == 1  # what is known is already too much
-    free = budget('macs = "1M"\n[[models]]\npath = "einsum.onnx"\nignore_operators = ["Einsum"]')
+    free = budget('macs = "1M"\n[[models]]\npath = "einsum.onnx"\nignore_operators = ["my.own.Strange"]')
     assert check("--budget", free).code == 0
 
 
