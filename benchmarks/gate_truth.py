@@ -175,7 +175,9 @@ class OnnxRun:
             outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
             graph = helper.make_graph([node], "one", given, outputs)
             # One node's protobuf may still hold an initializer's name that no input has: none does here.
-            model = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=min(self.model.ir_version, 10))
+            model = helper.make_model(
+                graph, opset_imports=self.model.opset_import, ir_version=min(self.model.ir_version, 10)
+            )
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
             options.intra_op_num_threads = 1
@@ -479,7 +481,11 @@ def main() -> None:
     for path in [*arguments.files, *files_of(arguments.packages)]:
         row = measured(path)
         rows.append(row)
-        print(f"{row.verdict:14} {row.file:50} {row.gate!s:>14} {row.truth!s:>14} {row.gate_ms:8.1f} ms {row.how[:60]} {row.said[:150]}", flush=True)
+        print(
+            f"{row.verdict:14} {row.file:50} {row.gate!s:>14} {row.truth!s:>14} {row.gate_ms:8.1f} ms "
+            f"{row.how[:60]} {row.said[:150]}",
+            flush=True,
+        )
         if arguments.out is not None:
             with arguments.out.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(asdict(row)) + "\n")

@@ -118,7 +118,7 @@ def _flow_cost(node: Node, rules: CostRules, ignored: Sequence[str]) -> GraphCos
 
 
 def _weights(graph: Graph, rules: CostRules) -> dict[int, int]:
-    """How many numbers each constant that is a weight holds, in every branch; one that several nodes read counts once."""
+    """How many numbers each weight holds, in every branch, by identity: one that several nodes read counts once."""
     weights: dict[int, int] = {}
     for node in graph.nodes:
         for body in node.bodies:

@@ -54,7 +54,8 @@ def external_files(model: "onnx.ModelProto", folder: Path) -> tuple[Path, ...]:
         declared = _bytes(tensor)
         if length and length != declared:
             raise ModelFileError(
-                f"the weights of {tensor.name!r} are {length:,} bytes in {told['location']}, but its shape needs {declared:,}"
+                f"the weights of {tensor.name!r} are {length:,} bytes in {told['location']}, "
+                f"but its shape needs {declared:,}"
             )
         needed[told["location"]] = max(needed.get(told["location"], 0), begin + declared)
     files = []
@@ -102,7 +103,7 @@ def _bytes(tensor: "onnx.TensorProto") -> int:
     kind = kind_of(tensor)
     if any(size < 0 for size in tensor.dims):
         raise ModelFileError(f"{tensor.name!r} has the shape {list(tensor.dims)}; no size may be negative")
-    elements = math.prod(tensor.dims)
+    elements: int = math.prod(tensor.dims)
     if kind in _BITS:
         return -(-elements * _BITS[kind] // 8)
     if kind in ("STRING", "UNDEFINED"):
@@ -128,7 +129,8 @@ def _require_whole(tensor: "onnx.TensorProto", path: Path) -> None:
             declared *= 2
     if stored != declared:
         raise ModelFileError(
-            f"{path}: {tensor.name!r} has {stored:,} {unit} of weights, but its shape {list(tensor.dims)} needs {declared:,}"
+            f"{path}: {tensor.name!r} has {stored:,} {unit} of weights, "
+            f"but its shape {list(tensor.dims)} needs {declared:,}"
         )
 
 

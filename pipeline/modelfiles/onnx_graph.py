@@ -84,13 +84,11 @@ class _Reader:
     believed: Mapping[str, "onnx.TypeProto"]
     _count: Iterator[int] = field(default_factory=count)
 
-    def read(
-        self, graph: "onnx.GraphProto", scope: Scope, outside: Mapping[str, Constant], depth: int
-    ) -> Graph:
+    def read(self, graph: "onnx.GraphProto", scope: Scope, outside: Mapping[str, Constant], depth: int) -> Graph:
         """The graph, whose inputs' types are in `scope`; the types and values of its tensors are entered there."""
         if depth > _DEEPEST or next(self._count) > _MOST_GRAPHS:
             raise ModelFileError(
-                f"graphs lie inside each other more than {_DEEPEST} deep, or there are more than {_MOST_GRAPHS} to follow"
+                f"graphs lie inside each other more than {_DEEPEST} deep, or more than {_MOST_GRAPHS} are to follow"
             )
         constants = dict(outside)
         for name, tensor in _named_constants(graph):
@@ -108,9 +106,7 @@ class _Reader:
             scope.values[name] = _array(tensor)
         return constant
 
-    def _node(
-        self, node: "onnx.NodeProto", scope: Scope, constants: Mapping[str, Constant], depth: int
-    ) -> Node:
+    def _node(self, node: "onnx.NodeProto", scope: Scope, constants: Mapping[str, Constant], depth: int) -> Node:
         standard = node.domain in STANDARD_DOMAINS
         operator = node.op_type if standard else f"{node.domain}.{node.op_type}"
         for name in node.output:  # a name given twice means the later one
@@ -138,7 +134,13 @@ class _Reader:
 def _attributes(node: "onnx.NodeProto") -> dict[str, Any]:
     from onnx import AttributeProto, helper
 
-    plain = (AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.STRING, AttributeProto.FLOATS, AttributeProto.INTS)
+    plain = (
+        AttributeProto.FLOAT,
+        AttributeProto.INT,
+        AttributeProto.STRING,
+        AttributeProto.FLOATS,
+        AttributeProto.INTS,
+    )
     return {a.name: helper.get_attribute_value(a) for a in node.attribute if a.type in plain}
 
 
@@ -212,7 +214,9 @@ def _readable(tensor: "onnx.TensorProto") -> bool:
     from onnx import TensorProto
 
     kind = kind_of(tensor)
-    foreign = kind == "STRING" or kind.startswith(("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2"))
+    foreign = kind == "STRING" or kind.startswith(
+        ("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2")
+    )
     return tensor.data_location != TensorProto.EXTERNAL and not foreign
 
 
@@ -220,4 +224,3 @@ def _array(tensor: "onnx.TensorProto") -> Any:
     from onnx import numpy_helper
 
     return numpy_helper.to_array(tensor)
-

@@ -6,7 +6,7 @@ Files that ONNX Runtime optimised or quantised are full of them, and ONNX's infe
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.modelfiles.onnx_types import STANDARD_DOMAINS, sizes_of
+from pipeline.modelfiles.onnx_types import sizes_of
 
 if TYPE_CHECKING:
     import onnx

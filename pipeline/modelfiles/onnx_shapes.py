@@ -98,9 +98,7 @@ def _inferred(node: "onnx.NodeProto", scope: Scope, version: int) -> dict[str, "
         if any(name not in scope.types for name in names):
             return {}
         called = f"{node.op_type} {node.name!r}" if node.name else node.op_type
-        raise ModelFileError(
-            f"the shapes of the graph contradict each other at {called}: {_reason(error)}"
-        ) from None
+        raise ModelFileError(f"the shapes of the graph contradict each other at {called}: {_reason(error)}") from None
     except (RuntimeError, KeyError, ValueError, TypeError):  # an attribute or a type that the inference cannot take
         return {}
 

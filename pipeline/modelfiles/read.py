@@ -117,7 +117,7 @@ def read_metrics(path: Path) -> dict[str, float]:
     found = document.get("accuracy", 0.0)
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= 1:
         raise ModelFileError(f"{path}: accuracy = {str(found)[:40]} is no share; accepted is 0 to 1, such as 0.91")
-    return {key: float(v) for key, v in document.items() if isinstance(v, float) or type(v) is int and abs(v) < 1e300}
+    return {key: float(v) for key, v in document.items() if isinstance(v, float) or (type(v) is int and abs(v) < 1e300)}
 
 
 def _facts(path: Path, kind: str, size_bytes: int, graph: Graph, rules: CostRules, options: ReadOptions) -> ModelFacts:

@@ -24,8 +24,8 @@ def require_file(path: Path) -> None:
     with path.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
             raise ModelFileError(
-                f"{path} is a Git LFS pointer, not the file itself; fetch it with: git lfs pull --include '{path.name}' "
-                "(in a workflow: actions/checkout with lfs: true)"
+                f"{path} is a Git LFS pointer, not the file itself; fetch it with: "
+                f"git lfs pull --include '{path.name}' (in a workflow: actions/checkout with lfs: true)"
             )
 
 

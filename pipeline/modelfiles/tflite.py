@@ -18,7 +18,15 @@ _LARGEST: Final = 2_147_483_647
 _FEW: Final = 1024  # values up to which a constant may tell a shape
 _DEEPEST: Final = 20
 _MOST_GRAPHS: Final = 2000
-_NUMPY: Final = {"INT32": "<i4", "INT64": "<i8", "FLOAT32": "<f4", "UINT8": "u1", "INT8": "i1", "BOOL": "?", "INT16": "<i2"}
+_NUMPY: Final = {
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FLOAT32": "<f4",
+    "UINT8": "u1",
+    "INT8": "i1",
+    "BOOL": "?",
+    "INT16": "<i2",
+}
 
 
 def read_flatbuffer(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
@@ -63,7 +71,11 @@ class _Model:
             raise ModelFileError("it is cut off or foreign (there is no graph in it)")
 
     def graph(
-        self, number: int, input_shapes: Mapping[str, tuple[int, ...]], given: Sequence[Known] | None = None, depth: int = 0
+        self,
+        number: int,
+        input_shapes: Mapping[str, tuple[int, ...]],
+        given: Sequence[Known] | None = None,
+        depth: int = 0,
     ) -> Graph:
         """A graph with the shapes of its tensors, as `follow` finds them where the file leaves them open.
 
@@ -86,9 +98,7 @@ class _Model:
         elif given is not None:
             for index, one in zip(inputs, given, strict=False):
                 known[index] = one
-        nodes = [
-            self._node(operation, str(place), known, depth) for place, operation in enumerate(subgraph.tables(3))
-        ]
+        nodes = [self._node(operation, str(place), known, depth) for place, operation in enumerate(subgraph.tables(3))]
         return Graph(
             nodes=tuple(nodes),
             shapes={str(index): one.shape for index, one in enumerate(known) if one.shape is not None},
@@ -137,7 +147,8 @@ class _Model:
             return Constant(shape, kind, None, stored // width)
         if stored < math.prod(shape) * width:
             raise ModelFileError(
-                f"{name!r} has {stored:,} bytes of weights, but its shape {list(shape)} needs {math.prod(shape) * width:,}"
+                f"{name!r} has {stored:,} bytes of weights, "
+                f"but its shape {list(shape)} needs {math.prod(shape) * width:,}"
             )
         return Constant(shape, kind, None)
 
@@ -176,7 +187,12 @@ class _Model:
         return Node(operator, name, names, tuple(map(str, outputs)), values, bodies, operator == "IF", repeats)
 
     def _note_values(
-        self, operator: str, given: Sequence[Known], values: Mapping[str, Any], outputs: Sequence[int], known: list[Known]
+        self,
+        operator: str,
+        given: Sequence[Known],
+        values: Mapping[str, Any],
+        outputs: Sequence[int],
+        known: list[Known],
     ) -> None:
         """Values of small tensors whose shape the file tells: a Shape's, and what is computed from it."""
         if len(outputs) != 1 or outputs[0] < 0 or len(known[outputs[0]].shape or ()) > 1:

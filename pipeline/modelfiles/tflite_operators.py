@@ -65,7 +65,9 @@ OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
     "FULLY_CONNECTED": (("keep_num_dims", 2, 1),),
     "RESHAPE": (("new_shape", 0, 0),),
     "SQUEEZE": (("squeeze_dims", 0, 0),),
-    "STRIDED_SLICE": tuple((name, field, 4) for field, name in enumerate(("begin", "end", "ellipsis", "new", "shrink"))),
+    "STRIDED_SLICE": tuple(
+        (name, field, 4) for field, name in enumerate(("begin", "end", "ellipsis", "new", "shrink"))
+    ),
     "PACK": (("axis", 1, 4),),
     "UNPACK": (("num", 0, 4), ("axis", 1, 4)),
     "CONCATENATION": _AXIS,
@@ -86,13 +88,18 @@ OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
     "STABLEHLO_CONVOLUTION": (("outputs_at", 9, 8),),
 }
 # Which graphs an operator may run: the fields of its options that hold their numbers.
-SUBGRAPHS: Final[Mapping[str, tuple[int, ...]]] = {"IF": (0, 1), "WHILE": (0, 1), "CALL": (0,), "STABLEHLO_COMPOSITE": (1,)}
+SUBGRAPHS: Final[Mapping[str, tuple[int, ...]]] = {
+    "IF": (0, 1),
+    "WHILE": (0, 1),
+    "CALL": (0,),
+    "STABLEHLO_COMPOSITE": (1,),
+}
 # Defaults that are not 0.
 DEFAULTS: Final = {"dilation_w": 1, "dilation_h": 1, "axis": 0}
 KINDS: Final = (
-    "FLOAT32 FLOAT16 INT32 UINT8 INT64 STRING BOOL INT16 COMPLEX64 INT8 FLOAT64 COMPLEX128 UINT64 RESOURCE VARIANT "
-    "UINT32 UINT16 INT4 BFLOAT16"
-).split()
+    "FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "STRING", "BOOL", "INT16", "COMPLEX64", "INT8", "FLOAT64",
+    "COMPLEX128", "UINT64", "RESOURCE", "VARIANT", "UINT32", "UINT16", "INT4", "BFLOAT16",
+)  # fmt: skip
 BYTES: Final = {
     "FLOAT32": 4, "FLOAT16": 2, "INT32": 4, "UINT8": 1, "INT64": 8, "BOOL": 1, "INT16": 2, "COMPLEX64": 8, "INT8": 1,
     "FLOAT64": 8, "COMPLEX128": 16, "UINT64": 8, "UINT32": 4, "UINT16": 2, "BFLOAT16": 2,
@@ -170,12 +177,14 @@ def _svdf(graph: Graph, node: Node) -> int:
 
 def _dot_general(graph: Graph, node: Node) -> int:
     source = input_shape(graph, node, 0)
-    return math.prod(output_shape(graph, node)) * math.prod(source[axis] for axis in node.attributes["contracted"])
+    contracted: tuple[int, ...] = node.attributes["contracted"]
+    return math.prod(output_shape(graph, node)) * math.prod(source[axis] for axis in contracted)
 
 
 def _stablehlo_convolved(graph: Graph, node: Node) -> int:
     kernel = input_shape(graph, node, 1)
-    return math.prod(output_shape(graph, node)) * math.prod(kernel) // kernel[node.attributes["outputs_at"]]
+    place: int = node.attributes["outputs_at"]
+    return math.prod(output_shape(graph, node)) * math.prod(kernel) // kernel[place]
 
 
 _COUNTERS: Final[Mapping[str, CostCounter]] = {
@@ -197,10 +206,10 @@ _COUNTERS: Final[Mapping[str, CostCounter]] = {
     "STABLEHLO_DOT_GENERAL": _dot_general,
 }
 # Control flow is judged by its graphs; the others multiply in ways that nothing here counts.
-_UNKNOWN: Final = frozenset(
-    "CALL CONCAT_EMBEDDINGS CUSTOM DELEGATE EMBEDDING_LOOKUP_SPARSE IF LSH_PROJECTION RFFT2D STABLEHLO_COMPOSITE "
-    "STABLEHLO_CUSTOM_CALL STABLEHLO_WHILE WHILE".split()
-)
+_UNKNOWN: Final = frozenset({
+    "CALL", "CONCAT_EMBEDDINGS", "CUSTOM", "DELEGATE", "EMBEDDING_LOOKUP_SPARSE", "IF", "LSH_PROJECTION", "RFFT2D",
+    "STABLEHLO_COMPOSITE", "STABLEHLO_CUSTOM_CALL", "STABLEHLO_WHILE", "WHILE",
+})  # fmt: skip
 _FREE: Final = frozenset(NAMES) - _COUNTERS.keys() - _UNKNOWN
 # Shapes, axes and paddings follow the data; INT32 is also the kind of a quantised bias.
 _WITH_SETTINGS: Final = (

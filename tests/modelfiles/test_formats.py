@@ -29,9 +29,10 @@ def test_macs_and_parameters_agree_with_the_blocks(name: str, params: int) -> No
 
 def test_recurrent_layers_and_branches_of_core_ml_hide_nothing() -> None:
     lstm, branch = read_model(FILES / "lstm.mlpackage"), read_model(FILES / "branch.mlpackage")
-    # Two directions, four gates of 3, on 4 inputs and 3 hidden values; the converter adds the two biases up.
-    assert (lstm.macs, lstm.params, lstm.uncounted) == (5 * 2 * 12 * 7, 2 * 12 * (4 + 3 + 1), {})
-    assert (branch.params, branch.uncounted) == (2 * (12 + 2), {"cond": 1})
+    # Five steps of two sequences: two directions, four gates of 3, on 4 inputs and 3 hidden values. The converter adds
+    # the two biases up.
+    assert (lstm.macs, lstm.params, lstm.uncounted) == (5 * 2 * 2 * 12 * 7, 2 * 12 * (4 + 3 + 1), {})
+    assert (branch.macs, branch.macs_most, branch.params, branch.uncounted) == (12, 12, 2 * (12 + 2), {})
 
 
 def test_the_older_core_ml_format_tells_only_its_size() -> None:
