@@ -100,7 +100,7 @@ def _check_archive(path: Path) -> None:
 def _read_onnx(path: Path) -> Mapping[str, Any]:
     from onnx import numpy_helper
 
-    from pipeline.modelfiles.onnx_graph import load_model
+    from pipeline.modelfiles.onnx_file import load_model
 
     state: dict[str, Tensor] = {}
     for tensor in load_model(path).graph.initializer:
