@@ -22,6 +22,8 @@ def error_report(predicted_ms: Sequence[float], measured_ms: Sequence[float]) ->
     predicted, measured = np.asarray(predicted_ms, float), np.asarray(measured_ms, float)
     if len(measured) < 2 or len(predicted) != len(measured):
         raise TableError(f"an error needs at least two measured networks, not {len(measured)}")
+    if (predicted <= 0).any() or (measured <= 0).any():
+        raise TableError("a network's latency is 0 ms, as predicted or as measured; an error needs times above 0")
     relative = np.abs(predicted - measured) / measured
     residuals = np.sort((measured - predicted) / predicted)
     n = len(residuals)

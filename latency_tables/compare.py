@@ -26,13 +26,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Blocks that changed beyond noise (largest first), those in one table only, and the rest."""
+    """Blocks that changed beyond noise (largest first), those in one table only, and the rest.
+
+    `median_percent` is None where the tables have no row in common.
+    """
 
     changed: tuple[Change, ...]
     unchanged: int
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
-    median_percent: float
+    median_percent: float | None
     device_differs: str
 
 
@@ -51,7 +54,7 @@ def compare(before: LatencyTable, after: LatencyTable) -> Comparison:
         unchanged=len(changes) - len(changed),
         only_before=tuple(sorted(set(before.rows) - set(after.rows))),
         only_after=tuple(sorted(set(after.rows) - set(before.rows))),
-        median_percent=median(change.percent for change in changes) if changes else 0.0,
+        median_percent=median(change.percent for change in changes) if changes else None,
         device_differs=before.device.differences(after.device),
     )
 

@@ -31,7 +31,7 @@ def read_json(path: Path, error: type[Exception], most_bytes: int = MOST_BYTES) 
 def parse_json(text: str | bytes, where: str, error: type[Exception]) -> dict[str, Any]:
     """The JSON object in `text`; `error` naming `where` for text that is none, NaN, or more than 64 levels."""
     try:
-        document = json.loads(_text(text), parse_constant=_refuse_constant)
+        document = json.loads(_text(text), parse_constant=_refuse_constant, object_pairs_hook=_each_key_once)
     except (ValueError, RecursionError) as problem:  # also UnicodeDecodeError, and numbers of thousands of digits
         raise error(f"{where} is corrupt or foreign ({_one_line(problem)})") from None
     return _bounded_object(document, where, error)
@@ -157,6 +157,14 @@ def _bounded_object(document: Any, where: str, error: type[Exception]) -> dict[s
         if not level:
             return document
     raise error(f"{where} is corrupt or foreign (it is nested more than {MOST_DEPTH} levels deep)")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} stands there twice")
+    return found
 
 
 def _refuse_constant(name: str) -> None:

@@ -14,7 +14,9 @@ from typing import Final
 from latency_tables.blocks import Activation, Block, round_channels
 from latency_tables.build import provenance_now
 from latency_tables.errors import TableError
+from latency_tables.files import read_bounded
 from latency_tables.table import Calibration, DeviceInfo, LatencyTable, Row
+from latency_tables.texts import decode_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ def import_table(files: Sequence[Path], table_format: str, device: str) -> tuple
         raise TableError(f"format {table_format!r} is unknown; accepted are {', '.join(IMPORTERS)}")
     if not files:
         raise TableError("no file to import")
+    if not device.strip():
+        raise TableError(f"the device's name is {device!r}; a table needs to say what it is of")
     published = IMPORTERS[table_format](files)
     rows = {
         row.block.key: Row(
@@ -89,8 +93,12 @@ def read_figures(path: Path) -> dict[str, _Figure]:
         entry = re.fullmatch(r"(\S.*):\s*", line)
         field = re.fullmatch(r"\s+(count|mean|std|var):\s*(\S+)\s*", line)
         if entry:
-            values = figures.setdefault(entry[1], {})
+            values = {}
+            if figures.setdefault(entry[1], values) is not values:
+                raise TableError(f"{path}, line {number}: the entry {entry[1]!r} stands there twice")
         elif field and values is not None:
+            if field[1] in values:
+                raise TableError(f"{path}, line {number}: {field[1]!r} stands twice in one entry")
             values[field[1]] = _number(field[2], path, number)
         elif line.strip():
             raise TableError(
@@ -104,6 +112,8 @@ def read_figures(path: Path) -> dict[str, _Figure]:
 def _figure(values: dict[str, float], key: str, path: Path) -> _Figure:
     if "mean" not in values:
         raise TableError(f"{path}: entry {key!r} has no mean")
+    if not values["mean"]:
+        raise TableError(f"{path}: entry {key!r} has a mean of 0; nothing takes no time")
     deviation = values["std"] if "std" in values else math.sqrt(values.get("var", 0.0))
     return _Figure(values["mean"], deviation, int(values.get("count", 1)))
 
@@ -130,6 +140,19 @@ def _import_ofa(files: Sequence[Path]) -> Published:
     return Published(tuple(merged.values()), notes=(note,) if len(files) > 1 else ())
 
 
+_PROXYLESSNAS_FIELDS: Final = frozenset({"expand", "kernel", "stride", "idskip"})
+_OFA_FIELDS: Final = _PROXYLESSNAS_FIELDS | {"se", "hs"}
+
+
+def _require_fields(fields: dict[str, int], wanted: frozenset[str], where: str, format_name: str, other: str) -> None:
+    """Refuse an entry whose fields are not exactly those of the format: `expand` would be read as something else."""
+    if set(fields) != wanted:
+        raise TableError(
+            f"{where} has the fields {', '.join(fields) or 'none'}; a {format_name} table has"
+            f" {', '.join(sorted(wanted))}: is it --format {other}?"
+        )
+
+
 def _resolution(rows: Sequence[PublishedRow]) -> int:
     return max(row.block.in_size for row in rows)
 
@@ -143,7 +166,10 @@ def _published_key(key: str, path: Path) -> tuple[str, tuple[int, int], tuple[in
     match = _KEY.fullmatch(key)
     if match is None or match[2] != match[3]:
         raise TableError(f"{path}: {key!r} is not an entry such as Conv-input:224x224x3-output:112x112x24")
-    fields = dict(part.split(":") for part in match[9].split("-") if part)
+    pairs = [part.split(":") for part in match[9].split("-") if part]
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise TableError(f"{path}: {key!r} has a field twice")
     before = (int(match[2]), int(match[4]))
     after = (int(match[5]), int(match[7])) if match[5] else (1, int(match[8]))
     return match[1], before, after, {name: int(value) for name, value in fields.items()}
@@ -154,10 +180,11 @@ def _ofa_rows(path: Path) -> list[PublishedRow]:
     for key, figure in read_figures(path).items():
         operator, before, after, fields = _published_key(key, path)
         block = _plain_block(operator, before, after, "hswish")
-        if block is None and operator == "expanded_conv" and {"expand", "kernel", "stride", "se", "hs"} <= set(fields):
+        if block is None and operator == "expanded_conv":
+            _require_fields(fields, _OFA_FIELDS, f"{path}: {key!r}", "Once-for-All", "proxylessnas")
             activation: Activation = "hswish" if fields["hs"] else "relu"
             squeeze = round_channels(fields["expand"] // 4) if fields["se"] else 0
-            block = _mbconv(before, after, fields, fields["expand"], squeeze, activation)
+            block = _mbconv(before, after, fields, fields["expand"], squeeze, activation, f"{path}: {key!r}")
         if block is None:
             raise TableError(f"{path}: {key!r} is not an operator of a Once-for-All table")
         rows.append(PublishedRow(block, figure.mean_ms, figure.deviation_ms, figure.samples))
@@ -172,8 +199,9 @@ def _import_proxylessnas(files: Sequence[Path]) -> Published:
     for key, figure in read_figures(files[0]).items():
         operator, before, after, fields = _published_key(key, path)
         block = _plain_block(operator, before, after, "relu6")
-        if block is None and operator == "expanded_conv" and {"expand", "kernel", "stride"} <= set(fields):
-            block = _mbconv(before, after, fields, before[1] * fields["expand"], 0, "relu6")
+        if block is None and operator == "expanded_conv":
+            _require_fields(fields, _PROXYLESSNAS_FIELDS, f"{path}: {key!r}", "ProxylessNAS", "ofa")
+            block = _mbconv(before, after, fields, before[1] * fields["expand"], 0, "relu6", f"{path}: {key!r}")
         if block is None:
             raise TableError(f"{path}: {key!r} is not an operator of a ProxylessNAS table")
         rows.append(PublishedRow(block, figure.mean_ms, figure.deviation_ms, figure.samples))
@@ -187,6 +215,8 @@ def _plain_block(
     operator: str, before: tuple[int, int], after: tuple[int, int], activation: Activation
 ) -> Block | None:
     (size, channels), (size_out, channels_out) = before, after
+    if not size_out:
+        return None
     stride = -(-size // size_out)
     match operator:
         case "Conv":
@@ -209,8 +239,12 @@ def _mbconv(
     mid: int,
     squeeze: int,
     activation: Activation,
+    where: str,
 ) -> Block:
-    residual = bool(fields.get("idskip"))
+    size, size_out, stride = before[0], after[0], fields["stride"]
+    if not stride or -(-size // stride) != size_out:
+        raise TableError(f"{where} has a stride of {stride}, which does not make {size_out} pixels of {size}")
+    residual = bool(fields["idskip"])
     return Block("mbconv", *before, after[1], fields["kernel"], fields["stride"], mid, squeeze, activation, residual)
 
 
@@ -256,6 +290,8 @@ def _import_fbnet(files: Sequence[Path]) -> Published:
 def _fbnet_lines(path: Path) -> tuple[list[str], list[list[float]]]:
     header, *lines = [line.split() for line in _text(path).splitlines() if line.strip()] or [[]]
     layers = len(_fbnet_layers())
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise TableError(f"{path} has the operator {twice[0]!r} in two columns")
     if len(lines) != layers or not header or any(len(line) != len(header) for line in lines):
         raise TableError(
             f"{path} is not an FBNet table: it needs a line of operator names, then {layers} lines with as many "
@@ -295,11 +331,9 @@ def _deviation(values: Sequence[float]) -> float:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise TableError(f"{path} is not a text file") from None
+        return decode_text(read_bounded(path, TableError), str(path), TableError)
+    except FileNotFoundError:
+        raise TableError(f"there is no file {str(path)!r}") from None
 
 
 def _number(word: str, path: Path, line: int) -> float:

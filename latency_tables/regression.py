@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -87,22 +88,32 @@ def _solve(counts: Array, target: Array, nonnegative: bool) -> Array:
 
 
 def table_from_networks(networks: Sequence[MeasuredNetwork], device: str, source: str) -> LatencyTable:
-    """A table of `device` from whole networks measured elsewhere; every fifth of them only judges it.
+    """A table of `device` from whole networks measured elsewhere; every fifth different one of them only judges it.
 
-    Its rows are not what a block takes alone but what it adds to a network. TableError with fewer than 10.
+    A network that was measured several times is one network: all its measurements are on one side, and their median
+    judges. Rows are not what a block takes alone but what it adds to a network. TableError with fewer than 10.
     """
-    held_out = [network for number, network in enumerate(networks) if number % _HELD_OUT == _HELD_OUT - 1]
-    fitted = [network for number, network in enumerate(networks) if number % _HELD_OUT != _HELD_OUT - 1]
+    if not device.strip():
+        raise TableError(f"the device's name is {device!r}; a table needs to say what it is of")
+    times: dict[tuple[Block, ...], list[float]] = {}
+    for network in networks:
+        times.setdefault(tuple(network.blocks), []).append(network.latency_ms)
+    different = list(times)
+    held_out = set(different[_HELD_OUT - 1 :: _HELD_OUT])
     if len(held_out) < 2:
-        raise TableError(f"a table needs at least {2 * _HELD_OUT} measured networks, not {len(networks)}")
+        raise TableError(
+            f"a table needs at least {2 * _HELD_OUT} different measured networks, not {len(different)}"
+            f" ({len(networks)} measurements)"
+        )
+    fitted = [network for network in networks if tuple(network.blocks) not in held_out]
     fit = fit_additive([n.blocks for n in fitted], [n.latency_ms for n in fitted], nonnegative=True)
-    judged = [n for n in held_out if all(block in fit.cost_ms for block in n.blocks)]
+    judged = [blocks for blocks in different if blocks in held_out and all(block in fit.cost_ms for block in blocks)]
     error = None
     if len(judged) > 1:
-        error = error_report(fit.predict([n.blocks for n in judged]).tolist(), [n.latency_ms for n in judged])
+        error = error_report(fit.predict(judged).tolist(), [median(times[blocks]) for blocks in judged])
     return LatencyTable(
         device=DeviceInfo(name=device, runtime="unknown"),
-        calibration=Calibration(method="regression", networks=len(fitted), fixed_ms=fit.fixed_ms),
+        calibration=Calibration(method="regression", networks=len(different) - len(held_out), fixed_ms=fit.fixed_ms),
         error=error,
         provenance=provenance_now(source, notes=["rows are what a block adds to a network, by regression"]),
         rows=_rows(fit, fitted),

@@ -1,6 +1,5 @@
 """From a search space to its latency table on a device, and from a table to the latencies of its networks."""
 
-import csv
 import hashlib
 import json
 import random
@@ -24,6 +23,7 @@ from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import NamedModel
 from latency_tables.store import save_table
 from latency_tables.table import ErrorReport, LatencyTable
+from latency_tables.texts import parse_number, read_csv
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.cost import AdditiveCost
@@ -143,27 +143,21 @@ def read_networks(path: Path, space: SearchSpace) -> list[MeasuredNetwork]:
 
     Raises TableError naming the line that is wrong.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if not {"arch", "ms"} <= set(reader.fieldnames or ()):
-                raise TableError(f"{path} needs the columns arch and ms; it has {', '.join(reader.fieldnames or ())}")
-            return [_measured(row, space, f"{path}, line {reader.line_num}") for row in reader]
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise TableError(f"{path} is not a text file") from None
+    table = read_csv(path, TableError)
+    if not {"arch", "ms"} <= set(table.header):
+        raise TableError(f"{path} needs the columns arch and ms; it has {', '.join(table.header)}")
+    return [_measured(row, space, f"{path}, line {line}", table.decimal_comma) for line, row in table.records()]
 
 
-def _measured(row: dict[str, str], space: SearchSpace, where: str) -> MeasuredNetwork:
+def _measured(row: dict[str, str], space: SearchSpace, where: str, decimal_comma: bool) -> MeasuredNetwork:
     try:
-        latency_ms = float(row["ms"])
-    except (TypeError, ValueError):
+        latency_ms = parse_number(row["ms"], decimal_comma)
+    except ValueError:
         latency_ms = 0.0
     if not 0 < latency_ms < float("inf"):
         raise TableError(f"{where}: {row['ms']!r} is not a latency in milliseconds")
     try:
-        return MeasuredNetwork(space.blocks(resolve_architecture(space, row["arch"] or "")), latency_ms)
+        return MeasuredNetwork(space.blocks(resolve_architecture(space, row["arch"])), latency_ms)
     except PipelineError as error:
         raise TableError(f"{where}: {error}") from None
 

@@ -139,7 +139,8 @@ def table_summary(table: "LatencyTable") -> dict[str, Any]:
 def render_summary(console: Console, table: "LatencyTable") -> None:
     """The same for a person."""
     device, error = table.device, table.error
-    console.print(f"{device.name}: {device.soc}, {device.threads} of {device.cores} core(s), {device.precision}")
+    cores = f"{device.threads} of {device.cores} core(s)" if device.cores else f"{device.threads} thread(s)"
+    console.print(f"{device.name}: {device.soc}, {cores}, {device.precision}")
     console.print(f"  {device.runtime} {device.runtime_version}, {device.delegate}")
     console.print(f"  {len(table.rows)} rows, {table.provenance.source} {table.provenance.created}")
     console.print(f"  calibration {table.calibration.method!r} from {table.calibration.networks} networks")

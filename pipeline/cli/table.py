@@ -158,7 +158,7 @@ def diff(
             for change in result.changed
         ],
         "unchanged": result.unchanged,
-        "median_percent": round(result.median_percent, 2),
+        "median_percent": None if result.median_percent is None else round(result.median_percent, 2),
         "only_in_a": list(result.only_before),
         "only_in_b": list(result.only_after),
         "device_differs": result.device_differs,
@@ -167,6 +167,10 @@ def diff(
     def render(console: Console) -> None:
         if result.device_differs:
             console.print(f"the devices differ: {result.device_differs}")
+        if result.median_percent is None:
+            only = f"{len(result.only_before)} are only in A, {len(result.only_after)} only in B"
+            console.print(f"the tables have no row in common: {only}")
+            return
         slower = sum(change.percent > 0 for change in result.changed)
         console.print(
             f"{slower} slower, {len(result.changed) - slower} faster, {result.unchanged} unchanged beyond noise; "

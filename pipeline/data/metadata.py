@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from latency_tables.errors import TableError
-from latency_tables.texts import decode_text, parse_csv
+from latency_tables.files import read_bounded
+from latency_tables.texts import decode_text, read_csv
 from pipeline.data.errors import DataError, some
 from pipeline.data.names import METADATA
 from pipeline.data.tree import Found
@@ -42,8 +42,6 @@ def read_metadata(entry: Found) -> Metadata:
     suffix = entry.path.suffix
     try:
         rows = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}[suffix](entry)
-    except TableError as error:
-        raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"{entry.path} cannot be read: {error.strerror}") from None
     columns = tuple(dict.fromkeys(column for row in rows for column in row))
@@ -55,13 +53,14 @@ def read_metadata(entry: Found) -> Metadata:
 
 
 def _csv(entry: Found) -> Sequence[dict[str, Any]]:
-    table = parse_csv(decode_text(entry.path.read_bytes(), str(entry.path)), str(entry.path))
-    return [record for _, record in table.records()]
+    return [record for _, record in read_csv(entry.path, DataError).records()]
 
 
 def _json_lines(entry: Found) -> Sequence[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(decode_text(entry.path.read_bytes(), str(entry.path)).splitlines(), 1):
+    for number, line in enumerate(
+        decode_text(read_bounded(entry.path, DataError), str(entry.path), DataError).splitlines(), 1
+    ):
         if not line.strip():
             continue
         try:

@@ -1,22 +1,23 @@
 """One CSV of truth and proxies -> the rank report: a document for JSON, and a page with plots."""
 
-import csv
-import gzip
 import html
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from latency_tables.texts import parse_number, read_csv
 from pipeline.ranking.options import option_residuals, table_of_options
 from pipeline.ranking.regions import region_table
 from pipeline.ranking.statistics import Bootstrap, Estimate, RankError, rank_statistics, tau_differences, tau_estimate
 from pipeline.ranking.weighted import Floats
+
+FEWEST_NETWORKS: Final = 3
+_TENTH_OF: Final = 20  # networks, whose best tenth is two: fewer have no order
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +44,20 @@ class Columns:
 
     path: Path
     values: dict[str, list[str]]
+    decimal_comma: bool = False
 
     @classmethod
     def read(cls, path: Path) -> "Columns":
-        """Read `path` (.csv or .csv.gz, with a header line); RankError names the line that is not as long as it."""
-        try:
-            raw = path.read_bytes()
-            text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError, EOFError) as error:
-            raise RankError(f"{path} cannot be read as CSV: {error}") from None
-        rows = csv.reader(io.StringIO(text))
-        header = next(rows, [])
-        body = [row for row in rows if row]
-        for number, row in enumerate(body, 2):
-            if len(row) != len(header):
-                raise RankError(f"{path} line {number} has {len(row)} fields, its header has {len(header)}")
-        if not header or not body:
+        """Read `path` (.csv or .csv.gz, with a header line; see `latency_tables.texts` for what may divide cells)."""
+        table = read_csv(path, RankError)
+        if not table.rows:
             raise RankError(f"{path} has no rows; needed is a header line and one line for each network")
-        return cls(path, {name: [row[i] for row in body] for i, name in enumerate(header)})
+        columns = zip(*(cells for _, cells in table.rows), strict=True)
+        return cls(
+            path,
+            {name: list(cells) for name, cells in zip(table.header, columns, strict=True)},
+            table.decimal_comma,
+        )
 
     def text(self, name: str) -> list[str]:
         """The column as it stands."""
@@ -72,7 +69,7 @@ class Columns:
         """The column as numbers, NaN where a field is empty or says nan; higher is better if `negate` is right."""
         texts = self.text(name)
         try:
-            column = np.array([float(text) if text.strip() else math.nan for text in texts])
+            column = np.array([parse_number(text, self.decimal_comma) if text else math.nan for text in texts])
         except ValueError as error:
             raise RankError(f"column {name!r} of {self.path} is not numeric: {error}") from None
         return -column if negate else column
@@ -94,8 +91,10 @@ def rank_document(columns: Columns, question: Question) -> dict[str, Any]:
     document = {}
     for name, proxy in proxies.items():
         known = np.flatnonzero(np.isfinite(truth) & np.isfinite(proxy))
-        if not len(known):
-            raise RankError(f"no row has both {question.truth!r} and {name!r}")
+        if len(known) < FEWEST_NETWORKS:
+            rows = f"only {len(known)} rows have" if len(known) else "no row has"
+            needed = f"to compare rankings at least {FEWEST_NETWORKS} are needed"
+            raise RankError(f"{rows} both {question.truth!r} and {name!r}; {needed}")
         y, x = truth[known], proxy[known]
         entry = _figures(y, x, {size: column[known] for size, column in sizes.items()}, question.bootstrap)
         entry["missing"] = len(truth) - len(known)
@@ -257,7 +256,7 @@ def shown(entry: dict[str, Any], key: str) -> str:
     """A figure with its interval, for people."""
     value, interval = entry[key], entry.get(f"{key}_ci95")
     if value is None:
-        return "undefined"
+        return "too few networks" if "10" in key and entry["n"] < _TENTH_OF else "undefined"
     if isinstance(value, int):
         return f"{value:,}"
     form = ".2f" if "top_10" in key and "percent" not in key else ".3f"

@@ -11,6 +11,7 @@ from pipeline.runs.folder import create_or_open
 from pipeline.runs.plan import run_plan
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
+from pipeline.runs.stages.data import require_images
 from pipeline.runs.summary import data_lines
 
 
@@ -23,6 +24,8 @@ def run_all(
     inputs than are there now is made anew. Raises RunError as `create_or_open` and `run_stage` do, and what a stage
     raises; whatever had finished by then stays.
     """
+    if not (out / "run.json").exists():
+        require_images(config.data)  # images that cannot be used leave no folder behind
     with create_or_open(out, config) as folder:
         run = Run(folder)
         for stage in STAGES:

@@ -111,6 +111,9 @@ def compare(
     for method in methods:
         if method not in METHODS:
             raise PipelineError(f"search method {method!r} is unknown; known are {', '.join(METHODS)}")
+    if not methods or len(set(methods)) != len(methods):
+        listed = ", ".join(methods) or "none"
+        raise PipelineError(f"methods to compare are {listed}; name one or more, each once, of {', '.join(METHODS)}")
     if random_networks < FEWEST_RANDOM or seeds < 1:
         raise PipelineError(
             f"a comparison needs at least {FEWEST_RANDOM} random networks and 1 seed, not {random_networks} and {seeds}"

@@ -65,6 +65,8 @@ def test_ofa_json_inline_and_in_a_file(tmp_path: Path, capsys: Captured) -> None
         (["train", "nowhere"], ["nowhere is no run"]),
         (["check", "nowhere.onnx"], ["--budget"]),
         (["table", "show", "nowhere.json"], ["nowhere.json"]),
+        (["profile", "quickstart", "--device", "host://x", "--out", "t.json"], ["'host://x'", "takes no address"]),
+        (["profile", "quickstart", "--device", "", "--out", "t.json"], ["device ''", "host, ssh://"]),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(arguments: list[str], words: list[str], capsys: Captured) -> None:
@@ -123,3 +125,30 @@ def test_rank_tells_how_many_rows_it_leaves_out(tmp_path: Path, capsys: Captured
     (tmp_path / "r.csv").write_text("\n".join(rows))
     assert run_command(["rank", str(tmp_path / "r.csv"), "--truth", "accuracy", "--proxy", "score"]) == 0
     assert "2 row(s) without a value of accuracy or score are left out" in capsys.readouterr().err
+
+
+def test_nothing_is_left_of_a_run_whose_images_cannot_be_used(tmp_path: Path, capsys: Captured) -> None:
+    config = tmp_path / "config.toml"
+    for place in (tmp_path / "nowhere", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        config.write_text(f"[data]\npath = {json.dumps(str(place))}\n")
+        assert run_command(["run", str(config), "--out", str(tmp_path / "run")]) == 2
+        assert str(place) in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+
+def test_tables_of_others_tell_no_cores_and_no_common_rows(tmp_path: Path, capsys: Captured) -> None:
+    entry = "Conv-input:{0}x{0}x3-output:{1}x{1}x24"
+    for name, size in (("a", 224), ("b", 192)):
+        (tmp_path / f"{name}.yaml").write_text(f"{entry.format(size, size // 2)}:\n  mean: 1.5\n")
+        out = str(tmp_path / f"{name}.json")
+        words = ["table", "import", str(tmp_path / f"{name}.yaml"), "--format", "ofa", "--device", name, "--out", out]
+        assert run_command(words) == 0
+    capsys.readouterr()
+    assert run_command(["table", "show", str(tmp_path / "a.json")]) == 0
+    assert "1 thread(s), fp32" in capsys.readouterr().out
+    both = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    assert run_command(["table", "diff", *both]) == 0
+    assert "no row in common: 1 are only in A, 1 only in B" in capsys.readouterr().out
+    assert run_command(["table", "diff", *both, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["median_percent"] is None

@@ -128,3 +128,50 @@ def test_unknown_format_and_files_of_two_devices(shared_data: Path, tmp_path: Pa
     other.write_text(source.read_text().replace("mean: 0.994418", "mean: 1.994418"))
     with pytest.raises(TableError, match="one device"):
         import_table([source, other], "ofa", "phone")
+
+
+OFA_ENTRY = "expanded_conv-input:56x56x24-output:28x28x40-expand:96-kernel:3-stride:2-idskip:0-se:1-hs:0"
+PROXY_ENTRY = "expanded_conv-input:56x56x24-output:28x28x40-expand:6-kernel:3-stride:2-idskip:0"
+
+
+@pytest.mark.parametrize(
+    ("table_format", "text", "message"),
+    [
+        ("proxylessnas", f"{OFA_ENTRY}:\n  mean: 1\n", "is it --format ofa"),
+        ("ofa", f"{PROXY_ENTRY}:\n  mean: 1\n", "is it --format proxylessnas"),
+        ("ofa", f"{OFA_ENTRY}-dil:2:\n  mean: 1\n", "has the fields .*dil"),
+        ("ofa", f"{OFA_ENTRY}-se:0:\n  mean: 1\n", "has a field twice"),
+        ("ofa", f"{OFA_ENTRY}:\n  mean: 1\n{OFA_ENTRY}:\n  mean: 2\n", r"line 3: the entry .* stands there twice"),
+        ("ofa", f"{OFA_ENTRY}:\n  mean: 1\n  mean: 2\n", r"line 3: 'mean' stands twice"),
+        ("ofa", f"{OFA_ENTRY}:\n  mean: 0\n", "has a mean of 0"),
+        ("ofa", f"{OFA_ENTRY.replace('stride:2', 'stride:1')}:\n  mean: 1\n", "stride of 1, which does not make 28"),
+        ("ofa", f"{OFA_ENTRY.replace('stride:2', 'stride:0')}:\n  mean: 1\n", "stride of 0"),
+        ("ofa", "Conv-input:224x224x3-output:0x0x24:\n  mean: 1\n", "is not an operator"),
+        ("fbnet", "skip skip\n" + "1 2\n" * 22, "'skip' in two columns"),
+    ],
+)
+def test_entries_that_would_be_read_wrongly_are_refused(
+    tmp_path: Path, table_format: str, text: str, message: str
+) -> None:
+    path = tmp_path / "published.yaml"
+    path.write_text(text)
+    with pytest.raises(TableError, match=message):
+        import_table([path], table_format, "phone")
+
+
+def test_a_published_table_of_another_format_is_refused(shared_data: Path) -> None:
+    with pytest.raises(TableError, match="is it --format ofa"):
+        import_table(_note10(shared_data, 224), "proxylessnas", "note10")
+    with pytest.raises(TableError, match="is it --format proxylessnas"):
+        import_table([shared_data / "latency_luts" / "proxylessnas_mobile_trim.yaml"], "ofa", "pixel")
+
+
+def test_a_table_needs_the_name_of_a_device(shared_data: Path) -> None:
+    with pytest.raises(TableError, match="needs to say what it is of"):
+        import_table(_note10(shared_data, 224), "ofa", " ")
+
+
+def test_a_byte_order_mark_is_no_entry(shared_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "marked.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + _note10(shared_data, 224)[0].read_bytes())
+    assert len(import_table([path], "ofa", "note10")[0].rows) == 96

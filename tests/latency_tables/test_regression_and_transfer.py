@@ -53,8 +53,24 @@ def test_a_few_bad_measurements_do_not_spoil_the_fit() -> None:
     assert np.abs(fit.predict(networks) - truth).max() < 0.1
 
 
+def test_repeated_measurements_of_a_network_are_one_network() -> None:
+    """Rows whose errors are a network's own: told by networks that the fit has not seen, they are not small."""
+    rng = np.random.default_rng(0)
+    nets = [network(*[SMALL] * (1 + i % 5), *[LARGE] * (i // 5)) for i in range(25)]
+    times = [sum(map(plain_cost_ms, blocks)) * float(rng.uniform(0.7, 1.4)) for blocks in nets]
+    once = [MeasuredNetwork(blocks, ms) for blocks, ms in zip(nets, times, strict=True)]
+    often = [MeasuredNetwork(n.blocks, n.latency_ms * float(rng.uniform(0.999, 1.001))) for n in once for _ in range(6)]
+    single, repeated = (table_from_networks(measured, "phone", "a test").error for measured in (once, often))
+    assert single is not None and repeated is not None
+    assert single.networks == repeated.networks == 5
+    assert repeated.mape_percent == pytest.approx(single.mape_percent, rel=0.02)
+    assert repeated.mape_percent > 5
+    with pytest.raises(TableError, match=r"10 different measured networks, not 4 \(60 measurements\)"):
+        table_from_networks(once[:4] * 15, "phone", "a test")
+
+
 def test_a_table_from_whole_networks_holds_out_a_fifth() -> None:
-    nets = [network(*[SMALL] * (1 + i % 5), *[LARGE] * (i // 5 % 5)) for i in range(50)]
+    nets = [network(*[SMALL] * (1 + i % 5), *[LARGE] * (i // 5)) for i in range(50)]
     measured = [MeasuredNetwork(blocks, sum(map(plain_cost_ms, blocks))) for blocks in nets]
     table = table_from_networks(measured, "phone", "a test")
     assert table.error is not None

@@ -119,7 +119,7 @@ def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
         assert timing.runs >= QUICK.runs * QUICK.sessions
 
 
-@pytest.mark.parametrize("device", ["hsot", "ftp://board", "", "ssh://"])
+@pytest.mark.parametrize("device", ["hsot", "ftp://board", "", "ssh://", "host://x", "host:", "HOST", "tensorrt://0"])
 def test_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(TableError) as caught:
         open_runner(device)

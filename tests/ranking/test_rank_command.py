@@ -47,6 +47,19 @@ def test_json_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str], name:
     assert answer(capsys, words) == document
 
 
+@pytest.mark.parametrize("name", ["german.csv", "german.csv.gz"])
+def test_tables_as_other_programs_write_them(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Semicolons, decimal commas and a byte-order mark give the same figures."""
+    rows = [row.replace(",", ";") for row in ROWS]
+    german = [f"{row};0,{n}" for n, row in enumerate(rows)]
+    plain = [f"{row},0.{n}" for n, row in enumerate(ROWS)]
+    one = answer(
+        capsys,
+        asked(table(tmp_path, german, "\ufeff" + HEADER.replace(",", ";") + ";x", name), "--size", "x", "--json"),
+    )
+    assert one == answer(capsys, asked(table(tmp_path, plain, HEADER + ",x"), "--size", "x", "--json"))
+
+
 def test_options_regions_size_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     more = ("--arch", "arch", "--region", "part", "--size", "macs", "--html", str(page), "--json")
@@ -86,7 +99,9 @@ def test_missing_values_are_counted_and_low_can_be_good(tmp_path: Path, capsys: 
         (ROWS, HEADER, ["--lower", "nothing"], "no column 'nothing'"),
         (ROWS, HEADER, ["--region", "nothing"], "'nothing' is no column"),
         (ROWS, HEADER, ["--arch", "part"], "'a' is no architecture"),
-        ([*ROWS, "1,2"], HEADER, [], "line 22 has 2 fields, its header has 5"),
+        ([*ROWS, "1,2"], HEADER, [], "line 22: 2 cells under 5 column names"),
+        (ROWS[:2], HEADER, [], "only 2 rows have both 'truth' and 'proxy'; to compare rankings at least 3"),
+        (ROWS, HEADER + ",truth", [], "has the column 'truth' twice"),
         ([], HEADER, [], "has no rows"),
         (["x,1,"], "arch,truth,proxy", [], "no row has both 'truth' and 'proxy'"),
     ],

@@ -52,6 +52,14 @@ def test_an_evaluator_of_noise_shows_no_improvement(tmp_path: Path) -> None:
     assert tpe.over_mean_random.verdict == "improvement not shown"
 
 
+@pytest.mark.parametrize("methods", [[], ["random", "random"], ["random", "rea", "random"]])
+def test_methods_are_named_and_once(tmp_path: Path, methods: list[str]) -> None:
+    task = Task(Codes(SMALL), costs_of("40M"), Scored("table", merit))
+    with pytest.raises(PipelineError, match="name one or more, each once, of"):
+        compare(task, MERIT, methods, 1, 8, 8, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_a_comparison_that_continues_judges_nothing_again(tmp_path: Path) -> None:
     judged: list[str] = []
 

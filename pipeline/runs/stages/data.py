@@ -1,8 +1,10 @@
 """Stage `data`: read the images once, divide them, and keep them as arrays."""
 
 from pipeline.data.division import divide
+from pipeline.data.items import Source
 from pipeline.data.prepare import prepare
 from pipeline.data.sources import fingerprint, open_source
+from pipeline.runs.config import DataConfig
 from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.run import Run
@@ -12,9 +14,14 @@ def work(run: Run, progress: Progress) -> None:
     """Fill `data/` with the three splits, at the space's largest resolution or somewhat above."""
     data = run.config.data
     progress(0, 1, "listing images")
-    source = open_source(data.path, data.group, data.image_column, data.label_column)
+    source = require_images(data)
     division = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
     prepare(division, max(run.unlabelled_space.resolutions), run.folder.data, progress, skip_broken=data.skip_broken)
+
+
+def require_images(data: DataConfig) -> Source:
+    """The images that a run's configuration names, listed and not read; DataError where they cannot be used."""
+    return open_source(data.path, data.group, data.image_column, data.label_column)
 
 
 def outside(run: RunFolder) -> dict[str, str]:
