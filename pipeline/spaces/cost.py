@@ -16,9 +16,22 @@ _ROWS_AT_ONCE = 1 << 15  # the working set of a chunk stays in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
-class _StageCosts:
-    first: Costs  # (resolutions, widths before, widths, ops of layer 1)
-    later: tuple[Costs, ...]  # per further layer: (resolutions, widths, ops + 1), the last column being "absent"
+class StageCosts:
+    """Costs of one stage's blocks. `first`: (resolutions, widths before, widths, ops of layer 1); `later`, for each
+    further layer: (resolutions, widths, ops + 1), the last column being "absent"."""
+
+    first: Costs
+    later: tuple[Costs, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CostParts:
+    """What a cost is summed from: `stem` (resolutions,), with the fixed share; the stages; `head` (resolutions,
+    widths of the last stage)."""
+
+    stem: Costs
+    stages: tuple[StageCosts, ...]
+    head: Costs
 
 
 class AdditiveCost:
@@ -28,8 +41,8 @@ class AdditiveCost:
         self.space = space
         self.codes = Codes(space)
         sizes = [space.sizes(resolution) for resolution in space.resolutions]
-        self._stem = np.array([fixed + cost_of(space.stem_block(r)) for r in space.resolutions])
-        self._stages: list[_StageCosts] = []
+        stem = np.array([fixed + cost_of(space.stem_block(r)) for r in space.resolutions])
+        stages: list[StageCosts] = []
         before: tuple[int, ...] = (space.stem.channels,)
         for number, stage in enumerate(space.stages):
             first = [
@@ -51,9 +64,10 @@ class AdditiveCost:
                 )
                 for slot in stage.slots[1:]
             )
-            self._stages.append(_StageCosts(np.array(first), later))
+            stages.append(StageCosts(np.array(first), later))
             before = stage.widths
-        self._head = np.array([[sum(map(cost_of, space.head_blocks(s[-1], c))) for c in before] for s in sizes])
+        head = np.array([[float(sum(map(cost_of, space.head_blocks(s[-1], c)))) for c in before] for s in sizes])
+        self.parts = CostParts(stem, tuple(stages), head)
 
     def __call__(self, codes: CodeArray) -> Costs:
         """The cost of each row of `codes`, shape (n,)."""
@@ -78,9 +92,9 @@ class AdditiveCost:
 
     def _of_columns(self, columns: NDArray[np.intp]) -> Costs:
         resolution = columns[0]
-        total: Costs = self._stem[resolution]
+        total: Costs = self.parts.stem[resolution]
         before = np.zeros_like(resolution)
-        stages = zip(self.space.stages, self._stages, self.codes.width_genes, strict=True)
+        stages = zip(self.space.stages, self.parts.stages, self.codes.width_genes, strict=True)
         for stage, costs, gene in stages:
             width = columns[gene]
             depth = np.array(stage.depths)[columns[gene + 1]]
@@ -95,15 +109,15 @@ class AdditiveCost:
                     op = np.where(depth > layer, op, absent)
                 total += later.reshape(-1)[row * (absent + 1) + op]
             before = width
-        total += self._head[resolution, before]
+        total += self.parts.head[resolution, before]
         return total
 
     def _extreme(self, sign: float) -> tuple[float, Architecture]:
         """Dynamic programming over the stages; the state is the stage's width."""
         best: tuple[float, Architecture] | None = None
         for r, resolution in enumerate(self.space.resolutions):
-            paths: list[tuple[float, tuple[StageChoice, ...]]] = [(sign * float(self._stem[r]), ())]
-            for stage, costs in zip(self.space.stages, self._stages, strict=True):
+            paths: list[tuple[float, tuple[StageChoice, ...]]] = [(sign * float(self.parts.stem[r]), ())]
+            for stage, costs in zip(self.space.stages, self.parts.stages, strict=True):
                 paths = [
                     min(
                         (
@@ -117,7 +131,7 @@ class AdditiveCost:
                     for w, width in enumerate(stage.widths)
                 ]
             for w, (value, chosen) in enumerate(paths):
-                whole = value + sign * float(self._head[r, w])
+                whole = value + sign * float(self.parts.head[r, w])
                 if best is None or whole < best[0]:
                     best = whole, Architecture(resolution, chosen)
         if best is None:  # a space has at least one resolution and one stage

@@ -67,7 +67,7 @@ class Bank(nn.Module):
             for tensors, leaf, name, cut in places
         }
         if "depthwise.weight" in sliced:
-            sliced["depthwise.weight"] = self._kernel(sliced["depthwise.weight"], block.kernel)
+            sliced["depthwise.weight"] = self.kernel(sliced["depthwise.weight"], block.kernel)
         return sliced
 
     def _cut(self, block: Block) -> list[_Place]:
@@ -89,7 +89,7 @@ class Bank(nn.Module):
             places.append((tensors, leaf, name, None if shape[: len(cut)] == cut else cut + tuple(shape[len(cut) :])))
         return places
 
-    def _kernel(self, weight: Tensor, kernel: int) -> Tensor:
+    def kernel(self, weight: Tensor, kernel: int) -> Tensor:
         """`weight` (channels, 1, K, K), transformed step by step to (channels, 1, kernel, kernel)."""
         for after in self.kernels[1:]:
             if weight.shape[-1] == kernel:

@@ -79,10 +79,14 @@ class Supernet(nn.Module):
 
     def slices(self, key: str, block: Block) -> dict[str, Tensor]:
         """The shared tensors that `block` at the position `key` computes with, by their names in its module."""
+        return self.bank(key).slices(block)
+
+    def bank(self, key: str) -> Bank:
+        """The shared weights of the position `key`."""
         bank = self.banks[key]
         if not isinstance(bank, Bank):
             raise TypeError(f"bank {key!r} is a {type(bank).__name__}")
-        return bank.slices(block)
+        return bank
 
     def sort_channels(self) -> None:
         """Move the most important middle channels of every layer to the front; the largest network is unchanged."""
@@ -94,7 +98,7 @@ class Supernet(nn.Module):
         """The blocks of `arch` in order, each with the key of its bank."""
         keys = ["stem"]
         for number, choice in enumerate(arch.stages, 1):
-            keys += [_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
+            keys += [bank_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
         blocks = self.space.blocks(arch)
         keys += _head_keys(blocks[len(keys) :])
         return list(zip(keys, blocks, strict=True))
@@ -152,7 +156,8 @@ def _layout(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
 
 
-def _key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
+def bank_key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
+    """The bank that holds the weights of `op` in a layer; stages and layers count from 1."""
     key = f"stage{stage}_layer{layer}"
     return f"{key}_{op}" if sharing == "separate" or op == SKIP else key
 
@@ -179,7 +184,7 @@ def _all_blocks(space: SearchSpace, sharing: Sharing) -> Iterator[tuple[str, Blo
     for number, stage in enumerate(space.stages, 1):
         for layer, ops in enumerate(stage.slots, 1):
             for op, width in product(ops, stage.widths):
-                key = _key(number, layer, op, sharing)
+                key = bank_key(number, layer, op, sharing)
                 if layer > 1:
                     yield key, stage.later_block(1, width, op)
                 else:

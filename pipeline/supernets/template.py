@@ -28,11 +28,15 @@ class Template:
 
         It is `torch.func.functional_call` without its bookkeeping, which takes as long as a small block.
         """
+        y: Tensor = self.filled(tensors, training)(x)
+        return y
+
+    def filled(self, tensors: dict[str, Tensor], training: bool) -> BlockModule:
+        """The module with `tensors` in their places, until the next call."""
         self._set_mode(training)
         for name, (owner, leaf) in self._places.items():
             owner[leaf] = tensors[name]
-        y: Tensor = self.module(x)
-        return y
+        return self.module
 
     def build(self, tensors: dict[str, Tensor], block: Block, training: bool) -> BlockModule:
         """A module of its own that owns `tensors`; `block` may differ from the template's in its input size."""

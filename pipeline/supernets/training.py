@@ -207,12 +207,12 @@ class _Training:
             )
         self.step = about["step"]
         self.losses = tensors["losses"].tolist()
-        load_weights(self.model, _below(tensors, "model"), path)
-        momenta = _below(tensors, "momentum")
+        load_weights(self.model, below(tensors, "model"), path)
+        momenta = below(tensors, "momentum")
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter]["momentum_buffer"].copy_(momenta[name])
-        self.average.tensors = _below(tensors, "average")
-        teacher = _below(tensors, "teacher")
+        self.average.tensors = below(tensors, "average")
+        teacher = below(tensors, "teacher")
         if teacher and isinstance(self.model, Supernet):
             self.teacher = self.model.extract(self.model.space.max()).train()
             load_weights(self.teacher, teacher, path)
@@ -293,6 +293,7 @@ def _still(optimizer: torch.optim.SGD) -> None:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix` and a dot, by the rest of their names."""
     start = f"{prefix}."
     return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

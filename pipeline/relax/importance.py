@@ -1,0 +1,83 @@
+"""How large the weights are that each step of a space adds, beside those that it adds them to."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.relax.chains import Chains, Step
+from pipeline.relax.gates import real_ops
+from pipeline.spaces.architecture import Op
+from pipeline.supernets.supernet import Supernet, bank_key
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Some entries of one tensor of a bank."""
+
+    bank: str
+    tensor: str
+    mask: Tensor
+
+
+class Importances:
+    """Root mean square of the weights that a step adds, divided by that of the weights that it adds them to.
+
+    The published method compares sums of squares (Stamoulis et al. 2019, eq. 3), whose size is that of the layer; a
+    ratio is near 1 in every layer, so that thresholds of one scale serve all. Depthwise weights speak for kernels,
+    ratios and layers, projections for widths. A resolution adds no weights and the projection that a first layer
+    replaces is no part of it: 1.
+    """
+
+    def __init__(self, chains: Chains, supernet: Supernet) -> None:
+        self._space, self._supernet = chains.space, supernet
+        self._parts = [self._added_and_kept(step) for step in chains.steps]
+
+    def __call__(self) -> Tensor:
+        """The present importances (steps,), differentiable by the weights."""
+        return torch.stack([self._rms(added) / self._rms(kept) if added else torch.ones(()) for added, kept in self._parts])
+
+    def _rms(self, parts: list[_Part]) -> Tensor:
+        entries = [self._supernet.bank(p.bank).weights.get_parameter(p.tensor)[p.mask] for p in parts]
+        return torch.cat(entries).square().mean().sqrt()
+
+    def _added_and_kept(self, step: Step) -> tuple[list[_Part], list[_Part]]:
+        low, high = step.low, step.high
+        if isinstance(low, Op) and isinstance(high, Op):
+            return ([], []) if step.kind == "block" else self._between(step, low, high)
+        if isinstance(low, Op) or isinstance(high, Op) or step.kind == "resolution":
+            return [], []
+        smallest = [real_ops(slot)[:1] for slot in self._space.stages[step.stage - 1].slots]
+        if step.kind == "width":
+            return ([], []) if not smallest[0] else self._rows(step, smallest[0][0], low, high)
+        if not smallest[low - 1]:
+            return [], []
+        layers = [self._region(step.stage, layer, *smallest[layer - 1]) for layer in range(low, high + 1)]
+        return layers[1:], layers[:1]
+
+    def _between(self, step: Step, low: Op, high: Op) -> tuple[list[_Part], list[_Part]]:
+        small, large = self._region(step.stage, step.layer, low), self._region(step.stage, step.layer, high)
+        if small.bank != large.bank:
+            return [large], [small]
+        return [_Part(large.bank, large.tensor, large.mask & ~small.mask)], [small]
+
+    def _rows(self, step: Step, op: Op, low: int, high: int) -> tuple[list[_Part], list[_Part]]:
+        key = bank_key(step.stage, 1, op, self._supernet.sharing)
+        weight = self._supernet.bank(key).weights.get_parameter("project.weight")
+        rows = torch.arange(len(weight)).view(-1, 1, 1, 1).expand_as(weight)
+        return [_Part(key, "project.weight", (rows >= low) & (rows < high))], [
+            _Part(key, "project.weight", rows < low)
+        ]
+
+    def _region(self, stage: int, layer: int, op: Op) -> _Part:
+        """The depthwise weights of `op` at the most channels that it may get."""
+        key = bank_key(stage, layer, op, self._supernet.sharing)
+        weight = self._supernet.bank(key).weights.get_parameter("depthwise.weight")
+        choices = self._space.stages[stage - 1]
+        before = self._space.stages[stage - 2].widths[-1] if stage > 1 else self._space.stem.channels
+        channels = before if layer == 1 else choices.widths[-1]
+        block = choices.first_block(1, channels, 1, op) if layer == 1 else choices.later_block(1, channels, op)
+        edge = (weight.shape[-1] - op.kernel) // 2
+        mask = torch.zeros(weight.shape, dtype=torch.bool)
+        mask[: block.mid_channels, :, edge : weight.shape[-1] - edge, edge : weight.shape[-1] - edge] = True
+        return _Part(key, "depthwise.weight", mask)

@@ -1,0 +1,188 @@
+"""A supernet run with gates: every choice of a space computed at once on the same shared weights.
+
+A layer is computed once, at its largest shape (Stamoulis et al. 2019, "superkernel"): its kernels are mixed into one,
+its middle channels are each weighted by the ops that have them, and so are the channels of a stage by its widths and
+a layer by its depths. Weights of 0 and 1 give exactly the network that they stand for. Ops whose weights are not
+shared (another bank) are computed beside each other and their outputs mixed.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latency_tables.blocks import Block
+from pipeline.relax.gates import Gates, StageGates, real_ops
+from pipeline.spaces.architecture import SKIP, Op
+from pipeline.spaces.space import Stage
+from pipeline.supernets.bank import Bank
+from pipeline.supernets.modules import BlockModule, SqueezeExcite
+from pipeline.supernets.supernet import Supernet, bank_key
+from pipeline.supernets.template import Template
+
+Weighted = list[tuple[Tensor, Block]]  # blocks that one bank computes, with weights that sum to 1
+_NOTHING = 1e-12
+
+
+class Relaxation:
+    """Runs the weights of `supernet`, which is trained through it; it owns none."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.supernet, self.space = supernet, supernet.space
+        self._templates: dict[str, Template] = {}
+        self._masks: dict[str, _Masks] = {}
+
+    def __call__(self, x: Tensor, gates: Gates) -> Tensor:
+        """Logits (n, classes) of images (n, 3, s, s); `gates.resolutions` is for whoever scales the images."""
+        x = self._plain("stem", x)
+        inputs = [(x.new_ones(()), self.space.stem.channels)]
+        for number, (stage, own) in enumerate(zip(self.space.stages, gates.stages, strict=True), 1):
+            x = self._stage(number, stage, own, inputs, x)
+            inputs = list(zip(own.widths, stage.widths, strict=True))
+        for block in self.space.head_blocks(1, inputs[-1][1]):
+            x = self._plain(f"head_{block.kind}", x)
+        return x
+
+    def _stage(
+        self, number: int, stage: Stage, own: StageGates, inputs: Sequence[tuple[Tensor, int]], x: Tensor
+    ) -> Tensor:
+        mask = _reach(own.widths, stage.widths, x)
+        x = mask * self._first_layer(number, stage, own, inputs, x)
+        widths = list(zip(own.widths, stage.widths, strict=True))
+        for layer, there in list(enumerate(own.presence(stage), 1))[1:]:
+            x = x + there * mask * self._ops(number, layer, stage, own.ops[layer - 1], widths, x)
+        return x
+
+    def _first_layer(
+        self, number: int, stage: Stage, own: StageGates, inputs: Sequence[tuple[Tensor, int]], x: Tensor
+    ) -> Tensor:
+        width = stage.widths[-1]
+        projected = self._plain(bank_key(number, 1, SKIP, self.supernet.sharing), x) if SKIP in stage.slots[0] else None
+        if not real_ops(stage.slots[0]) and projected is not None:
+            return projected
+        y = self._ops(number, 1, stage, own.ops[0], inputs, x)
+        if stage.stride == 1:
+            own_weights = dict(zip(stage.widths, own.widths, strict=True))
+            same = sum((weight * own_weights[c] for weight, c in inputs if c in own_weights), x.new_zeros(()))
+            y = y + same * _channels(x, width)
+        return y if projected is None else own.keep * y + (1 - own.keep) * projected
+
+    def _ops(
+        self, number: int, layer: int, stage: Stage, weights: Tensor, inputs: Sequence[tuple[Tensor, int]], x: Tensor
+    ) -> Tensor:
+        """A layer's ops without their residual: one superkernel for each bank, mixed by the weights of its ops."""
+        groups: dict[str, list[tuple[Tensor, Op]]] = {}
+        for weight, op in zip(weights, real_ops(stage.slots[layer - 1]), strict=True):
+            groups.setdefault(bank_key(number, layer, op, self.supernet.sharing), []).append((weight, op))
+        if len(groups) == 1:
+            ((key, ops),) = groups.items()
+            return self._superkernel(key, self._joint(layer, stage, ops, inputs), x)
+        outputs = []
+        for key, ops in groups.items():  # each op with weights of its own
+            ((weight, op),) = ops
+            outputs.append(weight * self._superkernel(key, self._joint(layer, stage, [(x.new_ones(()), op)], inputs), x))
+        return torch.stack(outputs).sum(0)
+
+    def _joint(
+        self, layer: int, stage: Stage, ops: Sequence[tuple[Tensor, Op]], inputs: Sequence[tuple[Tensor, int]]
+    ) -> Weighted:
+        """Each op at each number of input channels."""
+        make = stage.later_block if layer > 1 else lambda size, channels, op: stage.first_block(size, channels, 1, op)
+        return [(weight * before, make(1, channels, op)) for weight, op in ops for before, channels in inputs]
+
+    def _superkernel(self, key: str, weighted: Weighted, x: Tensor) -> Tensor:
+        bank = self.supernet.bank(key)
+        if key not in self._masks:
+            self._masks[key] = _Masks([block for _, block in weighted], bank.weights.block)
+        masks, weights = self._masks[key], torch.stack([weight for weight, _ in weighted]).to(x)
+        channels = weights @ masks.middle.to(x)
+        module = self._filled(key, {"depthwise.weight": _mixed_kernel(bank, masks, weights, channels)})
+        y = _expanded(module, masks.share(masks.unexpanded, weights, channels), x)
+        for name in ("depthwise", "depthwise_norm", "depthwise_act"):
+            if name in module._modules:
+                y = module.get_submodule(name)(y)
+        y = y * channels.view(1, -1, 1, 1)
+        squeeze = module._modules.get("squeeze")
+        if isinstance(squeeze, SqueezeExcite):
+            y = _squeezed(squeeze, weights @ masks.squeezed.to(x), y)
+        y = module.get_submodule("project_norm")(module.get_submodule("project")(y))
+        return y
+
+    def _plain(self, key: str, x: Tensor) -> Tensor:
+        """A block without choices inside."""
+        y: Tensor = self._filled(key, {})(x)
+        return y
+
+    def _filled(self, key: str, changed: dict[str, Tensor]) -> BlockModule:
+        largest = self.supernet.bank(key).weights.block
+        if key not in self._templates:
+            self._templates[key] = Template(largest)
+        return self._templates[key].filled(self.supernet.slices(key, largest) | changed, self.supernet.training)
+
+
+class _Masks:
+    """Which of the blocks that one bank computes has which part of it, as matrices with one row a block."""
+
+    def __init__(self, blocks: Sequence[Block], largest: Block) -> None:
+        self.middle = torch.stack([torch.arange(largest.mid_channels) < b.mid_channels for b in blocks]).float()
+        self.squeezed = torch.stack([torch.arange(largest.se_channels) < b.se_channels for b in blocks]).float()
+        plain = torch.tensor([not b.expands for b in blocks])
+        self.unexpanded = self.middle * plain[:, None]
+        kernels = torch.tensor([b.kernel for b in blocks])
+        self.kernels = {k: self.middle * (kernels == k)[:, None] for k in sorted(set(kernels.tolist()))}
+        self._equal = self.middle / self.middle.sum(0).clamp(min=1)
+
+    def share(self, part: Tensor, weights: Tensor, channels: Tensor) -> Tensor:
+        """What of each middle channel's weight is of `part`, shape (m,); of a channel without weight, what it
+        would be if all blocks that have it weighed the same."""
+        there = channels.abs() > _NOTHING
+        ratio = (weights @ part.to(weights)) / torch.where(there, channels, torch.ones_like(channels))
+        return torch.where(there, ratio, (self._equal * (part > 0)).sum(0).to(weights))
+
+
+def _mixed_kernel(bank: Bank, masks: _Masks, weights: Tensor, channels: Tensor) -> Tensor:
+    """The depthwise weights (m, 1, K, K) of all kernels at once."""
+    full = bank.weights.get_parameter("depthwise.weight")
+    largest = full.shape[-1]
+    mixed = full.new_zeros(())
+    for kernel, part in masks.kernels.items():
+        weight = bank.kernel(full, kernel)
+        if len(masks.kernels) > 1:
+            weight = weight * masks.share(part, weights, channels).view(-1, 1, 1, 1)
+        mixed = mixed + F.pad(weight, [(largest - kernel) // 2] * 4)
+    return mixed
+
+
+def _expanded(module: BlockModule, unexpanded: Tensor, x: Tensor) -> Tensor:
+    """The input of the depthwise convolution: expanded where the ops of a channel expand, as it came where not."""
+    plain = _channels(x, module.block.mid_channels)
+    if "expand" not in module._modules:
+        return plain
+    y: Tensor = x
+    for name in ("expand", "expand_norm", "expand_act"):
+        if name in module._modules:
+            y = module.get_submodule(name)(y)
+    if not bool((unexpanded != 0).any()):
+        return y
+    share = unexpanded.view(1, -1, 1, 1)
+    return share * plain + (1 - share) * y
+
+
+def _squeezed(squeeze: SqueezeExcite, hidden: Tensor, x: Tensor) -> Tensor:
+    inner = squeeze.act(squeeze.reduce(squeeze.pool(x))) * hidden.view(1, -1, 1, 1)
+    gate: Tensor = squeeze.gate(squeeze.expand(inner))
+    return x * gate
+
+
+def _reach(weights: Tensor, widths: Sequence[int], x: Tensor) -> Tensor:
+    """The weight of the widths that have each channel, shape (1, channels, 1, 1)."""
+    has = torch.stack([torch.arange(widths[-1]) < width for width in widths]).to(x)
+    return (weights.to(x) @ has).view(1, -1, 1, 1)
+
+
+def _channels(x: Tensor, channels: int) -> Tensor:
+    """The first `channels` channels of `x`, zeros where it has fewer."""
+    if channels <= x.shape[1]:
+        return x[:, :channels]
+    return F.pad(x, (0, 0, 0, 0, 0, channels - x.shape[1]))
