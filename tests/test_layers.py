@@ -30,6 +30,7 @@ ORDER = [
     "fewshot",
     "ranking",
     "search",
+    "relax",
     "report",
     "runs",
     "cli",

@@ -22,13 +22,14 @@ class FewShotPlan:
     images_per_tuning: int
     trained_networks: int
     images_per_training: int
+    relaxed_images: int = 0
 
     @property
     def trained_images(self) -> int:
         """Images with a backward pass, over everything."""
         children = self.regions * self.child_images
         alone = self.tuned_networks * self.images_per_tuning + self.trained_networks * self.images_per_training
-        return self.root_images + self.gradient_images + children + alone
+        return self.root_images + self.gradient_images + children + self.relaxed_images + alone
 
     @property
     def judged_images(self) -> int:
@@ -41,6 +42,7 @@ class FewShotPlan:
             f"root supernet: {self.root_images:,} images",
             f"choosing the split: {self.gradient_images:,} images",
             f"{self.regions} sub-supernets: {self.child_images:,} images each",
+            *([f"relaxing the space: {self.relaxed_images:,} images"] if self.relaxed_images else []),
             f"judging {self.judged_networks:,} networks: {self.images_per_judgement:,} images each, forward only",
             f"{self.tuned_networks} private fine-tunes: {self.images_per_tuning:,} images each",
             f"{self.trained_networks} networks trained to the end: {self.images_per_training:,} images each",

@@ -57,7 +57,9 @@ class Chains:
                 _op_weights(real_ops(slot), [chain_weights(values[part]) for part in parts])
                 for slot, parts in zip(stage.slots, slots, strict=True)
             ]
-            keep = values[block][0] if block.stop > block.start else values.new_tensor(float(SKIP not in stage.slots[0]))
+            keep = (
+                values[block][0] if block.stop > block.start else values.new_tensor(float(SKIP not in stage.slots[0]))
+            )
             stages.append(StageGates(chain_weights(values[width]), chain_weights(values[depth]), keep, tuple(ops)))
         return Gates(chain_weights(values[self._resolution]), tuple(stages))
 
@@ -88,9 +90,7 @@ class Chains:
             self._chain("expand", stage, layer, [Op(kernels[0], e) for e in expands], parent),
         ]
 
-    def _chain(
-        self, kind: StepKind, stage: int, layer: int, options: Sequence[int] | Sequence[Op], parent: int | None
-    ) -> slice:
+    def _chain(self, kind: StepKind, stage: int, layer: int, options: Sequence[int | Op], parent: int | None) -> slice:
         start = len(self.steps)
         for low, high in pairwise(options):
             self.steps.append(Step(kind, stage, layer, low, high, parent))

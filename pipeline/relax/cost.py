@@ -21,8 +21,7 @@ class ExpectedCost:
         parts = cost.parts
         self._stem = _double(parts.stem)
         self._stages = [
-            (_double(stage.first), [_double(later[:, :, :-1]) for later in stage.later])
-            for stage in parts.stages
+            (_double(stage.first), [_double(later[:, :, :-1]) for later in stage.later]) for stage in parts.stages
         ]
         self._head = _double(parts.head)
 

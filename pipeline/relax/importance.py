@@ -35,7 +35,9 @@ class Importances:
 
     def __call__(self) -> Tensor:
         """The present importances (steps,), differentiable by the weights."""
-        return torch.stack([self._rms(added) / self._rms(kept) if added else torch.ones(()) for added, kept in self._parts])
+        return torch.stack(
+            [self._rms(added) / self._rms(kept) if added else torch.ones(()) for added, kept in self._parts]
+        )
 
     def _rms(self, parts: list[_Part]) -> Tensor:
         entries = [self._supernet.bank(p.bank).weights.get_parameter(p.tensor)[p.mask] for p in parts]
@@ -65,9 +67,7 @@ class Importances:
         key = bank_key(step.stage, 1, op, self._supernet.sharing)
         weight = self._supernet.bank(key).weights.get_parameter("project.weight")
         rows = torch.arange(len(weight)).view(-1, 1, 1, 1).expand_as(weight)
-        return [_Part(key, "project.weight", (rows >= low) & (rows < high))], [
-            _Part(key, "project.weight", rows < low)
-        ]
+        return [_Part(key, "project.weight", (rows >= low) & (rows < high))], [_Part(key, "project.weight", rows < low)]
 
     def _region(self, stage: int, layer: int, op: Op) -> _Part:
         """The depthwise weights of `op` at the most channels that it may get."""

@@ -7,6 +7,7 @@ shared (another bank) are computed beside each other and their outputs mixed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from pipeline.spaces.architecture import SKIP, Op
 from pipeline.spaces.space import Stage
 from pipeline.supernets.bank import Bank
 from pipeline.supernets.modules import BlockModule, SqueezeExcite
-from pipeline.supernets.supernet import Supernet, bank_key
+from pipeline.supernets.supernet import Supernet, bank_key, head_keys
 from pipeline.supernets.template import Template
 
 Weighted = list[tuple[Tensor, Block]]  # blocks that one bank computes, with weights that sum to 1
@@ -30,18 +31,19 @@ class Relaxation:
 
     def __init__(self, supernet: Supernet) -> None:
         self.supernet, self.space = supernet, supernet.space
-        self._templates: dict[str, Template] = {}
+        self._templates: dict[tuple[str, Block], Template] = {}
         self._masks: dict[str, _Masks] = {}
 
     def __call__(self, x: Tensor, gates: Gates) -> Tensor:
         """Logits (n, classes) of images (n, 3, s, s); `gates.resolutions` is for whoever scales the images."""
-        x = self._plain("stem", x)
+        x = self._plain("stem", self.space.stem_block(x.shape[-1]), x)
         inputs = [(x.new_ones(()), self.space.stem.channels)]
         for number, (stage, own) in enumerate(zip(self.space.stages, gates.stages, strict=True), 1):
             x = self._stage(number, stage, own, inputs, x)
             inputs = list(zip(own.widths, stage.widths, strict=True))
-        for block in self.space.head_blocks(1, inputs[-1][1]):
-            x = self._plain(f"head_{block.kind}", x)
+        blocks = self.space.head_blocks(x.shape[-1], inputs[-1][1])
+        for key, block in zip(head_keys(blocks), blocks, strict=True):
+            x = self._plain(key, block, x)
         return x
 
     def _stage(
@@ -57,8 +59,10 @@ class Relaxation:
     def _first_layer(
         self, number: int, stage: Stage, own: StageGates, inputs: Sequence[tuple[Tensor, int]], x: Tensor
     ) -> Tensor:
-        width = stage.widths[-1]
-        projected = self._plain(bank_key(number, 1, SKIP, self.supernet.sharing), x) if SKIP in stage.slots[0] else None
+        width, projected = stage.widths[-1], None
+        if SKIP in stage.slots[0]:
+            projection = stage.first_block(x.shape[-1], inputs[-1][1], width, SKIP)
+            projected = self._plain(bank_key(number, 1, SKIP, self.supernet.sharing), projection, x)
         if not real_ops(stage.slots[0]) and projected is not None:
             return projected
         y = self._ops(number, 1, stage, own.ops[0], inputs, x)
@@ -77,19 +81,30 @@ class Relaxation:
             groups.setdefault(bank_key(number, layer, op, self.supernet.sharing), []).append((weight, op))
         if len(groups) == 1:
             ((key, ops),) = groups.items()
-            return self._superkernel(key, self._joint(layer, stage, ops, inputs), x)
+            return self._superkernel(key, self._joint(layer, stage, ops, inputs, x), x)
         outputs = []
         for key, ops in groups.items():  # each op with weights of its own
             ((weight, op),) = ops
-            outputs.append(weight * self._superkernel(key, self._joint(layer, stage, [(x.new_ones(()), op)], inputs), x))
+            outputs.append(
+                weight * self._superkernel(key, self._joint(layer, stage, [(x.new_ones(()), op)], inputs, x), x)
+            )
         return torch.stack(outputs).sum(0)
 
     def _joint(
-        self, layer: int, stage: Stage, ops: Sequence[tuple[Tensor, Op]], inputs: Sequence[tuple[Tensor, int]]
+        self,
+        layer: int,
+        stage: Stage,
+        ops: Sequence[tuple[Tensor, Op]],
+        inputs: Sequence[tuple[Tensor, int]],
+        x: Tensor,
     ) -> Weighted:
         """Each op at each number of input channels."""
-        make = stage.later_block if layer > 1 else lambda size, channels, op: stage.first_block(size, channels, 1, op)
-        return [(weight * before, make(1, channels, op)) for weight, op in ops for before, channels in inputs]
+        size = x.shape[-1]
+        return [
+            (weight * before, stage.later_block(size, c, op) if layer > 1 else stage.first_block(size, c, 1, op))
+            for weight, op in ops
+            for before, c in inputs
+        ]
 
     def _superkernel(self, key: str, weighted: Weighted, x: Tensor) -> Tensor:
         bank = self.supernet.bank(key)
@@ -97,28 +112,27 @@ class Relaxation:
             self._masks[key] = _Masks([block for _, block in weighted], bank.weights.block)
         masks, weights = self._masks[key], torch.stack([weight for weight, _ in weighted]).to(x)
         channels = weights @ masks.middle.to(x)
-        module = self._filled(key, {"depthwise.weight": _mixed_kernel(bank, masks, weights, channels)})
+        # All kernels are centred on the same pixels, so the largest one's padding is right for the others in it.
+        block = replace(bank.weights.block, in_size=x.shape[-1], padding=weighted[0][1].padding)
+        module = self._filled(key, block, {"depthwise.weight": _mixed_kernel(bank, masks, weights, channels)})
         y = _expanded(module, masks.share(masks.unexpanded, weights, channels), x)
-        for name in ("depthwise", "depthwise_norm", "depthwise_act"):
-            if name in module._modules:
-                y = module.get_submodule(name)(y)
-        y = y * channels.view(1, -1, 1, 1)
+        y = _run(module, y, ("depthwise", "depthwise_norm", "depthwise_act")) * channels.view(1, -1, 1, 1)
         squeeze = module._modules.get("squeeze")
         if isinstance(squeeze, SqueezeExcite):
             y = _squeezed(squeeze, weights @ masks.squeezed.to(x), y)
-        y = module.get_submodule("project_norm")(module.get_submodule("project")(y))
-        return y
+        return _run(module, y, ("project", "project_norm"))
 
-    def _plain(self, key: str, x: Tensor) -> Tensor:
+    def _plain(self, key: str, block: Block, x: Tensor) -> Tensor:
         """A block without choices inside."""
-        y: Tensor = self._filled(key, {})(x)
+        y: Tensor = self._filled(key, block, {})(x)
         return y
 
-    def _filled(self, key: str, changed: dict[str, Tensor]) -> BlockModule:
-        largest = self.supernet.bank(key).weights.block
-        if key not in self._templates:
-            self._templates[key] = Template(largest)
-        return self._templates[key].filled(self.supernet.slices(key, largest) | changed, self.supernet.training)
+    def _filled(self, key: str, block: Block, changed: dict[str, Tensor]) -> BlockModule:
+        shape = block.sizeless
+        if (key, shape) not in self._templates:
+            self._templates[key, shape] = Template(shape, self.space.batchnorm_eps)
+        tensors = self.supernet.slices(key, shape) | changed
+        return self._templates[key, shape].filled(tensors, self.supernet.training)
 
 
 class _Masks:
@@ -159,14 +173,19 @@ def _expanded(module: BlockModule, unexpanded: Tensor, x: Tensor) -> Tensor:
     plain = _channels(x, module.block.mid_channels)
     if "expand" not in module._modules:
         return plain
-    y: Tensor = x
-    for name in ("expand", "expand_norm", "expand_act"):
-        if name in module._modules:
-            y = module.get_submodule(name)(y)
+    y = _run(module, x, ("expand", "expand_norm", "expand_act"))
     if not bool((unexpanded != 0).any()):
         return y
     share = unexpanded.view(1, -1, 1, 1)
     return share * plain + (1 - share) * y
+
+
+def _run(module: BlockModule, x: Tensor, names: Sequence[str]) -> Tensor:
+    """The layers of `module` called `names`, as far as it has them."""
+    for name in names:
+        layer = module._modules.get(name)
+        x = x if layer is None else layer(x)
+    return x
 
 
 def _squeezed(squeeze: SqueezeExcite, hidden: Tensor, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.errors import InfeasibleBudget
-from pipeline.relax.gates import Gates, preference, most_probable
+from pipeline.relax.gates import Gates, most_probable, preference
 from pipeline.search.candidates import CodeArray, distinct
 from pipeline.search.engine import evolve
 from pipeline.search.pool import Problem

@@ -1,12 +1,11 @@
 """What a relaxation is told, as plain data: read from a run's configuration without loading torch."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from pipeline.errors import PipelineError
-
-Relaxing = Literal["single-path"]
-RELAXING: Final[tuple[Relaxing, ...]] = get_args(Relaxing)
+from pipeline.search.settings import RELAXING, Method, Relaxing, relaxing
+from pipeline.spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +28,13 @@ class RelaxSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise PipelineError(f"relaxation setting {name} is {value}; accepted is {low:g} to {high:g}")
+
+
+def relaxing_passes(method: Method | Relaxing, space: SearchSpace) -> float:
+    """Images with a backward pass for each image of `RelaxSettings.epochs`, on average; 0 of a method that does not
+    relax. Gates over several resolutions learn from two of them at a time."""
+    known = relaxing(method)
+    return 0.0 if known is None else _PASSES[known] * (2 if len(space.resolutions) > 1 else 1)
+
+
+_PASSES: Final[dict[Relaxing, float]] = {"single-path": 1.0}

@@ -97,7 +97,7 @@ class RelaxTraining:
         self.optimizer = make_optimizer(
             supernet, TrainSettings(recipe="alone", lr=settings.lr, weight_decay=settings.weight_decay)
         )
-        self._gate_lr = min(0.1, self.method.travel / self.steps)
+        self._gate_lr = self.method.travel / max(20, self.steps)
         self.gate_optimizer = torch.optim.Adam(self.method.parameters(), lr=self._gate_lr, betas=_ADAM)
 
     @property
@@ -218,4 +218,9 @@ class RelaxTraining:
         """What two runs must share to be the same training."""
         settings = asdict(self.settings)
         del settings["checkpoint_seconds"]
-        return {**settings, "images": len(self.data), "limits": self.limits.described, "space": self.supernet.space.name}
+        return {
+            **settings,
+            "images": len(self.data),
+            "limits": self.limits.described,
+            "space": self.supernet.space.name,
+        }

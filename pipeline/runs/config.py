@@ -13,7 +13,7 @@ from latency_tables.documents import Place, first_error, read_toml
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
 from pipeline.ranking.ranker import FEWEST_LABELS
-from pipeline.search.settings import Method
+from pipeline.search.settings import Method, Relaxing
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
@@ -104,7 +104,13 @@ class SplitConfig(_Table):
 
 
 class SearchConfig(_Table):
-    method: Method = Field("guided", description="How architectures are proposed")
+    method: Method | Relaxing = Field("guided", description="How architectures are proposed")
+    relax_epochs: Count = Field(
+        8, description="Methods that relax the space: passes over the training images, of weights and gates together"
+    )
+    relax_learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.02, description="Methods that relax the space: peak of the weights' cosine schedule"
+    )
     evaluations: Count = Field(100, description="How many architectures are judged")
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
     rank_by: Literal["ranker", "score"] = Field(

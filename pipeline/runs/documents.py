@@ -76,6 +76,20 @@ class CalibrationFile(Document):
     shifts: list[float]
 
 
+class RelaxedFile(Document):
+    """`relaxed/relaxed.json`: what a method that relaxes the space ended as.
+
+    `archs` are inside the budget, the method's own choice first; `most_probable` is the network of the largest gates
+    whether it fits or not; `multipliers` are what each limited log cost was worth at the end, in nats of loss.
+    """
+
+    method: str
+    archs: Annotated[list[str], Field(min_length=1)]
+    most_probable: str
+    multipliers: dict[str, float]
+    losses: list[float]
+
+
 class CandidateEntry(BaseModel):
     """A network that the search judged; its costs (`latency_ms`, `macs`, …) are further keys."""
 

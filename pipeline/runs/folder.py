@@ -77,6 +77,10 @@ class RunFolder:
         return self.path / "private.jsonl"
 
     @property
+    def relaxed(self) -> Path:
+        return self.path / "relaxed"
+
+    @property
     def candidates(self) -> Path:
         return self.path / "candidates.json"
 

@@ -17,6 +17,7 @@ def run_plan(run: Run) -> "FewShotPlan":
     """Images that will pass through networks, from the configuration and the prepared data."""
     from pipeline.fewshot.criteria import gradient_passes
     from pipeline.fewshot.plan import FewShotPlan
+    from pipeline.relax.settings import relaxing_passes
 
     config, space = run.config, run.space
     images = len(run.dataset.train)
@@ -36,6 +37,7 @@ def run_plan(run: Run) -> "FewShotPlan":
         images_per_tuning=config.search.private_batches * batch,
         trained_networks=config.finetune.candidates + config.finetune.random_baseline,
         images_per_training=config.finetune.epochs * images,
+        relaxed_images=round(config.search.relax_epochs * images * relaxing_passes(config.search.method, space)),
     )
 
 

@@ -13,7 +13,7 @@ from pipeline.search.candidates import CandidateSpace, CodeArray, FloatArray, ke
 from pipeline.search.costs import Costs
 from pipeline.search.engine import Found, Progress, Score
 from pipeline.search.pool import Problem
-from pipeline.search.samplers import SAMPLERS, History, ProposalSampler
+from pipeline.search.samplers import History, ProposalSampler, sampler_of
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import open_storage
 from pipeline.search.study import STUDY_NAME, Candidate, SearchResult, front_cost, undominated
@@ -66,7 +66,7 @@ def search_in_bulk(
     problem = Problem(space, costs, costs.ensure_reachable())
     if not len(problem.random(1, np.random.default_rng(settings.seed))):
         raise InfeasibleBudget("no network inside all limits was found")
-    sampler = SAMPLERS[settings.method](problem, settings.seed)
+    sampler = sampler_of(settings.method)(problem, settings.seed)
     judging_seconds = 0.0
 
     def timed(codes: CodeArray) -> FloatArray:

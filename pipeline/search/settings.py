@@ -6,8 +6,10 @@ from typing import Final, Literal, get_args
 from pipeline.errors import PipelineError
 
 Method = Literal["guided", "tpe", "nsga2", "rea", "reinforce", "weaknas", "ofa", "local", "random"]
+Relaxing = Literal["single-path"]  # methods of pipeline.relax: they train a relaxation and propose what it ends as
 Objective = Literal["accuracy", "front"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
+RELAXING: Final[tuple[Relaxing, ...]] = get_args(Relaxing)
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 
 
@@ -19,7 +21,7 @@ class SearchSettings:
     are never mixed. Empty where the evaluator is the same for everybody.
     """
 
-    method: Method = "guided"
+    method: Method | Relaxing = "guided"
     evaluations: int = 100
     seed: int = 0
     workers: int = 1
@@ -27,10 +29,17 @@ class SearchSettings:
     subject: str = ""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise PipelineError(f"search method {self.method!r} is unknown; known are {', '.join(METHODS)}")
+        if self.method not in (*METHODS, *RELAXING):
+            raise PipelineError(
+                f"search method {self.method!r} is unknown; known are {', '.join((*METHODS, *RELAXING))}"
+            )
         if self.objective not in OBJECTIVES:
             raise PipelineError(f"objective {self.objective!r} is unknown; known are {', '.join(OBJECTIVES)}")
         for name in ("evaluations", "workers"):
             if getattr(self, name) < 1:
                 raise PipelineError(f"search {name} = {getattr(self, name)} must be at least 1")
+
+
+def relaxing(method: Method | Relaxing) -> Relaxing | None:
+    """`method` where it is one that relaxes the space, else None."""
+    return next((name for name in RELAXING if name == method), None)

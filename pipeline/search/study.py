@@ -19,7 +19,7 @@ from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
-from pipeline.search.samplers import SAMPLERS
+from pipeline.search.samplers import sampler_of
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import (
     WORKER_ATTRIBUTE,
@@ -36,6 +36,7 @@ from pipeline.search.storage import (
 Progress = Callable[[int, int, str], None]
 
 STUDY_NAME: Final = "search"
+_HEARTBEAT_S: Final = 10
 _POLL_S: Final = 0.02
 _UNANNOUNCED_S: Final = 60.0  # a proposal takes a fraction of a second; who is silent for longer is dead
 
@@ -82,7 +83,7 @@ def search(
     settings: SearchSettings,
     storage: str | Path,
     progress: Progress | None = None,
-    heartbeat_s: int = 10,
+    heartbeat_s: int = _HEARTBEAT_S,
 ) -> SearchResult:
     """Judge up to `settings.evaluations` feasible networks in the study at `storage`, and return what is best.
 
@@ -106,6 +107,24 @@ def search(
         optuna.logging.set_verbosity(verbosity)
 
 
+def enqueue(
+    space: CandidateSpace,
+    costs: Costs,
+    evaluator: Evaluator,
+    settings: SearchSettings,
+    storage: str | Path,
+    codes: CodeArray,
+) -> None:
+    """Let the study at `storage` judge the rows of `codes` first, in their order; what it has already is left out.
+
+    A later `search` with the same arguments judges them. Raises PipelineError as `search` does, and where one of
+    them is not inside the limits.
+    """
+    if not costs.feasible(codes).all():
+        raise PipelineError("a network outside the limits cannot be enqueued")
+    _Worker(Problem(space, costs), evaluator, settings, storage, None, _HEARTBEAT_S).enqueue(space.canonical(codes))
+
+
 class _Worker:
     def __init__(
         self,
@@ -126,7 +145,7 @@ class _Worker:
         self._study = optuna.create_study(
             study_name=study_name(storage, settings),
             storage=open_storage(storage, heartbeat_s),
-            sampler=SAMPLERS[settings.method](problem, settings.seed, self._front),
+            sampler=sampler_of(settings.method)(problem, settings.seed, self._front),
             directions=["maximize"] if self._front is None else ["maximize", "minimize"],
             load_if_exists=True,
         )
@@ -181,6 +200,14 @@ class _Worker:
         except Exception as error:
             self._open_trial = number
             self._outage.wait(error)
+
+    def enqueue(self, codes: CodeArray) -> None:
+        """Put each row that the study does not know yet among its waiting trials."""
+        known = {self._wanted(trial) for trial in self._study.get_trials(deepcopy=False)}
+        for row, key in zip(codes, keys(codes), strict=True):
+            if key not in known:
+                self._study.enqueue_trial(self._packing.pack(row))
+                known.add(key)
 
     def result(self) -> SearchResult:
         """The study as it stands."""

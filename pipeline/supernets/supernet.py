@@ -100,7 +100,7 @@ class Supernet(nn.Module):
         for number, choice in enumerate(arch.stages, 1):
             keys += [bank_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
         blocks = self.space.blocks(arch)
-        keys += _head_keys(blocks[len(keys) :])
+        keys += head_keys(blocks[len(keys) :])
         return list(zip(keys, blocks, strict=True))
 
     def _template(self, block: Block) -> Template:
@@ -162,7 +162,7 @@ def bank_key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
     return f"{key}_{op}" if sharing == "separate" or op == SKIP else key
 
 
-def _head_keys(blocks: Sequence[Block]) -> list[str]:
+def head_keys(blocks: Sequence[Block]) -> list[str]:
     """Of the blocks after the stages; a linear one before the classifier is the hidden layer."""
     return [*(f"head_{'hidden' if b.kind == 'linear' else b.kind}" for b in blocks[:-1]), f"head_{blocks[-1].kind}"]
 
@@ -192,7 +192,7 @@ def _all_blocks(space: SearchSpace, sharing: Sharing) -> Iterator[tuple[str, Blo
         channels = stage.widths
     for c in channels:
         blocks = space.head_blocks(1, c)
-        yield from zip(_head_keys(blocks), blocks, strict=True)
+        yield from zip(head_keys(blocks), blocks, strict=True)
 
 
 def _bound(one: Block, other: Block) -> Block:

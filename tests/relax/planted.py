@@ -50,17 +50,19 @@ def planted(seed: int = 0, images: int = 512, room: float = 1.02) -> Planted:
         _soften(supernet)
         logits = supernet.train()(data.normalised())
         mean, std = logits.mean(0), logits.std(0)
-        linear = supernet.bank("head_linear").weights.get_submodule("linear")
-        linear.weight.mul_(4 / std[:, None])
-        linear.bias.copy_(-4 * mean / std)
+        linear = supernet.bank("head_linear").weights
+        linear.get_parameter("linear.weight").mul_(4 / std[:, None])
+        linear.get_parameter("linear.bias").copy_(-4 * mean / std)
         labels = supernet(data.normalised()).argmax(1)
     budget = read_budget({"macs": room * sum(block.macs for block in SPACE.blocks(PLANTED))})
-    return Planted(supernet, TrainingData(pixels, labels, data.mean, data.std, data.augment), space_costs(SPACE, budget, {}))
+    return Planted(
+        supernet, TrainingData(pixels, labels, data.mean, data.std, data.augment), space_costs(SPACE, budget, {})
+    )
 
 
 def _soften(supernet: Supernet) -> None:
     """Make what each choice adds small beside what is there without it, so that each is worth something by itself."""
-    for key, bank in supernet.banks.items():
+    for key in supernet.banks:
         if not key.startswith("stage"):
             continue
         weights = supernet.bank(key).weights

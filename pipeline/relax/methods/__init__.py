@@ -5,7 +5,7 @@ from typing import Final
 
 from pipeline.relax.method import Method
 from pipeline.relax.methods.single_path import SinglePath
-from pipeline.relax.settings import Relaxing
+from pipeline.search.settings import Relaxing
 from pipeline.supernets.supernet import Supernet
 
 METHODS: Final[Mapping[Relaxing, Callable[[Supernet], Method]]] = {

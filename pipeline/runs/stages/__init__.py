@@ -4,6 +4,7 @@ from typing import Final
 
 from pipeline.runs.engine import Stage
 from pipeline.runs.stages import check, data, export, finetune, profile, report, search, split, train
+from pipeline.search.settings import relaxing
 
 STAGES: Final[tuple[Stage, ...]] = (
     Stage("data", ("data", "space"), (), lambda run: [run.data], data.work, outside=data.outside),
@@ -26,6 +27,7 @@ STAGES: Final[tuple[Stage, ...]] = (
             *([run.study] if run.study.exists() else []),  # it may be in a database
             run.private,
             run.judged,
+            *([run.relaxed] if relaxing(run.config.search.method) else []),
             run.candidates,
         ],
         search.work,

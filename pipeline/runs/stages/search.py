@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.runs.documents import CandidateEntry, Candidates
+from pipeline.runs.documents import CandidateEntry, Candidates, RelaxedFile
 from pipeline.runs.engine import Progress
+from pipeline.runs.relaxing import relaxed_networks
 from pipeline.runs.run import Run
+from pipeline.search.settings import relaxing
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -49,7 +51,16 @@ def _searched(run: Run, progress: Progress) -> "SearchResult":
     from pipeline.search.workers import search_with_workers
 
     storage = run.config.search.storage or run.folder.study
+    if method := relaxing(run.config.search.method):
+        _enqueue(run, relaxed_networks(run, method, progress), storage)
     return search_with_workers(partial(_task_at, run.path), _settings(run), storage, progress, task=_task(run))
+
+
+def _enqueue(run: Run, archs: list[Architecture], storage: str | Path) -> None:
+    from pipeline.search.study import enqueue
+
+    task = _task(run)
+    enqueue(task.space, task.costs, task.evaluator, _settings(run), storage, run.codes.encode(archs))
 
 
 def _settings(run: Run) -> "SearchSettings":
@@ -92,10 +103,15 @@ def _only_network(run: Run) -> "SearchResult":
 
 
 def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[CandidateEntry]:
-    """The candidates, best first: the first `[search] private` in the order of their private scores."""
+    """The candidates, best first: the first `[search] private` in the order of their private scores.
+
+    What a relaxing method ends as stands first: it is trained to the end, whatever shared weights say of it.
+    """
     from pipeline.ranking.repair import repaired
 
-    found = result.candidates
+    file = run.folder.relaxed / "relaxed.json"
+    own = RelaxedFile.load(file).archs[0] if file.exists() else None
+    found = tuple(sorted(result.candidates, key=lambda candidate: candidate.arch != own))
     tuned = _privately_tuned(run, found[: run.config.search.private] if len(found) > 1 else (), progress)
     return [
         CandidateEntry(
@@ -105,7 +121,7 @@ def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[Candid
             trial=found[place].trial,
             **dict(found[place].costs),
         )
-        for place in repaired(range(len(found)), tuned)
+        for place in sorted(repaired(range(len(found)), tuned), key=lambda place: found[place].arch != own)
     ]
 
 

@@ -12,7 +12,7 @@ from pipeline.search.samplers.random_networks import RandomNetworks
 from pipeline.search.samplers.reinforce import Reinforce
 from pipeline.search.samplers.tpe import TPE
 from pipeline.search.samplers.weaknas import WeakPredictors
-from pipeline.search.settings import Method
+from pipeline.search.settings import Method, Relaxing
 
 SAMPLERS: Final[Mapping[Method, type[ProposalSampler]]] = {
     "guided": Guided,
@@ -26,4 +26,9 @@ SAMPLERS: Final[Mapping[Method, type[ProposalSampler]]] = {
     "random": RandomNetworks,
 }
 
-__all__ = ["SAMPLERS", "History", "ProposalSampler"]
+__all__ = ["SAMPLERS", "History", "ProposalSampler", "sampler_of"]
+
+
+def sampler_of(method: Method | Relaxing) -> type[ProposalSampler]:
+    """Who proposes. What a relaxing method proposes is in the study's queue; after it come random networks."""
+    return next((SAMPLERS[name] for name in SAMPLERS if name == method), RandomNetworks)

@@ -1,0 +1,63 @@
+"""Methods that relax the space, in a run: train the relaxation, and read off the networks that the study judges."""
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.runs.documents import RelaxedFile
+from pipeline.runs.engine import Progress
+from pipeline.runs.run import Run
+from pipeline.search.settings import Relaxing
+from pipeline.spaces.architecture import Architecture
+
+if TYPE_CHECKING:
+    from pipeline.relax.settings import RelaxSettings
+
+CHECKPOINT_SECONDS: Final = 10.0
+
+
+def relaxed_networks(run: Run, method: Relaxing, progress: Progress) -> list[Architecture]:
+    """The networks inside the budget that `method` ends as, its own choice first.
+
+    As many as `[search] evaluations`, where there are so many. The training is continued after a kill; what it
+    ended as is kept in `relaxed/relaxed.json`. Raises InfeasibleBudget before anything is trained.
+    """
+    from pipeline.relax.gates import most_probable
+    from pipeline.relax.read_off import feasible_networks
+    from pipeline.relax.training import relax
+    from pipeline.supernets.supernet import inherit
+
+    folder = run.folder.relaxed
+    file, checkpoint = folder / "relaxed.json", folder / "checkpoint.safetensors"
+    if not file.exists():
+        problem = run.problem
+        found = relax(
+            inherit(run.supernet, run.space),  # a copy: others judge by the supernet as it is
+            run.training_data,
+            run.costs,
+            _settings(run, method),
+            checkpoint,
+            lambda done, total, what: progress(done, total, f"relax the space, {what}"),
+        )
+        archs = feasible_networks(run.space, found.gates, problem, run.config.search.evaluations, run.config.seed)
+        RelaxedFile(
+            method=method,
+            archs=[str(arch) for arch in archs],
+            most_probable=str(most_probable(run.space, found.gates)),
+            multipliers=found.multipliers,
+            losses=[round(loss, 5) for loss in found.losses],
+        ).save(file)
+    checkpoint.unlink(missing_ok=True)
+    return [Architecture.parse(arch) for arch in RelaxedFile.load(file).archs]
+
+
+def _settings(run: Run, method: Relaxing) -> "RelaxSettings":
+    from pipeline.relax.settings import RelaxSettings
+
+    config = run.config
+    return RelaxSettings(
+        method=method,
+        epochs=config.search.relax_epochs,
+        batch_size=config.train.batch_size,
+        lr=config.search.relax_learning_rate,
+        seed=config.seed,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+    )
