@@ -76,7 +76,9 @@ def layer_outputs(network: nn.Module, images: Array) -> list[tuple[str, Array]]:
     folded: set[int] = set()
 
     def record(name: str, module: nn.Module) -> None:
-        def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...], output: object) -> None:
+            if not isinstance(output, torch.Tensor):
+                return  # of several results it is not known which one the file keeps
             if isinstance(module, FOLDED_INTO) and arguments:
                 folded.add(id(arguments[0]))
             recorded.append((name, output))

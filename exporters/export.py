@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from exporters.dependencies import TORCH, require, versions
-from exporters.errors import CannotRun, ExportError, MissingDependency, ParityError
-from exporters.files import sha256, size_bytes, staging_folder
+from exporters.errors import (
+    CannotRun,
+    ConversionFailed,
+    ExportError,
+    MissingDependency,
+    ParityError,
+    UnsupportedOperator,
+    WrongInput,
+)
+from exporters.files import sha256, size_bytes, staging_folder, temporary_files_in
 from exporters.parity import accuracy, compare, worst
+from exporters.quiet import first_line
 from exporters.registry import Exporter, chosen, file_name
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, ExportOptions, ExportRequest, Metadata, Progress, Samples
@@ -32,12 +41,14 @@ def export_all(
     options: ExportOptions | None = None,
     *,
     optional: Collection[str] = (),
+    allow_unverified: bool = False,
     progress: Progress | None = None,
 ) -> list[ExportReport]:
     """Write the network in each of `targets` into `out_dir`, verify every file, and report in that order.
 
     `out_dir` gets the files, `reference.safetensors` (inputs and the network's outputs, for `verify`) and
-    `export.json`. A target in `optional` whose tool is not installed is reported as "not run".
+    `export.json`. A target in `optional` whose tool is not installed is reported as "not run"; so is, with
+    `allow_unverified`, a file that was converted but has an operator that cannot be executed here.
     Raises UnknownTarget, MissingDependency, WrongInput or NotWritten with nothing written. A target that cannot
     be converted or fails parity is left out and reported so; the others are kept, and its error is raised
     at the end.
@@ -50,11 +61,11 @@ def export_all(
     from exporters import manifest
     from exporters.deployed import prepared
 
-    prepared_network = prepared(network, samples)
-    with staging_folder(out_dir) as staging:
-        (staging / "scratch").mkdir()
-        request = ExportRequest(prepared_network, samples, metadata, options or ExportOptions(), staging / "scratch")
-        judge = Judge.of(request)
+    options = options or ExportOptions()
+    copied, network_batch = prepared(network, samples, options.batch)
+    with staging_folder(out_dir) as staging, temporary_files_in(staging / "scratch") as scratch:
+        request = ExportRequest(copied, samples, metadata, options, scratch, network_batch)
+        judge = Judge.of(request, allow_unverified)
         reports: list[ExportReport] = []
         errors: list[ExportError] = []
         for number, exporter in enumerate(exporters):
@@ -77,17 +88,20 @@ class Judge:
     inputs: Array
     expected: Array
     accuracy_before: float | None
+    allow_unverified: bool
 
     @classmethod
-    def of(cls, request: ExportRequest) -> "Judge":
-        """Runs the network once on all images."""
+    def of(cls, request: ExportRequest, allow_unverified: bool) -> "Judge":
+        """Runs the network once on all images; WrongInput for labels that are not its classes."""
         from exporters.deployed import expected_outputs, run
 
         samples = request.samples
+        expected = expected_outputs(request)
+        _check_labels(request, classes=expected.shape[1])
         before = None
         if samples.labels is not None:
-            before = accuracy(run(request.network, samples.images), samples.labels)
-        return cls(request, request.file_inputs(samples.images), expected_outputs(request), before)
+            before = accuracy(run(request.network, samples.images, request.network_batch), samples.labels)
+        return cls(request, request.file_inputs(samples.images), expected, before, allow_unverified)
 
     def parity(self, exporter: Exporter, runtime: Runtime) -> Parity:
         """Of an opened file; a failed one names the layer that drifts first where the runtime can show it."""
@@ -102,6 +116,14 @@ class Judge:
         images = np.resize(images, (self.request.options.batch or DRIFT_IMAGES, *images.shape[1:]))
         drift = first_drift(self.request.network, images, runtime.tensors(self.request.file_inputs(images)))
         return replace(parity, first_drift=drift, reason=f"{parity.reason}; {drift}")
+
+
+def _check_labels(request: ExportRequest, classes: int) -> None:
+    names, numbers = request.metadata.labels, request.samples.labels
+    if names and len(names) != classes:
+        raise WrongInput(f"metadata has {len(names)} labels, the network {classes} classes; one a class, or none")
+    if numbers is not None and int(numbers.max()) >= classes:
+        raise WrongInput(f"samples.labels reach {numbers.max()}, the network has classes 0 to {classes - 1}")
 
 
 def _export(exporter: Exporter, judge: Judge, staging: Path, errors: list[ExportError]) -> ExportReport:
@@ -133,6 +155,13 @@ def _export(exporter: Exporter, judge: Judge, staging: Path, errors: list[Export
     except ExportError as error:
         errors.append(error)
         return replace(report, parity=Parity("failed", str(error)), seconds=time.perf_counter() - begin)
+    except (OSError, MemoryError):
+        raise  # no room left: the same for every target
+    except Exception as error:  # a converter or runtime raises what it likes; the other targets go on
+        told = ConversionFailed(f"{exporter.target}: {type(error).__name__}: {first_line(error)}")
+        told.__cause__ = error
+        errors.append(told)
+        return replace(report, parity=Parity("failed", str(told)), seconds=time.perf_counter() - begin)
     return replace(
         report,
         path=name,
@@ -152,6 +181,10 @@ def _verified(exporter: Exporter, judge: Judge, staged: Path) -> tuple[Parity, f
         parity = worst([judge.parity(exporter, runtime) for runtime in runtimes])
     except CannotRun as error:
         return Parity("not run", str(error)), None
+    except UnsupportedOperator as error:
+        if judge.allow_unverified:
+            return Parity("not run", f"converted, not executed: {error}"), None
+        raise UnsupportedOperator(f"{error}; allow_unverified (--allow-unverified) keeps the file as it is") from error
     if parity.status == "failed":
         return parity, None
     return parity, runtimes[-1].latency_ms(judge.inputs[: judge.request.options.batch or 1])

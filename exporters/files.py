@@ -1,34 +1,44 @@
 """Writing and hashing files and folders (a Core ML package is one) so that nobody meets half of one."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from exporters.errors import NotWritten
+
+STAGING: Final = ".export-"
+ALIVE: Final = "alive.lock"
+YOUNG_S: Final = 60.0  # a folder may be so old before its lock is looked for
 
 
 @contextmanager
 def staging_folder(out_dir: Path) -> Iterator[Path]:
     """A temporary folder inside `out_dir` (so that a rename stays on one file system), gone at the end.
 
-    Raises NotWritten where the folder cannot be written or the disk fills up while the body runs;
-    folders that this call had to create are removed again when they stayed empty.
+    Such folders of processes that were killed are removed first. Raises NotWritten where the folder cannot be
+    written or the disk fills up while the body runs; folders that this call had to create are removed again
+    when they stayed empty.
     """
     created = [folder for folder in (out_dir, *out_dir.parents) if not folder.exists()]
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=out_dir, prefix=".export-"))
+        _remove_abandoned(out_dir)
+        staging = Path(tempfile.mkdtemp(dir=out_dir, prefix=STAGING))
     except OSError as error:
         raise NotWritten(f"cannot write into {out_dir}: {error.strerror}; choose another folder") from error
     try:
-        yield staging
+        with (staging / ALIVE).open("w") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            yield staging
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NotWritten(f"no room left for {out_dir}: {error.strerror}; nothing was kept") from error
@@ -38,6 +48,43 @@ def staging_folder(out_dir: Path) -> Iterator[Path]:
         for folder in created:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _remove_abandoned(out_dir: Path) -> None:
+    for folder in out_dir.glob(f"{STAGING}*"):
+        if folder.is_dir() and not folder.is_symlink() and not _in_use(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_use(staging: Path) -> bool:
+    """Whether a living process holds it: the system lets go of a lock however its holder ends."""
+    try:
+        with (staging / ALIVE).open("r+") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return staging.exists() and time.time() - staging.stat().st_mtime < YOUNG_S
+    except BlockingIOError:
+        return True
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[Path]:
+    """Makes `folder`, which Python and the programs that it starts use for temporary files meanwhile.
+
+    Converters leave theirs to the system's folder, where a kill would leave them for ever.
+    """
+    folder.mkdir()
+    before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        if variable is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = variable
 
 
 def sync(path: Path) -> None:

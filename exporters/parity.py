@@ -38,7 +38,8 @@ def compare(
         accuracy_after=accuracy(actual, labels),
         images=len(expected),
     )
-    reason = "; ".join(_violations(measured, threshold, bool(np.isfinite(actual).all())))
+    scale = float(np.abs(expected).max())
+    reason = "; ".join(_violations(measured, threshold, scale, bool(np.isfinite(actual).all())))
     if reason:
         return replace(measured, status="failed", reason=reason)
     return replace(measured, reason=_weakness(expected))
@@ -67,10 +68,11 @@ def _weakness(expected: Array) -> str:
     return ""
 
 
-def _violations(parity: Parity, threshold: Threshold, finite: bool) -> list[str]:
+def _violations(parity: Parity, threshold: Threshold, scale: float, finite: bool) -> list[str]:
     found = [] if finite else ["outputs hold NaN or infinity"]
-    if threshold.max_abs_diff is not None and not parity.max_abs_diff <= threshold.max_abs_diff:  # type: ignore[operator]
-        found.append(f"largest difference {parity.max_abs_diff:.3g} is above {threshold.max_abs_diff:g}")
+    allowed = threshold.allowed_difference(scale)
+    if allowed is not None and not parity.max_abs_diff <= allowed:  # type: ignore[operator]
+        found.append(f"largest difference {parity.max_abs_diff:.3g} is above {allowed:.3g} (outputs reach {scale:.3g})")
     agreement = parity.top1_agreement or 0.0
     if agreement < threshold.top1_agreement:
         found.append(f"top-1 agreement {agreement:.2%} is below {threshold.top1_agreement:.2%}")

@@ -39,8 +39,11 @@ class Samples:
                     f"samples.{name} are {images.dtype} of shape {images.shape}; accepted are float32"
                     " (n, channels, height, width) with n > 0"
                 )
-        if self.labels is not None and self.labels.shape != (len(self.images),):
-            raise WrongInput(f"samples have {len(self.images)} images but labels of shape {self.labels.shape}")
+        if self.labels is not None:
+            if self.labels.shape != (len(self.images),):
+                raise WrongInput(f"samples have {len(self.images)} images but labels of shape {self.labels.shape}")
+            if self.labels.dtype.kind not in "iu" or self.labels.min() < 0:
+                raise WrongInput(f"samples.labels are {self.labels.dtype}; accepted are class numbers, 0 and above")
         if self.calibration is not None and self.calibration.shape[1:] != self.images.shape[1:]:
             raise WrongInput(f"calibration images are {self.calibration.shape[1:]}, the others {self.images.shape[1:]}")
 
@@ -85,6 +88,14 @@ class Metadata:
     budget: Mapping[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
 
+    def __post_init__(self) -> None:
+        wrong = [label for label in self.labels if not isinstance(label, str) or not label]
+        if wrong:
+            raise WrongInput(f"label {wrong[0]!r} is no text; accepted is one non-empty text a class")
+        twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if twice:
+            raise WrongInput(f"label {twice[0]!r} stands for {self.labels.count(twice[0])} classes; each needs its own")
+
     def as_strings(self) -> dict[str, str]:
         """What goes into a file: every value as text, lists and mappings as JSON."""
         import json
@@ -99,15 +110,24 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What parity must reach: fractions between 0 and 1; `max_abs_diff` None means not limited."""
+    """What parity must reach: fractions between 0 and 1; None means not limited.
+
+    The largest difference may be `max_abs_diff` or `max_rel_diff` times the largest absolute output of the
+    network, whichever is more: rounding grows with the numbers.
+    """
 
     max_abs_diff: float | None
     top1_agreement: float
     accuracy_drop: float | None = None
+    max_rel_diff: float = 0.0
+
+    def allowed_difference(self, scale: float) -> float | None:
+        """For outputs whose largest absolute value is `scale`."""
+        return None if self.max_abs_diff is None else max(self.max_abs_diff, self.max_rel_diff * scale)
 
 
 THRESHOLDS: Final[Mapping[Precision, Threshold]] = {
-    "fp32": Threshold(max_abs_diff=1e-4, top1_agreement=1.0),
+    "fp32": Threshold(max_abs_diff=1e-4, top1_agreement=1.0, max_rel_diff=1e-5),
     "fp16": Threshold(max_abs_diff=None, top1_agreement=0.995),
     "int8": Threshold(max_abs_diff=None, top1_agreement=0.98, accuracy_drop=0.005),
 }
@@ -151,13 +171,19 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportRequest:
-    """One network on its way into files. `scratch` is a folder for intermediate files that others may reuse."""
+    """One network on its way into files. `scratch` is a folder for intermediate files that others may reuse.
+
+    `network_batch` is the only batch size that the network takes, None for any; `programs` keeps what torch
+    exported already (`exporters.program`).
+    """
 
     network: "torch.nn.Module"
     samples: Samples
     metadata: Metadata
     options: ExportOptions
     scratch: Path
+    network_batch: int | None = None
+    programs: dict[bool, Any] = field(default_factory=dict)
 
     def file_inputs(self, images: Array) -> Array:
         """Normalised float32 NCHW `images` as the files take them: the same, or uint8 pixels."""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from exporters import files
 from exporters.dependencies import require
-from exporters.errors import CannotRun, MissingDependency, WrongInput
+from exporters.errors import CannotRun, ExportError, MissingDependency, UnsupportedOperator, WrongInput
 from exporters.parity import accuracy, compare, worst
+from exporters.quiet import first_line
 from exporters.registry import EXPORTERS
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, Progress, Samples, Threshold
@@ -61,6 +62,10 @@ def _parity(
         if inputs.dtype != samples.images.dtype:
             raise WrongInput("these files take uint8 pixels; verify them without samples")
         after = accuracy(runtimes[-1].run(samples.images), samples.labels)
-    except (CannotRun, MissingDependency) as error:
+    except (CannotRun, MissingDependency, UnsupportedOperator) as error:
         return Parity("not run", str(error))
+    except ExportError:
+        raise
+    except Exception as error:  # a runtime raises what it likes; the other files are still to be verified
+        return Parity("failed", f"{report.path} cannot be executed: {type(error).__name__}: {first_line(error)}")
     return replace(worst(compared), accuracy_before=report.parity.accuracy_before, accuracy_after=after)

@@ -16,13 +16,13 @@ WEIGHTS = Path("Data") / "com.apple.CoreML" / "weights"
 
 
 class MilRuntime:
-    """The program that lies in the package, executed by `exporters.coreml.interpreter`."""
+    """The program that lies in the package, executed by `exporters.coreml.mil.interpreter`."""
 
     by = "interpreter of the saved MIL program (graph parity; Apple's runtime: not run)"
 
     def __init__(self, path: Path) -> None:
         """Read the package; UnsupportedOperator for a program that the interpreter does not know."""
-        from exporters.coreml.interpreter import MilInterpreter
+        from exporters.coreml.mil.interpreter import MilInterpreter
 
         self._path = path
         self.specification = read_specification(path)

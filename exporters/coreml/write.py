@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from exporters.coreml.run import AppleRuntime, MilRuntime
 from exporters.coreml.tool import import_coremltools
 from exporters.dependencies import COREML, Dependency
 from exporters.errors import ConversionFailed, ExportError, UnsupportedOperator, WrongInput
 from exporters.files import sha256
-from exporters.quiet import quiet
+from exporters.quiet import first_line, quiet
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
 
@@ -64,58 +66,69 @@ def _converted(request: ExportRequest, half: bool) -> Any:
 
 
 def _from_torch(request: ExportRequest, half: bool) -> Any:
+    """Through `torch.export`, whose convolutions stay convolutions; through a trace what it cannot follow."""
+    from exporters.program import exported_program
+
+    try:
+        return _convert(_decomposed(exported_program(request, float_pixels=True)), request, half)
+    except ExportError as first:
+        if isinstance(first, WrongInput):
+            raise
+        try:
+            return _convert(_traced(request), request, half)
+        except ExportError:
+            raise first from first.__cause__
+
+
+def _decomposed(program: Any) -> Any:
+    """With what coremltools has no translation for in its parts."""
     import torch
 
-    from exporters.deployed import deployed, example
+    aten = torch.ops.aten
+    with quiet():
+        return program.run_decompositions(torch._decomp.get_decompositions([aten.channel_shuffle]))
 
-    network = deployed(request, float_pixels=True)
-    inputs = example(request)
-    if request.options.preprocessing is not None:
-        inputs = torch.zeros(len(inputs), *request.samples.images.shape[1:])
+
+def _traced(request: ExportRequest) -> Any:
+    import torch
+
+    from exporters.deployed import deployed, example, traceable
+
+    inputs = example(request, float_pixels=True)
     try:
-        with quiet(), torch.no_grad():
-            try:
-                traced = torch.jit.trace(network, inputs, check_trace=False)  # type: ignore[no-untyped-call]
-                return _convert(traced, request, half)
-            except TypeError:
-                # coremltools 9 cannot read sizes computed in a trace (x.view(x.size(0), -1)) with NumPy 2.4;
-                # the slower torch.export has them as numbers.
-                program = torch.export.export(network, (inputs,)).run_decompositions({})
-                return _convert(program, request, half)
-    except ExportError:
-        raise
-    except NotImplementedError as error:
-        raise UnsupportedOperator(f"coreml: {str(error).strip()} Replace it in the network") from error
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise ConversionFailed(f"coreml: coremltools could not convert: {str(error).splitlines()[0]}") from error
+        with quiet(), traceable():
+            return torch.jit.trace(deployed(request, float_pixels=True), inputs, check_trace=False)  # type: ignore[no-untyped-call]
+    except Exception as error:  # whatever the network does while it is traced
+        raise ConversionFailed(f"coreml: torch could not trace the network: {first_line(error)}") from error
 
 
 def _convert(program: Any, request: ExportRequest, half: bool) -> Any:
     ct = import_coremltools()
     labels = request.metadata.labels if request.options.softmax else ()
-    return ct.convert(
-        program,
-        inputs=[_input_type(ct, request, request.samples.images.shape[1:])],
-        outputs=None if labels else [ct.TensorType(request.options.output_name, dtype=float32())],
-        classifier_config=ct.ClassifierConfig(list(labels)) if labels else None,
-        convert_to="mlprogram",
-        minimum_deployment_target=getattr(ct.target, f"iOS{request.options.ios}"),
-        compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
-    )
-
-
-def float32() -> Any:
-    """numpy's float32, which coremltools takes as a type."""
-    import numpy as np
-
-    return np.float32
+    inputs = [_input_type(ct, request, request.samples.images.shape[1:])]
+    try:
+        with quiet():
+            return ct.convert(
+                program,
+                inputs=inputs,
+                outputs=None if labels else [ct.TensorType(request.options.output_name, dtype=np.float32)],
+                classifier_config=ct.ClassifierConfig(list(labels)) if labels else None,
+                convert_to="mlprogram",
+                minimum_deployment_target=getattr(ct.target, f"iOS{request.options.ios}"),
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                skip_model_load=True,
+            )
+    except NotImplementedError as error:
+        raise UnsupportedOperator(f"coreml: {first_line(error).rstrip('.')}; replace it in the network") from error
+    except Exception as error:  # coremltools raises what it likes
+        raise ConversionFailed(f"coreml: coremltools could not convert: {first_line(error)}") from error
 
 
 def _input_type(ct: Any, request: ExportRequest, shape: tuple[int, ...]) -> Any:
     batch = request.options.batch
     if request.options.preprocessing is None:
         full = (ct.RangeDim(1, 64, default=1) if batch is None else batch, *shape)
-        return ct.TensorType(INPUT_NAME, shape=full, dtype=float32())
+        return ct.TensorType(INPUT_NAME, shape=full, dtype=np.float32)
     layouts = {1: "GRAYSCALE", 3: "RGB"}
     if shape[0] not in layouts or batch != 1:
         raise WrongInput(

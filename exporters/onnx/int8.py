@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from exporters.errors import WrongInput
+from exporters.onnx.fold import drop_unused
 from exporters.quiet import quiet
 from exporters.request import INPUT_NAME, Array, ExportRequest
 
@@ -53,7 +54,7 @@ def quantised(request: ExportRequest, path: Path, recipe: str) -> "onnx.ModelPro
     for entry in list(model.opset_import):
         if entry.domain not in ("", "ai.onnx"):
             model.opset_import.remove(entry)  # the quantiser declares Microsoft's domain without using it
-    _drop_unused(model)
+    drop_unused(model)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, request.metadata.as_strings())
     return model
@@ -83,9 +84,3 @@ def _reader(inputs: Array, batch: int | None) -> Any:
             return None if part is None else {INPUT_NAME: part}
 
     return Reader()
-
-
-def _drop_unused(model: "onnx.ModelProto") -> None:
-    used = {name for node in model.graph.node for name in node.input}
-    for entry in [entry for entry in model.graph.initializer if entry.name not in used]:
-        model.graph.initializer.remove(entry)

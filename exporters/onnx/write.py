@@ -1,16 +1,15 @@
 """ONNX: fp32 from torch, fp16 and static int8 from that, each checked before anybody reads it."""
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from exporters.dependencies import ONNX, ONNX_RUN, Dependency
-from exporters.errors import ConversionFailed, UnsupportedOperator
-from exporters.onnx.folding import fold_constants, fold_pads
+from exporters.errors import ConversionFailed
 from exporters.onnx.run import OnnxRuntime
+from exporters.quiet import first_line
 from exporters.request import INPUT_NAME, ExportRequest, Precision
 from exporters.runtime import Runtime
 
@@ -49,7 +48,9 @@ def onnx_file(request: ExportRequest, precision: Precision, recipe: str = "") ->
     if path.exists():
         return path
     if precision == "fp32":
-        model = _from_torch(request)
+        from exporters.onnx.routes import from_torch
+
+        model = _described(from_torch(request), request)
     elif precision == "fp16":
         model = _halved(onnx_file(request, "fp32"))
     else:
@@ -59,57 +60,6 @@ def onnx_file(request: ExportRequest, precision: Precision, recipe: str = "") ->
     check(model, request)
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
-
-
-def _from_torch(request: ExportRequest) -> "onnx.ModelProto":
-    import onnx
-    import torch
-
-    from exporters.deployed import deployed, example
-
-    inputs, output = example(request), request.options.output_name
-    buffer = io.BytesIO()
-    axes = {INPUT_NAME: {0: "batch"}, output: {0: "batch"}} if request.options.batch is None else None
-    try:
-        with warnings.catch_warnings():
-            # The TorchScript exporter is the fast one (0.1 s against 4.5 s) and says it is deprecated.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # what it leaves is folded below
-            torch.onnx.export(
-                deployed(request),
-                (inputs,),
-                buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes streams too
-                dynamo=False,
-                opset_version=request.options.opset,
-                input_names=[INPUT_NAME],
-                output_names=[output],
-                dynamic_axes=axes,
-                do_constant_folding=True,
-            )
-    except torch.onnx.errors.UnsupportedOperatorError as error:
-        raise UnsupportedOperator(f"onnx: {error}; replace it in the network or raise the opset") from error
-    except torch.onnx.OnnxExporterError as error:
-        raise ConversionFailed(f"onnx: torch could not export the network: {_first_line(error)}") from error
-    return _described(fold_pads(fold_constants(_tidied(onnx.load_from_string(buffer.getvalue())))), request)
-
-
-def _tidied(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Constants as initializers, which phones' providers want, and no Identity in front of a shared one."""
-    constants = {initializer.name for initializer in model.graph.initializer}
-    renamed: dict[str, str] = {}
-    for node in list(model.graph.node):
-        if node.op_type == "Identity" and node.input[0] in constants:
-            renamed[node.output[0]] = node.input[0]
-        elif node.op_type == "Constant" and node.attribute[0].name == "value":
-            tensor = node.attribute[0].t
-            tensor.name = node.output[0]
-            model.graph.initializer.append(tensor)
-        else:
-            continue
-        model.graph.node.remove(node)
-    for node in model.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    return model
 
 
 def _described(model: "onnx.ModelProto", request: ExportRequest) -> "onnx.ModelProto":
@@ -159,13 +109,13 @@ def check(model: "onnx.ModelProto", request: ExportRequest) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ConversionFailed(f"onnx: the exported model is not valid: {_first_line(error)}") from error
+        raise ConversionFailed(f"onnx: the exported model is not valid: {first_line(error)}") from error
     for problem in problems(model, request.options.opset, request.options.output_name):
         raise ConversionFailed(f"onnx: {problem}")
 
 
 def problems(model: "onnx.ModelProto", opset: int, output_name: str) -> list[str]:
-    """What is wrong with a valid model: opset, names, training ops, foldable nodes, unknown shapes."""
+    """What is wrong with a valid model: opset, names, training operators, weights of no use."""
     found = []
     got = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if got != [opset]:
@@ -177,19 +127,9 @@ def problems(model: "onnx.ModelProto", opset: int, output_name: str) -> list[str
     used = {name for node in model.graph.node for name in node.input}
     found += [f"weight {name!r} is used by nothing" for name in sorted(constants - used)]
     for node in model.graph.node:
-        found += _node_problems(node, constants)
+        attributes = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "Dropout" or attributes.get("training_mode"):
+            found.append(
+                f"node {node.name!r} ({node.op_type}) computes as in training, though the network is in eval mode"
+            )
     return found
-
-
-def _node_problems(node: "onnx.NodeProto", constants: set[str]) -> list[str]:
-    attributes: dict[str, Any] = {attribute.name: attribute.i for attribute in node.attribute}
-    if node.op_type == "Dropout" or attributes.get("training_mode"):
-        return [f"node {node.name!r} ({node.op_type}) belongs to training; call eval() on the network"]
-    # DequantizeLinear of constants is how a QDQ model stores its weights.
-    if node.input and set(node.input) <= constants and node.op_type != "DequantizeLinear":
-        return [f"node {node.name!r} ({node.op_type}) computes a constant that should have been folded"]
-    return []
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

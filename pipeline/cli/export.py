@@ -40,6 +40,10 @@ def export(
         bool,
         typer.Option("--skip-missing", help="Report a target whose tool is not installed instead of failing."),
     ] = False,
+    allow_unverified: Annotated[
+        bool,
+        typer.Option("--allow-unverified", help="Keep a converted file that cannot be executed here, as not run."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write the winner of RUN_DIR in every target and prove that the files compute what the network computes."""
@@ -64,7 +68,7 @@ def export(
         )
     folder = out or run.folder.exports
     with run.folder.lock():
-        reports = _export(winner, targets, folder, options, skip_missing or to is None)
+        reports = _export(winner, targets, folder, options, skip_missing or to is None, allow_unverified)
         if out is None:
             _record(run.folder)
     _print(reports, folder, as_json)
@@ -86,7 +90,12 @@ def _options(winner: "Winner", batch: str, softmax: bool, pixels: bool, opset: i
 
 
 def _export(
-    winner: "Winner", targets: Sequence[str], folder: Path, options: "ExportOptions", skip_missing: bool
+    winner: "Winner",
+    targets: Sequence[str],
+    folder: Path,
+    options: "ExportOptions",
+    skip_missing: bool,
+    allow_unverified: bool,
 ) -> "list[ExportReport]":
     from exporters import Metadata, Samples, export_all
 
@@ -99,6 +108,7 @@ def _export(
             Metadata(winner.labels, str(winner.arch), winner.budget, winner.source_sha256),
             options,
             optional=targets if skip_missing else (),
+            allow_unverified=allow_unverified,
             progress=progress,
         )
 

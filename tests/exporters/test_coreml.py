@@ -19,9 +19,11 @@ from exporters import (
     UnsupportedOperator,
     WrongInput,
     export_all,
+    verify,
 )
 from exporters.coreml.run import WEIGHTS, AppleRuntime, MilRuntime, read_specification
 from tests.exporters.conftest import LABELS, Exported, Trained
+from tests.exporters.networks import Function
 
 
 def operators(folder: Path, name: str) -> set[str]:
@@ -87,10 +89,18 @@ def test_the_interpreter_rounds_as_the_program_declares(exported: Exported, trai
     assert all(np.array_equal(values, values.astype(np.float16)) for values in half)
 
 
-def test_an_unknown_operator_is_refused_by_name(trained: Trained, tmp_path: Path) -> None:
-    network = nn.Sequential(nn.ConvTranspose2d(3, 4, 2, 2), nn.Flatten(), nn.Linear(4096, 10))
-    with pytest.raises(UnsupportedOperator, match="the MIL interpreter does not know conv_transpose"):
-        export_all(network, trained.samples, ["coreml"], tmp_path, Metadata())
+def test_an_unknown_operator_is_refused_by_name_or_left_unverified(trained: Trained, tmp_path: Path) -> None:
+    network = nn.Sequential(Function(torch.tan), nn.Flatten(), nn.Linear(768, 10))
+    targets = ["coreml", "onnx"]
+    with pytest.raises(UnsupportedOperator, match="interpreter does not know tan .*--allow-unverified") as caught:
+        export_all(network, trained.samples, targets, tmp_path, Metadata())
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model.mlpackage").exists()
+    reports = export_all(network, trained.samples, targets, tmp_path, Metadata(), allow_unverified=True)
+    assert [report.parity.status for report in reports] == ["not run", "passed"]
+    assert "converted, not executed: the MIL interpreter does not know tan" in reports[0].parity.reason
+    assert (tmp_path / "model.mlpackage").is_dir()
+    assert [report.parity.status for report in verify(tmp_path)] == ["not run", "passed"]
 
 
 def test_an_image_input_has_one_or_three_channels(trained: Trained, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Bad input and bad disks: one clear line, nothing half-written."""
 
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from exporters import ExportOptions, Metadata, NotWritten, Samples, UnknownTarget, WrongInput, export_all
+from exporters import (
+    ConversionFailed,
+    ExportOptions,
+    Metadata,
+    NotWritten,
+    Samples,
+    UnknownTarget,
+    WrongInput,
+    export_all,
+    verify,
+)
+from exporters.files import staging_folder
 from tests.exporters.conftest import Trained
 
 FULL_DISK = """
@@ -25,6 +39,22 @@ try:
     export_all(network, Samples(images), ["onnx"], out, Metadata())
 except NotWritten as error:
     print(error)
+"""
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, torch
+from exporters import Metadata, Samples, export_all
+import coremltools
+save = coremltools.models.MLModel.save
+def save_and_die(self, path):
+    save(self, path)
+    os.kill(os.getpid(), signal.SIGKILL)
+coremltools.models.MLModel.save = save_and_die
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10))
+images = np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32)
+export_all(network, Samples(images), ["coreml"], Path(sys.argv[1]), Metadata())
 """
 
 
@@ -86,6 +116,64 @@ def test_an_earlier_export_survives_a_failed_one(trained: Trained, tmp_path: Pat
 def test_options_out_of_range(options: dict[str, int], told: str) -> None:
     with pytest.raises(WrongInput, match=told):
         ExportOptions(**options)  # type: ignore[arg-type]
+
+
+def test_what_killed_exports_left_goes_with_the_next(trained: Trained, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = tmp_path.glob(".export-*")
+    assert list(left.rglob("*.mlpackage"))  # what coremltools makes on its way is in there too
+    older = tmp_path / ".export-older"
+    older.mkdir()
+    os.utime(older, (0, 0))
+    with staging_folder(tmp_path) as living:
+        export_all(trained.network, trained.samples, ["onnx"], tmp_path, Metadata())
+        assert list(tmp_path.glob(".export-*")) == [living]
+
+
+def test_converters_temporary_files_stay_in_the_folder(trained: Trained, tmp_path: Path) -> None:
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    export_all(trained.network, Samples(trained.samples.images[:2]), ["coreml"], tmp_path, Metadata())
+    assert not [path for path in set(Path(tempfile.gettempdir()).iterdir()) - before if "mlpackage" in path.name]
+    assert "TMPDIR" not in os.environ or not os.environ["TMPDIR"].startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "told"),
+    [
+        (np.array([0, 10]), (), "labels reach 10, the network has classes 0 to 9"),
+        (np.array([0, 1]), ("a", "b", "c"), "3 labels, the network 10 classes"),
+    ],
+)
+def test_labels_that_are_not_the_networks(
+    trained: Trained, tmp_path: Path, labels: np.ndarray, names: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(WrongInput, match=told):
+        export_all(trained.network, Samples(trained.samples.images[:2], labels), ["onnx"], tmp_path, Metadata(names))
+
+
+def test_labels_that_are_none(trained: Trained) -> None:
+    for wrong in (np.array(["a", "b"]), np.array([0.5, 1.0]), np.array([-1, 0])):
+        with pytest.raises(WrongInput, match="accepted are class numbers"):
+            Samples(trained.samples.images[:2], wrong)
+    with pytest.raises(WrongInput, match="'cat' stands for 2 classes"):
+        Metadata(labels=("cat", "dog", "cat"))
+    with pytest.raises(WrongInput, match="label 3 is no text"):
+        Metadata(labels=("cat", 3))  # type: ignore[arg-type]
+
+
+def test_whatever_a_converter_raises_is_that_targets_own_report(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("of the tool")
+
+    import coremltools
+
+    monkeypatch.setattr(coremltools.models.MLModel, "save", broken)
+    with pytest.raises(ConversionFailed, match="coreml: KeyError: 'of the tool'"):
+        export_all(trained.network, trained.samples, ["coreml", "onnx"], tmp_path, Metadata())
+    assert [report.parity.status for report in verify(tmp_path)] == ["failed", "passed"]
 
 
 def test_importing_is_light() -> None:

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from exporters import EXPORTERS, ExportOptions, Metadata, Samples, WrongInput, export_all
+from exporters.onnx.fold import folded
 from exporters.onnx.run import OnnxRuntime
 from exporters.onnx.write import problems
 from tests.exporters.conftest import Exported, Trained
@@ -41,7 +42,6 @@ def test_leftovers_are_told() -> None:
     nodes = [
         helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "", ""], "bn", training_mode=1),
         helper.make_node("Dropout", ["y"], ["z"], "drop"),
-        helper.make_node("Neg", ["s"], ["w"], "constant"),
     ]
     weights = [helper.make_tensor(name, TensorProto.FLOAT, [1], [1.0]) for name in ("s", "b", "m", "v", "unused")]
     graph = helper.make_graph(
@@ -53,9 +53,32 @@ def test_leftovers_are_told() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     found = "\n".join(problems(model, 17, "logits"))
-    for part in ("opset 17 was asked, the file has [18]", "'image'", "'unused'", "'bn'", "'drop'", "'constant'"):
+    for part in ("opset 17 was asked, the file has [18]", "'image'", "'unused'", "'bn'", "'drop'"):
         assert part in found
-    assert len(problems(model, 17, "logits")) == 6
+    assert len(problems(model, 17, "logits")) == 5
+
+
+def test_what_depends_on_weights_alone_is_computed_once() -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value_floats=[2.0]),
+        helper.make_node("Mul", ["w", "two"], ["scaled"]),
+        helper.make_node("Softplus", ["scaled"], ["positive"]),
+        helper.make_node("RandomNormalLike", ["w"], ["noise"]),
+        helper.make_node("Mul", ["image", "positive"], ["y"]),
+        helper.make_node("Add", ["y", "noise"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 2])],
+        [helper.make_tensor("w", TensorProto.FLOAT, [2], [0.5, -1.0])],
+    )
+    model = folded(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert [node.op_type for node in model.graph.node] == ["RandomNormalLike", "Mul", "Add"]
+    values = {entry.name: onnx.numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    assert values.keys() == {"w", "positive"}
+    np.testing.assert_allclose(values["positive"], np.log1p(np.exp([1.0, -2.0])), rtol=1e-6)
 
 
 def test_fp16_holds_fp16_weights_behind_fp32_inputs(exported: Exported) -> None:

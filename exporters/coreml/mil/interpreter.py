@@ -3,7 +3,7 @@
 It proves that the stored graph with its stored weights computes what the network computes. It says
 nothing about Apple's runtime. Arithmetic is float32; every result is then rounded to the type that the
 program declares for it, so an fp16 program is judged with fp16 weights and fp16 activations.
-The operators are in `exporters.coreml.operators`. Imports torch: import lazily.
+The operators are in `exporters.coreml.mil.operators`. Imports torch: import lazily.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from exporters.coreml.operators import OPERATORS
+from exporters.coreml.mil.operators import OPERATORS
 from exporters.errors import UnsupportedOperator, WrongInput
 from exporters.request import Array
 
@@ -31,7 +31,7 @@ class MilInterpreter:
         unknown = sorted({op.op_type for op in operations} - OPERATORS.keys())
         if unknown:
             raise UnsupportedOperator(
-                f"the MIL interpreter does not know {', '.join(unknown)}; it knows {', '.join(sorted(OPERATORS))}"
+                f"the MIL interpreter does not know {', '.join(unknown)} (it knows {len(OPERATORS)} operators)"
             )
         self.input_shapes = {name: tuple(var.shape) for name, var in function.inputs.items()}
         self.outputs = [var.name for var in function.outputs]
