@@ -92,7 +92,7 @@ def test_the_interpreter_rounds_as_the_program_declares(exported: Exported, trai
 def test_an_unknown_operator_is_refused_by_name_or_left_unverified(trained: Trained, tmp_path: Path) -> None:
     network = nn.Sequential(Function(torch.tan), nn.Flatten(), nn.Linear(768, 10))
     targets = ["coreml", "onnx"]
-    with pytest.raises(UnsupportedOperator, match="interpreter does not know tan .*--allow-unverified") as caught:
+    with pytest.raises(UnsupportedOperator, match=r"interpreter does not know tan .*--allow-unverified") as caught:
         export_all(network, trained.samples, targets, tmp_path, Metadata())
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model.mlpackage").exists()
