@@ -377,7 +377,7 @@ def _schema_truth(path: Path) -> Truth:
 
 
 def coreml_truth(path: Path, shapes: dict[str, list[int]]) -> Truth:
-    from exporters.coreml.interpreter import MilInterpreter
+    from exporters.coreml.mil.interpreter import MilInterpreter
     from exporters.coreml.run import _function, read_specification
     from exporters.errors import ExportError
 
