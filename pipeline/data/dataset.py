@@ -26,8 +26,8 @@ class Images:
 class Dataset:
     """Prepared images: three splits, class names, and the training pixels' mean and deviation per channel (0..1).
 
-    `judged_px`: the middle of an image that networks are judged on, in stored pixels; images are kept larger than
-    the largest input where the pictures were, for the random crops of training.
+    `seen_px`: the size of the middle that networks see, in stored pixels. Images are kept larger than the largest
+    input where the pictures were, for the random shifts of training.
     """
 
     train: Images
@@ -36,7 +36,7 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    judged_px: int
+    seen_px: int
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -50,9 +50,9 @@ def load_dataset(folder: Path) -> Dataset:
         summary = json.loads((folder / "data.json").read_text())
         train, search, test = map(images, SPLITS)
         classes, mean, std = (tuple(summary[key]) for key in ("classes", "mean", "std"))
-        judged_px = int(summary.get("judged_px", summary["size_px"]))  # runs of 0.1 kept the judged pixels only
+        seen_px = int(summary.get("seen_px", summary["size_px"]))  # runs of 0.1 kept no more than that
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"prepared images in {folder} are torn ({error}); 'pocketnas stage data {folder.parent} --again' reads anew"
         ) from None
-    return Dataset(train, search, test, classes, mean, std, judged_px)
+    return Dataset(train, search, test, classes, mean, std, seen_px)

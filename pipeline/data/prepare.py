@@ -29,13 +29,13 @@ _TOLD: Final = 10
 _SAMPLE: Final = 256  # pictures whose headers tell how large the pictures are
 
 
-def stored_px(division: Division, judged_px: int) -> int:
+def stored_px(division: Division, seen_px: int) -> int:
     """How large images are kept: an eighth more than networks see where most pictures are that large."""
     items = [item for items in division.parts.values() for item in items]
     step = max(1, len(items) // _SAMPLE)
     sizes = [found for item in items[::step] if (found := _shape(item)) is not None]
-    larger = round(judged_px * _LARGER)
-    return larger if sizes and median(map(min, sizes)) >= larger else judged_px
+    larger = round(seen_px * _LARGER)
+    return larger if sizes and median(map(min, sizes)) >= larger else seen_px
 
 
 def prepare(
@@ -44,12 +44,12 @@ def prepare(
     folder: Path,
     progress: Progress | None = None,
     *,
-    judged_px: int | None = None,
+    seen_px: int | None = None,
     skip_broken: bool = False,
 ) -> dict[str, Any]:
     """Decode every item to `size` x `size` (the middle) into `folder`; returns the summary in plain values.
 
-    Networks are judged on the middle `judged_px` of it (all of it by default). Raises DataError naming all images
+    Networks see the middle `seen_px` of it (all of it by default). Raises DataError naming all images
     that cannot be read, unless `skip_broken` leaves them out; nothing is then left in `folder` under its final name.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,19 +68,19 @@ def prepare(
             _keep(pixels, folder / f".{split}.npy", folder / f"{split}.npy", broken[split])
             labels = np.array([item.label for item in division.parts[split]], np.int64)
             np.save(folder / f"{split}_labels.npy", labels)
-    summary = _summary(division, size, judged_px or size, work)
+    summary = _summary(division, size, seen_px or size, work)
     write_json(folder / "data.json", summary)
     return summary
 
 
-def _summary(division: Division, size: int, judged_px: int, work: "_Decoding") -> dict[str, Any]:
+def _summary(division: Division, size: int, seen_px: int, work: "_Decoding") -> dict[str, Any]:
     mean, square_mean = work.sums / max(1, len(division.parts["train"]))
     std = np.sqrt(np.maximum(square_mean - mean**2, 1e-6))
     return {
         "schema_version": 1,
         "classes": list(division.classes),
         "size_px": size,
-        "judged_px": judged_px,
+        "seen_px": seen_px,
         "depth": work.depth,
         "mean": [round(float(value), 6) for value in mean],
         "std": [round(float(value), 6) for value in std],

@@ -115,7 +115,7 @@ class Run:
         data = self.config.data
         labels = torch.from_numpy(dataset.train.labels)
         augment = Augmentation(shift=data.crop, flip=data.flip)
-        return TrainingData(dataset.train.pixels, labels, dataset.mean, dataset.std, augment)
+        return TrainingData(dataset.train.pixels, labels, dataset.mean, dataset.std, augment, dataset.seen_px)
 
     @cached_property
     def table(self) -> LatencyTable:
@@ -225,7 +225,8 @@ def normalised(images: Images, dataset: Dataset, limit: int | None, seed: int) -
     from pipeline.supernets.augment import Augmentation
     from pipeline.supernets.data import TrainingData
 
-    data = TrainingData(images.pixels, torch.from_numpy(images.labels), dataset.mean, dataset.std, Augmentation())
+    labels = torch.from_numpy(images.labels)
+    data = TrainingData(images.pixels, labels, dataset.mean, dataset.std, Augmentation(), dataset.seen_px)
     order = np.random.default_rng(seed).permutation(len(images))[:limit]
     chosen = torch.from_numpy(np.sort(order))
     return data.normalised(chosen), data.labels[chosen]

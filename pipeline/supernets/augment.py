@@ -13,7 +13,8 @@ from pipeline.errors import PipelineError
 class Augmentation:
     """What is done to training images at random.
 
-    `shift`: up to this share of the height and width, the edge pixels filling what is left open (pad and crop);
+    `shift`: up to this share of the height and width, from pixels kept beyond what networks see as long as there are
+    any, then the edge pixels filling what is left open (pad and crop);
     `flip`: left and right swapped for half of the images; `brightness`, `contrast`: factors drawn from
     1 - value to 1 + value.
     """
@@ -33,10 +34,14 @@ class Augmentation:
         """All that is random about `n` images, shape (n, 5) in 0..1: a part of the rows is a part of the images."""
         return torch.rand(n, 5, generator=generator)
 
-    def geometry(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Shift and flip of uint8 images (n, h, w, 3): one gather, a different one for each image."""
+    def geometry(self, images: Tensor, draws: Tensor, seen_px: int | None = None) -> Tensor:
+        """Shift and flip of uint8 images (n, h, w, 3): one gather, a different one for each image.
+
+        Of images kept larger than networks see, (n, seen_px, seen_px, 3) around the shifted middle.
+        """
         n, height, width, _ = images.shape
-        rows, columns = self._indices(height, draws[:, 0]), self._indices(width, draws[:, 1])
+        rows = self._indices(height, seen_px or height, draws[:, 0])
+        columns = self._indices(width, seen_px or width, draws[:, 1])
         if self.flip:
             columns = torch.where(draws[:, 2:3] < 0.5, columns.flip(1), columns)
         return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -51,11 +56,11 @@ class Augmentation:
             images = (images - grey) * (1 + self.contrast * contrast) + grey
         return images
 
-    def _indices(self, size: int, draws: Tensor) -> Tensor:
-        """The source of each of `size` rows or columns after a shift by -reach..reach, shape (n, size)."""
-        reach = round(self.shift * size)
-        offsets = (draws * (2 * reach + 1)).long() - reach
-        return (torch.arange(size) + offsets[:, None]).clamp_(0, size - 1)
+    def _indices(self, kept: int, seen: int, draws: Tensor) -> Tensor:
+        """The source, of `kept` rows or columns, of each of `seen` ones after a random shift, shape (n, seen)."""
+        reach = max(round(self.shift * seen), (kept - seen) // 2 if self.shift else 0)
+        offsets = (draws * (2 * reach + 1)).long() - reach + (kept - seen) // 2
+        return (torch.arange(seen) + offsets[:, None]).clamp_(0, kept - 1)
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -18,7 +18,8 @@ Pixels = Tensor | NDArray[np.uint8]
 class TrainingData:
     """Images (n, h, w, 3) uint8 (a tensor, an array or a memory map) and labels (n,) int64.
 
-    `mean` and `std` are those of the three channels, of pixels in 0..1.
+    `mean` and `std` are those of the three channels, of pixels in 0..1. `seen_px` is the size that networks see, in
+    pixels of `images`: what is beyond it is for the random shifts of training, and cut off otherwise.
     """
 
     images: Pixels
@@ -26,10 +27,13 @@ class TrainingData:
     mean: Sequence[float]
     std: Sequence[float]
     augment: Augmentation = field(default_factory=Augmentation)
+    seen_px: int | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[-1] != 3:
             raise PipelineError(f"images have shape {tuple(self.images.shape)}; needed is (n, height, width, 3)")
+        if self.seen_px is not None and not 0 < self.seen_px <= min(self.images.shape[1:3]):
+            raise PipelineError(f"networks cannot see {self.seen_px} pixels of images {tuple(self.images.shape)}")
         if len(self.images) != len(self.labels) or not len(self.labels):
             raise PipelineError(f"{len(self.images)} images with {len(self.labels)} labels; one each is needed")
 
@@ -54,13 +58,13 @@ class TrainingData:
         """
         draws = self.augment.draw(len(indices), generator)[part]
         chosen = indices[part]
-        pixels = self.augment.geometry(self._take(chosen), draws)
+        pixels = self.augment.geometry(self._take(chosen), draws, self.seen_px)
         return self._normalise(self.augment.colour(_unit(pixels), draws)), self.labels[chosen]
 
     def normalised(self, indices: Tensor | None = None) -> Tensor:
         """Images (m, 3, h, w) float32 in channels_last order without augmentation; all where no `indices`."""
         taken = torch.arange(len(self)) if indices is None else indices
-        return self._normalise(_unit(self._take(taken)))
+        return self._normalise(_unit(self._middle(self._take(taken))))
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at a time, normalised, with their labels."""
@@ -71,6 +75,13 @@ class TrainingData:
         if isinstance(self.images, Tensor):
             return self.images[indices]
         return torch.from_numpy(np.ascontiguousarray(self.images[indices.numpy()]))
+
+    def _middle(self, pixels: Tensor) -> Tensor:
+        """What networks see of images (n, h, w, 3)."""
+        if self.seen_px is None:
+            return pixels
+        top, left = ((size - self.seen_px) // 2 for size in pixels.shape[1:3])
+        return pixels[:, top : top + self.seen_px, left : left + self.seen_px]
 
     def _normalise(self, images: Tensor) -> Tensor:
         mean = torch.tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)

@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.runs.config import parse_config
 from pipeline.runs.documents import RunError
 from pipeline.runs.engine import require_finished, run_stage
 from pipeline.runs.folder import create_or_open
-from pipeline.runs.run import Run
+from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages import STAGES
 from pipeline.runs.summary import data_lines
 from tests.data.trees import make_tree, picture
@@ -54,3 +55,19 @@ def test_the_account_stands_in_the_summary_of_the_data(run: Run) -> None:
         "count": 1,
         "first": ["notes.txt"],
     }
+
+
+@pytest.mark.parametrize(("side", "kept"), [(60, 18), (18, 18), (17, 16), (8, 16)])
+def test_pictures_are_kept_larger_than_networks_see_them_where_they_are(tmp_path: Path, side: int, kept: int) -> None:
+    root = tmp_path / "photos"
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        for index in range(8):
+            (root / label / f"{index}.png").write_bytes(picture(f"{label}{index}", (side + 9, side)))
+    config = parse_config({"data": {"path": str(root)}, "space": {"name": "quickstart", "resolutions": [16]}}, "test")
+    with create_or_open(tmp_path / "run", config) as folder:
+        run = Run(folder)
+        run_stage(run, DATA, _silent)
+        assert run.dataset.train.pixels.shape[1:] == (kept, kept, 3)
+        assert run.training_data.training_batch(torch.arange(4), torch.Generator())[0].shape == (4, 3, 16, 16)
+        assert normalised(run.dataset.test, run.dataset, None, 0)[0].shape[1:] == (3, 16, 16)

@@ -12,6 +12,7 @@ from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.augment import Augmentation, resize
 from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
+from pipeline.supernets.data import TrainingData
 from pipeline.supernets.depthwise import DepthwiseConv2d
 from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.network import Network
@@ -176,6 +177,23 @@ def test_augmentation_moves_and_mirrors_whole_images() -> None:
             crop = padded[0, row : row + 8, column : column + 8]
             possible |= {bytes(crop.numpy().tobytes()), bytes(crop.flip(1).contiguous().numpy().tobytes())}
     assert {bytes(one.numpy().tobytes()) for one in moved} == possible
+
+
+def test_images_kept_larger_are_shifted_into_what_is_there() -> None:
+    """Of 10 x 10 kept pixels networks see 8 x 8: at random in training, the middle otherwise."""
+    image = torch.arange(10 * 10 * 3).reshape(1, 10, 10, 3).to(torch.uint8)
+    many = image.expand(300, -1, -1, -1)
+    augmentation = Augmentation(shift=0.125, flip=False)
+    moved = augmentation.geometry(many, augmentation.draw(300, torch.Generator().manual_seed(0)), 8)
+    possible = {image[0, y : y + 8, x : x + 8].numpy().tobytes() for y in range(3) for x in range(3)}
+    assert {one.numpy().tobytes() for one in moved} == possible
+    data = TrainingData(many, torch.zeros(300, dtype=torch.int64), (0.0,) * 3, (1.0,) * 3, augmentation, 8)
+    middle = (image[:, 1:9, 1:9].permute(0, 3, 1, 2) / 255).expand(300, -1, -1, -1)
+    assert torch.equal(data.normalised(), middle)
+    batch, _ = data.training_batch(torch.arange(300), torch.Generator().manual_seed(0))
+    assert batch.shape == (300, 3, 8, 8)
+    with pytest.raises(PipelineError, match="cannot see 11 pixels"):
+        TrainingData(many, torch.zeros(300, dtype=torch.int64), (0.0,) * 3, (1.0,) * 3, augmentation, 11)
 
 
 def test_no_augmentation_is_the_identity() -> None:

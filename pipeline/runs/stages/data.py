@@ -2,7 +2,7 @@
 
 from pipeline.data.division import divide
 from pipeline.data.items import Source
-from pipeline.data.prepare import prepare
+from pipeline.data.prepare import prepare, stored_px
 from pipeline.data.sources import fingerprint, open_source
 from pipeline.runs.config import DataConfig
 from pipeline.runs.engine import Progress
@@ -16,7 +16,9 @@ def work(run: Run, progress: Progress) -> None:
     progress(0, 1, "listing images")
     source = require_images(data)
     division = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
-    prepare(division, max(run.unlabelled_space.resolutions), run.folder.data, progress, skip_broken=data.skip_broken)
+    seen_px = max(run.unlabelled_space.resolutions)
+    size = stored_px(division, seen_px)
+    prepare(division, size, run.folder.data, progress, seen_px=seen_px, skip_broken=data.skip_broken)
 
 
 def require_images(data: DataConfig) -> Source:
