@@ -47,7 +47,13 @@ class OptionLogits(nn.Module):
 
     def gates(self, weigh: Weigh = softmax) -> Gates:
         """The gates that `weigh` makes of the logits of each decision."""
-        logits = self.logits.masked_fill(~self.allowed, -math.inf)
+        return self._gates(self.logits.masked_fill(~self.allowed, -math.inf), weigh)
+
+    def weighing(self, logits: Tensor) -> Gates:
+        """The gates of other `logits` (options,), whatever has been ruled out."""
+        return self._gates(logits, softmax)
+
+    def _gates(self, logits: Tensor, weigh: Weigh) -> Gates:
         vectors = []
         for place, (part, like) in enumerate(zip(self._parts, self._like.vectors(), strict=True)):
             if place not in self._keeps:

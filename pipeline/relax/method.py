@@ -16,12 +16,14 @@ class Method(nn.Module):
     """How gates come from free parameters, and what is learned from them.
 
     Its parameters are trained by Adam, and everything that must survive a kill is a parameter or a buffer. `halves`:
-    gates learn from other images than weights. `frozen`: the share of the steps in which gates do not learn.
+    gates learn from other images than weights. They learn from the share `frozen` of the training to `until`.
+    `travel` is how far Adam could move a parameter in a whole training.
     """
 
     halves = False
     frozen = 0.0
-    travel = 6.0  # how far Adam could move a parameter in a whole training
+    until = 1.0
+    travel = 6.0
 
     @abstractmethod
     def gates(self, progress: float, generator: torch.Generator) -> Gates:
@@ -37,9 +39,9 @@ class Method(nn.Module):
     def gate_gradients(self, training: "RelaxTraining") -> None:
         """Add the gradients of the gates' loss to the parameters, where gates learn from images of their own."""
         gates = training.gates("gates")
-        loss = training.loss(gates, training.gate_batch()) + training.limits.penalty(gates) + self.penalty()
+        loss = training.loss(gates, training.gate_batch()) + self.penalty(training, gates)
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def penalty(self) -> Tensor:
-        """What the method adds to the loss of the gates."""
-        return torch.zeros(())
+    def penalty(self, training: "RelaxTraining", gates: Gates) -> Tensor:
+        """What the gates' loss is besides cross-entropy: what they cost."""
+        return training.limits.penalty(gates)

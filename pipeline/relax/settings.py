@@ -37,4 +37,11 @@ def relaxing_passes(method: Method | Relaxing, space: SearchSpace) -> float:
     return 0.0 if known is None else _PASSES[known] * (2 if len(space.resolutions) > 1 else 1)
 
 
-_PASSES: Final[dict[Relaxing, float]] = {"single-path": 1.0}
+_PASSES: Final[dict[Relaxing, float]] = {
+    "single-path": 1.0,
+    "darts": 1.0,
+    "darts-2nd": 2.5,
+    "darts-pt": 1.0,  # and its judging, which has no backward pass
+    "fbnet": 1.0,
+    "bayesnas": 1.1,
+}

@@ -91,7 +91,7 @@ class RelaxTraining:
         self.batch_size = min(settings.batch_size, min(map(len, parts)))
         self.steps_per_epoch = len(self.weight_images) // self.batch_size
         self.steps = max(1, round(settings.epochs * self.steps_per_epoch))
-        self.limits = Limits(costs, round(self.steps * (1 - self.method.frozen)))
+        self.limits = Limits(costs, round(self.steps * (self.method.until - self.method.frozen)))
         self.step = 0
         self.losses: list[float] = []
         self.optimizer = make_optimizer(
@@ -108,7 +108,7 @@ class RelaxTraining:
     @property
     def learns_gates(self) -> bool:
         """Whether gates learn in the present step."""
-        return self.progress >= self.method.frozen
+        return self.method.frozen <= self.progress < self.method.until
 
     def advance(self) -> None:
         """One update of the weights, and of the gates where they learn."""
@@ -127,12 +127,14 @@ class RelaxTraining:
         together = learns and not self.method.halves
         gates = self.gates("weights")
         loss = self.loss(gates if together else gates.mapped(Tensor.detach), self.weight_batch())
-        total = loss + self.limits.penalty(gates) + self.method.penalty() if together else loss
+        total = loss + self.method.penalty(self, gates) if together else loss
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), _GRAD_CLIP)
         self.optimizer.step()
         if together:
             self._update_gates()
+        elif self.progress >= self.method.until:
+            self.limits.update(gates)
         self.losses.append(float(loss.detach()))
         if not math.isfinite(self.losses[-1]):
             raise PipelineError(f"the relaxation diverged: the loss is no number; lower its lr = {self.settings.lr:g}")
@@ -145,15 +147,15 @@ class RelaxTraining:
     def loss(self, gates: Gates, batch: Batch) -> Tensor:
         """Cross-entropy (nats) of the relaxed network on images and labels."""
         images, labels = batch
-        return F.cross_entropy(self._logits(images, gates), labels)
+        return F.cross_entropy(self.logits(images, gates), labels)
 
     def weight_batch(self) -> Batch:
         """The images of this step that weights learn from, with their labels."""
         return self._batch(self.weight_images, "weights")
 
-    def gate_batch(self) -> Batch:
-        """The images of this step that gates learn from, with their labels."""
-        return self._batch(self.gate_images, "gates")
+    def gate_batch(self, extra: int = 0) -> Batch:
+        """The images of this step that gates learn from, with their labels; others for each number of `extra`."""
+        return self._batch(self.gate_images, f"gates {extra}")
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers for one purpose."""
@@ -165,7 +167,7 @@ class RelaxTraining:
         with torch.no_grad():
             self.limits.update(self.gates("weights"))
 
-    def _logits(self, images: Tensor, gates: Gates) -> Tensor:
+    def logits(self, images: Tensor, gates: Gates) -> Tensor:
         """Logits at the likeliest resolutions: of several, two that are drawn (Cai et al. 2019, section 3.2.1)."""
         weights, sizes = gates.resolutions, self.relaxation.space.resolutions
         if len(sizes) == 1:

@@ -6,7 +6,8 @@ from typing import Final, Literal, get_args
 from pipeline.errors import PipelineError
 
 Method = Literal["guided", "tpe", "nsga2", "rea", "reinforce", "weaknas", "ofa", "local", "random"]
-Relaxing = Literal["single-path"]  # methods of pipeline.relax: they train a relaxation and propose what it ends as
+# Methods of pipeline.relax: they train a relaxation of the space and propose what it ends as.
+Relaxing = Literal["single-path", "darts", "darts-2nd", "darts-pt", "fbnet", "bayesnas"]
 Objective = Literal["accuracy", "front"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 RELAXING: Final[tuple[Relaxing, ...]] = get_args(Relaxing)

@@ -37,7 +37,7 @@ class Planted:
     costs: Costs
 
 
-def planted(seed: int = 0, images: int = 512, room: float = 1.02) -> Planted:
+def planted(seed: int = 0, images: int = 512, room: float = 1.02, arch: Architecture = PLANTED) -> Planted:
     """Each decision has one option that is truly better: the one that the labels were made with."""
     supernet = Supernet(SPACE, seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -45,7 +45,7 @@ def planted(seed: int = 0, images: int = 512, room: float = 1.02) -> Planted:
     pixels = torch.nn.functional.interpolate(low, (12, 12), mode="bilinear").permute(0, 2, 3, 1)
     pixels = (255 * (pixels + 0.25 * torch.rand(images, 12, 12, 3, generator=generator)).clamp(0, 1)).to(torch.uint8)
     data = TrainingData(pixels, torch.zeros(images, dtype=torch.long), (0.5,) * 3, (0.25,) * 3, Augmentation(0, False))
-    supernet.activate(PLANTED)
+    supernet.activate(arch)
     with torch.no_grad():
         _soften(supernet)
         logits = supernet.train()(data.normalised())
@@ -54,7 +54,7 @@ def planted(seed: int = 0, images: int = 512, room: float = 1.02) -> Planted:
         linear.get_parameter("linear.weight").mul_(4 / std[:, None])
         linear.get_parameter("linear.bias").copy_(-4 * mean / std)
         labels = supernet(data.normalised()).argmax(1)
-    budget = read_budget({"macs": room * sum(block.macs for block in SPACE.blocks(PLANTED))})
+    budget = read_budget({"macs": room * sum(block.macs for block in SPACE.blocks(arch))})
     return Planted(
         supernet, TrainingData(pixels, labels, data.mean, data.std, data.augment), space_costs(SPACE, budget, {})
     )

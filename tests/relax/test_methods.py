@@ -1,5 +1,6 @@
 """The contract of methods that relax the space, and what is particular to each."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,20 @@ import torch
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.relax.gates import hard_gates, most_probable
 from pipeline.relax.limits import Limits
-from pipeline.relax.methods import METHODS
+from pipeline.relax.logits import OptionLogits
+from pipeline.relax.methods import METHODS, bayesnas
+from pipeline.relax.methods.bayesnas import BayesNAS
+from pipeline.relax.methods.darts_pt import DartsPT
 from pipeline.relax.methods.single_path import indicators
 from pipeline.relax.read_off import feasible_networks
 from pipeline.relax.settings import RelaxSettings
-from pipeline.relax.training import Progress, relax
+from pipeline.relax.training import Progress, RelaxTraining, relax
 from pipeline.search.pool import Problem
 from pipeline.search.settings import RELAXING, Relaxing
+from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.supernets.supernet import Supernet
-from tests.relax.planted import PLANTED, SPACE, planted
+from tests.relax.planted import PLANTED, SPACE, Planted, planted
 from tests.search.problems import LARGE, costs_of
 
 
@@ -124,3 +129,100 @@ def test_indicators_are_dropped_in_the_warm_up_only() -> None:
     method = METHODS["single-path"](Supernet(SPACE))
     drawn = {str(most_probable(SPACE, method.gates(0.1, torch.Generator().manual_seed(seed)))) for seed in range(20)}
     assert len(drawn) > 5
+
+
+# -- DARTS and its perturbation ----------------------------------------------------------------------------
+
+
+def _halfway(method: Relaxing, planted_by: Planted) -> RelaxTraining:
+    """A training whose gates have learned and rest from now on; its weights rest too."""
+    training = RelaxTraining(
+        planted_by.supernet.train(),
+        planted_by.data,
+        replace(planted_by.costs, limits=()),
+        RelaxSettings(method, 6, lr=0.0),
+    )
+    training.step = training.steps // 2
+    return training
+
+
+def _depth_of_stage(options: OptionLogits, stage: int) -> slice:
+    return options.decisions[0 if stage == 1 else 3]  # each stage of the planted space: depth, then its layers
+
+
+def test_gates_may_favour_a_missing_layer_that_the_network_cannot_do_without() -> None:
+    """The known failure of magnitudes, and what perturbation makes of it."""
+    training = _halfway("darts-pt", planted(seed=1))
+    assert isinstance(training.method, DartsPT)
+    options = training.method.options
+    with torch.no_grad():
+        for decision, option in zip(options.decisions, _choices(PLANTED), strict=True):
+            options.logits[decision][option] = 5.0
+        options.logits[_depth_of_stage(options, 1)] = torch.tensor([1.0, 0.0])  # one layer, says the gate
+    magnitude = most_probable(SPACE, options.gates())
+    assert len(magnitude.stages[0].ops) == 1
+    while training.step < training.steps:
+        training.advance()
+    assert len(most_probable(SPACE, training.method.distribution()).stages[0].ops) == 2
+
+
+def _choices(arch: Architecture) -> list[int]:
+    """The option of each decision of the planted space; of layers that are not there, the first."""
+    found = []
+    for stage, choice in zip(SPACE.stages, arch.stages, strict=True):
+        found.append(stage.depths.index(len(choice.ops)))
+        ops = [choice.ops[layer] if layer < len(choice.ops) else slot[0] for layer, slot in enumerate(stage.slots)]
+        found += [slot.index(op) for slot, op in zip(stage.slots, ops, strict=True)]
+    return found
+
+
+def test_of_two_equal_options_neither_is_missed() -> None:
+    """Expected of perturbation, and why it cannot choose between copies: leaving out one of them costs nothing."""
+    problem = planted(seed=1)
+    weight = problem.supernet.bank("stage1_layer1").weights.get_parameter("depthwise.weight")
+    with torch.no_grad():
+        ring = torch.ones_like(weight)
+        ring[:, :, 1:-1, 1:-1] = 0
+        weight.mul_(1 - ring)  # so that a kernel of 5 is one of 3
+    training = _halfway("darts-pt", problem)
+    assert isinstance(training.method, DartsPT)
+    first = training.method.options.decisions[1]  # k3e2, k3e4, k5e2, k5e4
+    training.method._decide(training, first)
+    without = training.method.losses_without[first]
+    torch.testing.assert_close(without[:2], without[2:], rtol=1e-4, atol=1e-4)
+
+
+def test_decisions_are_taken_in_an_order_that_the_seed_decides() -> None:
+    orders = []
+    for seed in (0, 0, 1):
+        settings = RelaxSettings("darts-pt", seed=seed)
+        generator = RelaxTraining(Supernet(SPACE), planted(images=128).data, planted(images=32).costs, settings)
+        orders.append(torch.randperm(7, generator=generator.generator("order of decisions")).tolist())
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_gates_that_nothing_but_cost_moves_collapse_to_the_cheapest_network() -> None:
+    """What softmax gates are known for: labels that images say nothing of leave only the price."""
+    problem = planted(images=128, room=0.5)
+    noise = torch.randint(0, 4, problem.data.labels.shape, generator=torch.Generator().manual_seed(0))
+    data = replace(problem.data, labels=noise)
+    found = relax(Supernet(SPACE), data, problem.costs, RelaxSettings("darts", epochs=12, batch_size=32, lr=0.0))
+    cheap = most_probable(SPACE, found.gates)
+    assert (
+        problem.costs["macs"].of(Codes(SPACE).encode([cheap]))[0]
+        < 0.5 * problem.costs["macs"].of(Codes(SPACE).encode([SPACE.max()]))[0]
+    )
+
+
+# -- BayesNAS ---------------------------------------------------------------------------------------------
+
+
+def test_without_a_penalty_no_switch_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bayesnas, "_LAMBDA", 1e-9)
+    problem = planted(images=128, arch=SPACE.max())
+    settings = RelaxSettings("bayesnas", epochs=4, batch_size=32, lr=0.0)
+    training = RelaxTraining(problem.supernet.train(), problem.data, replace(problem.costs, limits=()), settings)
+    while training.step < training.steps:
+        training.advance()
+    assert isinstance(training.method, BayesNAS)
+    assert (training.method.gamma > 1e-3).all()
