@@ -90,8 +90,9 @@ def first_error(error: ValidationError, model: type[BaseModel], shown: Callable[
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """'did you mean "…"? ' for the known name that is closest; empty where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"did you mean {close[0]!r}? " if close else ""
+    by_lower = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=cutoff)
+    return f"did you mean {by_lower[close[0]]!r}? " if close else ""
 
 
 def _known_keys(model: type[BaseModel], place: Place) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ RUN = str(FILES / "runs" / "files" / "run-0.1")
 # Inside pipeline a part imports only parts that stand before it.
 ORDER = [
     "errors",
+    "foreign",
     "budget",
     "spaces",
     "data",

@@ -10,6 +10,7 @@ import typer
 
 from exporters.errors import ExportError
 from latency_tables.errors import TableError
+from pipeline import foreign
 from pipeline.cli import check, export, profile, rank, run, space
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
@@ -100,5 +101,5 @@ def _usage(error: Exception) -> str:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    typer.echo(f"pocketnas: {' '.join(message.split())}", err=True)
+    typer.echo(f"pocketnas: {foreign.terminal(' '.join(message.split()))}", err=True)
     return code

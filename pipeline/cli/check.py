@@ -28,7 +28,8 @@ def check(
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads a network may use on a --device.")] = 1,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", help="Compare with this baseline file or with this older model.")
+        Path | None,
+        typer.Option("--baseline", help="Compare with this baseline file, older model, or folder of older models."),
     ] = None,
     update_baseline: Annotated[
         bool, typer.Option("--update-baseline", help="Write the models as they are now to the --baseline file.")
@@ -47,7 +48,8 @@ def check(
     ] = False,
 ) -> None:
     """Check models against a budget, and against what they were: 0 passed, 1 violated, 2 wrong use, 3 cannot decide."""
-    from pipeline.gate.budget_file import json_schema, load_budget
+    from pipeline.gate.budget_document import json_schema
+    from pipeline.gate.budget_file import load_budget
     from pipeline.gate.errors import GateError
     from pipeline.gate.gate import run_gate
 
@@ -58,6 +60,9 @@ def check(
         raise GateError("--budget is missing: a TOML file with limits, such as latency_ms = 20")
     if update_baseline and baseline is None:
         raise GateError("--update-baseline writes to the file that --baseline names; it is missing")
+    for option, path in (("--junit", junit), ("--markdown", markdown), ("--baseline", baseline)):
+        if path is not None and path.is_dir() and (option != "--baseline" or update_baseline):
+            raise GateError(f"{option} {str(path)!r} is a folder; give the name of a file")
     request = _request(models or [], table or [], device or [], threads, None if update_baseline else baseline, rounds)
     file = load_budget(budget)
     with progress_bar() as progress:

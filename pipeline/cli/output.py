@@ -20,15 +20,22 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pipeline import foreign
+
 _LOG_SECONDS: Final = 30.0
 _LOG_COLUMNS: Final = 120
+_LINE_ENDS: Final = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029)}
 ProgressCallback = Callable[[int, int, str], None]
 
 
 def emit(document: Any, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print `document` as the only thing on stdout, or let `render` draw it for a person."""
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        # JSON's own escapes for names that are no UTF-8, other ends of lines, and what a CI runner would take for a
+        # command.
+        text = text.encode("utf-8", "backslashreplace").decode().translate(_LINE_ENDS).replace("##[", "##\\u005b")
+        sys.stdout.write(text + "\n")
     else:
         console = Console()
         # A log has no width; rich would fold tables into 80 columns.
@@ -37,7 +44,7 @@ def emit(document: Any, as_json: bool, render: Callable[[Console], None]) -> Non
 
 def note(text: str) -> None:
     """One line for the person, on stderr."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(foreign.terminal(text), soft_wrap=True, markup=False)
 
 
 @contextmanager

@@ -1,17 +1,21 @@
-"""Baselines: what the models were when somebody last said "this is good", as a JSON file or a model."""
+"""Baseline files: what the models were when somebody last said "this is good"."""
 
+import fcntl
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from latency_tables.documents import read_model
 from latency_tables.files import write_json
 from pipeline.gate.errors import GateError
+from pipeline.gate.metrics import METRICS
 
-Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Model(BaseModel):
@@ -21,7 +25,7 @@ class _Model(BaseModel):
 class PredictedLatency(_Model):
     """What a table said. Only a prediction by the same table may be compared with it."""
 
-    ms: Figure
+    ms: Number
     table_sha256: str
 
 
@@ -30,15 +34,15 @@ class BaselineEntry(_Model):
 
     path: str
     sha256: str
-    macs: Figure | None = None
-    params: Figure | None = None
-    size_mb: Figure | None = None
-    accuracy: Figure | None = None
+    macs: Number | None = None
+    params: Number | None = None
+    size_mb: Number | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     predicted: dict[str, PredictedLatency] = {}
 
     def figures(self) -> dict[str, float]:
         """The metrics that are known, by name."""
-        values = {name: getattr(self, name) for name in ("macs", "params", "size_mb", "accuracy")}
+        values = {name: getattr(self, name, None) for name in METRICS}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -50,7 +54,7 @@ class _Baseline(_Model):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Entries by model name; `folder` is where their paths start."""
+    """Entries by model name, which is its path from the budget file; `folder` is where the entries' paths start."""
 
     folder: Path
     entries: Mapping[str, BaselineEntry] = field(default_factory=dict)
@@ -69,20 +73,37 @@ class Baseline:
 def read_baseline(path: Path) -> Baseline:
     """The baseline file at `path`; GateError where there is none or it is something else."""
     try:
-        read = _Baseline.model_validate_json(path.read_text(encoding="utf-8"))
+        read = read_model(path, _Baseline, GateError)
     except FileNotFoundError:
         raise GateError(f"no baseline {str(path)!r}; --update-baseline writes it from the models checked now") from None
-    except UnicodeDecodeError:
-        raise GateError(f"{path} is no baseline file: it is no text") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise GateError(f"{path} is no baseline file: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+    except GateError as error:
+        raise GateError(f"{path} is no baseline file: {str(error).removeprefix(f'{path}: ')}") from None
     return Baseline(path.resolve().parent, read.models)
 
 
 def write_baseline(path: Path, entries: Mapping[str, BaselineEntry]) -> None:
-    """Write the baseline file; entries of models that are not among `entries` are kept."""
-    kept = dict(read_baseline(path).entries) if path.exists() else {}
-    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document = _Baseline(created=created, models=kept | dict(entries))
-    write_json(path, document.model_dump(mode="json", exclude_none=True))
+    """Write the baseline file; entries of models that are not among `entries` are kept.
+
+    One at a time: who comes second waits, and keeps what the first wrote.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The folder itself is what is locked: a lock beside the file would be one more file to commit or ignore.
+    with _Locked(path.parent):
+        kept = dict(read_baseline(path).entries) if path.exists() else {}
+        created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        document = _Baseline(created=created, models=kept | dict(entries))
+        write_json(path, document.model_dump(mode="json", exclude_none=True))
+
+
+class _Locked:
+    """Holds a folder's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        self._handle = os.open(self._folder, os.O_RDONLY)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)

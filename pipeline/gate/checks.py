@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.budget import Budget, Limit
-from pipeline.gate.budget_file import HIGHER_IS_BETTER, BudgetFile
-from pipeline.gate.results import CheckResult, Operator, Status
+from pipeline.gate.budget_file import BudgetFile
+from pipeline.gate.metrics import METRICS
+from pipeline.gate.results import CheckResult, Status
 from pipeline.gate.units import amount, change
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class Figure:
     """A figure of a model, or why it is not known. The truth is `value` or, for the `reason`, up to `most` (None: no
     bound is known)."""
 
@@ -25,74 +26,103 @@ class Metric:
         return self.value is not None and self.most == self.value
 
     @staticmethod
-    def of(value: float | None, reason: str = "") -> "Metric":
+    def of(value: float | None, reason: str = "") -> "Figure":
         """A figure that is exact where it is known."""
-        return Metric(value, reason, value)
+        return Figure(value, reason, value)
 
 
-def limit_checks(model: str, budget: Budget, file: BudgetFile, metrics: Mapping[str, Metric]) -> Iterator[CheckResult]:
+def limit_checks(model: str, budget: Budget, file: BudgetFile, figures: Mapping[str, Figure]) -> Iterator[CheckResult]:
     """One result per limit that is no latency. A metric that is not known fails."""
     for limit in budget.limits():
-        if limit.name in metrics:
-            yield _judge(model, limit, file, metrics[limit.name])
+        if limit.name in figures:
+            yield _judge(model, limit, file, figures[limit.name])
 
 
-def _judge(model: str, limit: Limit, file: BudgetFile, metric: Metric) -> CheckResult:
-    operator: Operator = ">=" if limit.at_least else "<="
+def _judge(model: str, limit: Limit, file: BudgetFile, figure: Figure) -> CheckResult:
     status: Status = "failed"
-    if metric.value is None:
-        message = f"{limit.name} is limited but not known: {metric.reason}"
+    if figure.value is None:
+        message = f"{limit.name} is limited but not known: {figure.reason}"
     else:
-        excess = limit.violation(metric.value)
+        excess = limit.violation(figure.value)
         if excess > 0:
             side = "below" if limit.at_least else "above"
-            text = amount(limit.name, metric.value, limit.limit)
+            text = amount(limit.name, figure.value, limit.limit)
             message = f"{text}, {change(excess)} {side} the limit"
-        elif not limit.at_least and (metric.most is None or limit.violation(metric.most) > 0):
+        elif not limit.at_least and (figure.most is None or limit.violation(figure.most) > 0):
             status = "undecided"
-            upto = "" if metric.most is None else f" and at most {amount(limit.name, metric.most)}"
-            message = f"at least {amount(limit.name, metric.value)}{upto}, but {metric.reason}"
+            upto = "" if figure.most is None else f" and at most {amount(limit.name, figure.most)}"
+            message = f"at least {amount(limit.name, figure.value)}{upto}, but {figure.reason}"
         else:
             status = "passed"
-            message = f"{amount(limit.name, metric.value, limit.limit)}, {change(-excess)} to spare"
+            message = f"{amount(limit.name, figure.value, limit.limit)}, {change(-excess)} to spare"
     return CheckResult(
-        limit.name, limit.limit, operator, metric.value, file.levels[limit.name], status, message, model,
-        source=metric.source,
-    )  # fmt: skip
+        name=limit.name,
+        expected=limit.limit,
+        operator=">=" if limit.at_least else "<=",
+        actual=figure.value,
+        level=file.levels[limit.name],
+        status=status,
+        message=message,
+        model=model,
+        source=figure.source,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a model was; None where the baseline does not have it.
+
+    `unknown` says why there is nothing, or not all, to compare with; a figure that is missing without it fails.
+    """
+
+    figures: Mapping[str, float] | None
+    unknown: str = ""
 
 
 def baseline_checks(
-    model: str, file: BudgetFile, metrics: Mapping[str, Metric], baseline: Mapping[str, float] | None
+    model: str, file: BudgetFile, figures: Mapping[str, Figure], before: Before
 ) -> Iterator[CheckResult]:
     """One result per compared metric that is no latency: by how much it grew (or fell, for accuracy).
 
-    `baseline` is None where it does not have this model at all.
+    A model that the baseline does not have is held by its limits alone.
     """
-    for name in sorted(file.compared & metrics.keys()):
-        higher = name in HIGHER_IS_BETTER
-        allowed = file.tolerance[name] * (-1 if higher else 1)
-        operator: Operator = ">=" if higher else "<="
-        metric, before = metrics[name], None if baseline is None else baseline.get(name)
-        actual: float | None = None
-        status: Status = "failed"
-        if metric.value is None:
-            message = f"{name} is compared but not known: {metric.reason}"
-        elif before is None:
-            missing = "does not have this model" if baseline is None else f"has no {name} of this model"
-            message = f"the baseline {missing}; --update-baseline adds it, on purpose"
-        else:
-            value = metric.value if metric.most is None else metric.most
-            actual = relative_change(value, before)
-            worse = actual < allowed if higher else actual > allowed
-            status = "failed" if worse else "undecided" if metric.most is None else "passed"
-            told = f"{amount(name, before)} became {amount(name, value, before)} ({change(actual, True)})"
-            message = f"{told}; allowed is {change(allowed, True)}"
-            if status == "undecided":
-                message += f"; but {metric.reason}"
+    for name in sorted(file.compared & figures.keys()):
+        status, actual, message = _compared(name, file, figures[name], before)
         yield CheckResult(
-            f"{name} vs baseline", allowed, operator, actual, file.levels[name], status, message, model,
-            source=metric.source,
-        )  # fmt: skip
+            name=f"{name} vs baseline",
+            expected=_allowed(name, file),
+            operator=">=" if METRICS[name].at_least else "<=",
+            actual=actual,
+            level=file.levels[name],
+            status=status,
+            message=message,
+            model=model,
+            source=figures[name].source,
+        )
+
+
+def _allowed(name: str, file: BudgetFile) -> float:
+    return -file.tolerance[name] if METRICS[name].at_least else file.tolerance[name]
+
+
+def _compared(name: str, file: BudgetFile, figure: Figure, before: Before) -> tuple[Status, float | None, str]:
+    if before.figures is None:
+        return "passed", None, before.unknown
+    if figure.value is None:
+        return "failed", None, f"{name} is compared but not known: {figure.reason}"
+    if name not in before.figures and before.unknown:
+        return "passed", None, before.unknown
+    if name not in before.figures:
+        return "failed", None, f"the baseline has no {name} of this model; --update-baseline adds it, on purpose"
+    old, allowed = before.figures[name], _allowed(name, file)
+    value = figure.value if figure.most is None else figure.most
+    grown = relative_change(value, old)
+    worse = grown < allowed if METRICS[name].at_least else grown > allowed
+    told = f"{amount(name, old, value)} became {amount(name, value, old)} ({change(grown, True)})"
+    message = f"{told}; allowed is {change(allowed, True)}"
+    if figure.most is None and not worse:
+        return "undecided", grown, f"{message}; but {figure.reason}"
+    return "failed" if worse else "passed", grown, message
 
 
 def relative_change(now: float, before: float) -> float:

@@ -12,26 +12,17 @@ from latency_tables.devices.registry import open_runner
 from latency_tables.devices.runner import DeviceOptions, Runner
 from latency_tables.errors import TableError
 from pipeline.budget import Limit
-from pipeline.gate.baseline import BaselineEntry
 from pipeline.gate.budget_file import BudgetFile, Device
 from pipeline.gate.checks import relative_change
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure, GateError
-from pipeline.gate.host_rounds import Candidate, host_round
+from pipeline.gate.host_rounds import host_round
 from pipeline.gate.measure import Outcome, Plan, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
+from pipeline.gate.models import Subject
+from pipeline.gate.past import Was
 from pipeline.gate.predict import PredictedMs, Table, open_table, predict
 from pipeline.gate.results import CheckResult, Status
 from pipeline.gate.units import amount, change
-from pipeline.modelfiles.read import ModelFacts
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model under the gate's eyes: its name, facts, and how its open inputs are shaped."""
-
-    name: str
-    facts: ModelFacts
-    candidate: Candidate
 
 
 @dataclass
@@ -62,20 +53,20 @@ class LatencyJudge:
             return answer.unknown(str(error))
         return answer.measured_limit(outcome)
 
-    def change(
-        self, subject: Subject, device: Device, old: BaselineEntry | None, old_model: Subject | None
-    ) -> CheckResult:
+    def change(self, subject: Subject, device: Device, was: Was) -> CheckResult:
         """Whether `subject` is slower on `device` than its baseline by more than is allowed."""
         answer = _Answer("latency_ms vs baseline", self.file.tolerance["latency_ms"], subject.name, device, self.file)
+        if was.new:
+            return answer.result("passed", None, was.new, "no baseline")
         try:
             if device.table is not None:
-                return self._predicted_change(answer, subject, self.table(device.table), old, old_model)
-            if old_model is None:
+                return self._predicted_change(answer, subject, self.table(device.table), was)
+            if was.model is None:
                 return answer.unknown(
                     "milliseconds of different runs are not compared; keep the old model where the baseline file "
                     "says, or give it as --baseline, and both are measured in turn"
                 )
-            rounds = self._rounds(device, subject, old_model)
+            rounds = self._rounds(device, subject, was.model)
             outcome = judge_change(rounds, answer.expected, self.plan, self.progress)
         except CannotMeasure as error:
             return answer.unknown(str(error))
@@ -97,12 +88,10 @@ class LatencyJudge:
         status: Status = "failed" if excess > 0 else "passed"
         return answer.result(status, found.ms, text, f"predicted by {table.label}", found.interval)
 
-    def _predicted_change(
-        self, answer: "_Answer", subject: Subject, table: Table, old: BaselineEntry | None, old_model: Subject | None
-    ) -> CheckResult:
+    def _predicted_change(self, answer: "_Answer", subject: Subject, table: Table, was: Was) -> CheckResult:
         source = f"predicted by {table.label}"
         now = predict(subject.facts, table, answer.device.min_recognised)
-        before_ms = self._before_ms(answer, table, old, old_model)
+        before_ms = self._before_ms(answer, table, was)
         if isinstance(before_ms, str):
             return answer.result("failed", None, before_ms, source)
         grown = relative_change(now.ms, before_ms)
@@ -110,14 +99,12 @@ class LatencyJudge:
         told = f"{amount('latency_ms', before_ms, now.ms)} became {amount('latency_ms', now.ms, before_ms)}"
         return answer.result(status, grown, f"{told} ({change(grown, True)}); {answer.allowed}", source)
 
-    def _before_ms(
-        self, answer: "_Answer", table: Table, old: BaselineEntry | None, old_model: Subject | None
-    ) -> float | str:
+    def _before_ms(self, answer: "_Answer", table: Table, was: Was) -> float | str:
         """The baseline's prediction, or why there is none."""
-        if old_model is not None:
-            predicted: PredictedMs = predict(old_model.facts, table, answer.device.min_recognised)
+        if was.model is not None:
+            predicted: PredictedMs = predict(was.model.facts, table, answer.device.min_recognised)
             return predicted.ms
-        stored = None if old is None else old.predicted.get(answer.device.name)
+        stored = None if was.entry is None else was.entry.predicted.get(answer.device.name)
         if stored is None:
             return "the baseline has no prediction for this device; write one on purpose with --update-baseline"
         if stored.table_sha256 != table.sha256:
@@ -182,10 +169,18 @@ class _Answer:
         source: str,
         interval: tuple[float, float] | None = None,
     ) -> CheckResult:
-        level = self.file.levels["latency_ms"]
-        model, device = self.model, self.device.name
         return CheckResult(
-            self.name, self.expected, "<=", actual, level, status, message, model, device, source, interval
+            name=self.name,
+            expected=self.expected,
+            operator="<=",
+            actual=actual,
+            level=self.file.levels["latency_ms"],
+            status=status,
+            message=message,
+            model=self.model,
+            device=self.device.name,
+            source=source,
+            interval=interval,
         )
 
     def unknown(self, reason: str) -> CheckResult:

@@ -1,6 +1,7 @@
 """Latency of a model as a table predicts it, from the blocks that were recognised in its graph."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -76,6 +77,8 @@ def predict(model: ModelFacts, table: Table, min_recognised: float) -> Predicted
             "'pocketnas profile' on a space that has them measures them"
         ) from None
     scale = 1.0 if found.exact else 1 / found.share
+    if not math.isfinite(prediction.latency_ms) or prediction.latency_ms < 0:
+        raise CannotMeasure(f"the table predicts {prediction.latency_ms} ms, which is no time")
     interval = None
     if prediction.low_ms is not None and prediction.high_ms is not None:
         interval = (prediction.low_ms * scale, prediction.high_ms * scale)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
+from pipeline import foreign
 from pipeline.gate.results import CheckResult, Report, Status, count
 from pipeline.gate.units import amount, change
 
@@ -39,10 +40,11 @@ def terminal(report: Report) -> "Group":
         for result in report.results:
             if result.model == model:
                 word = Text(_word(result), style=_STYLES[result.status])
-                table.add_row(word, Text(_title(result)), Text(result.message))
-        parts += [Text(f"\n{model}", style="bold"), table]
+                title, message = (Text(foreign.terminal(text)) for text in (_title(result), result.message))
+                table.add_row(word, title, message)
+        parts += [Text(f"\n{foreign.terminal(model)}", style="bold"), table]
     if report.notes:
-        parts += [Text(), *(Text(f"note: {note}") for note in report.notes)]
+        parts += [Text(), *(Text(f"note: {foreign.terminal(note)}") for note in report.notes)]
     return Group(*parts)
 
 
@@ -51,16 +53,16 @@ def junit(report: Report) -> str:
     suite = ElementTree.Element("testsuite", name="pocketnas check", tests=str(len(report.results)))
     failures = errors = 0
     for result in report.results:
-        names = {"classname": _clean(result.model), "name": _clean(_title(result)), "time": "0"}
+        names = {"classname": foreign.xml(result.model), "name": foreign.xml(_title(result)), "time": "0"}
         case = ElementTree.SubElement(suite, "testcase", names)
         if result.blocks and result.status == "failed":
             failures += 1
-            ElementTree.SubElement(case, "failure", message=_clean(result.message), type=result.name)
+            ElementTree.SubElement(case, "failure", message=foreign.xml(result.message), type=foreign.xml(result.name))
         elif result.blocks:
             errors += 1
-            ElementTree.SubElement(case, "error", message=_clean(result.message), type="cannot decide")
+            ElementTree.SubElement(case, "error", message=foreign.xml(result.message), type="cannot decide")
         output = ElementTree.SubElement(case, "system-out")
-        output.text = _clean(f"{_word(result)}: {result.message} [{result.source}]")
+        output.text = foreign.xml(f"{_word(result)}: {result.message} [{result.source}]")
     suite.set("failures", str(failures))
     suite.set("errors", str(errors))
     root = ElementTree.Element("testsuites")
@@ -83,9 +85,9 @@ def markdown(report: Report) -> str:
             "?" if result.actual is None else _figure(result, result.actual, result.expected),
             f"{result.message} ({result.source})",
         )
-        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+        lines.append(f"| {' | '.join(foreign.markdown(cell) for cell in cells)} |")
     if report.notes:
-        lines += ["", *(f"- {_cell(note)}" for note in report.notes)]
+        lines += ["", *(f"- {foreign.markdown(note)}" for note in report.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -95,8 +97,8 @@ def annotations(report: Report) -> str:
     for result in report.results:
         if not result.passed:
             kind = "error" if result.level == "error" else "warning"
-            title = _escape(f"{result.model}: {_title(result)}", property_value=True)
-            lines.append(f"::{kind} title={title}::{_escape(result.message)}")
+            title = foreign.workflow(f"{result.model}: {_title(result)}", property_value=True)
+            lines.append(f"::{kind} title={title}::{foreign.workflow(result.message)}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -121,22 +123,3 @@ def _figure(result: CheckResult, value: float, beside: float | None = None) -> s
     if result.name.endswith("vs baseline"):
         return change(value, signed=True)
     return amount(result.name, value, beside)
-
-
-def _cell(text: str) -> str:
-    """Text that stays text inside a Markdown table: no cell breaks, HTML, links or formatting."""
-    text = " ".join(text.split()).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "|*_`[]":
-        text = text.replace(sign, f"\\{sign}")
-    return text
-
-
-def _escape(text: str, property_value: bool = False) -> str:
-    """As GitHub's runner wants the data, or a property, of a workflow command."""
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.replace(":", "%3A").replace(",", "%2C") if property_value else text
-
-
-def _clean(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold."""
-    return "".join(c for c in text if c in "\t\n\r" or (ord(c) >= 32 and ord(c) not in (0xFFFE, 0xFFFF)))

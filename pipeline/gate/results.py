@@ -9,13 +9,14 @@ Status = Literal["passed", "failed", "undecided"]
 Operator = Literal["<=", ">="]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """One question and its answer.
 
     `name` is the metric ("latency_ms", "size_mb", …), with " vs baseline" behind it where the change against
     a baseline was judged; expected and actual are then changes relative to the baseline (0.05 is 5 % more).
-    `actual` is None where the metric is not known, which never passes. `interval` bounds `actual` where it was
+    `actual` is None where the metric is not known, which never passes, or where a baseline does not have the model,
+    which does. `interval` bounds `actual` where it was
     measured or predicted. `source` says where `actual` comes from ("file", "predicted by …", "measured on …").
     """
 

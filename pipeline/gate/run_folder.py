@@ -6,23 +6,27 @@ Read as files, not through the run's own code: the gate also runs where nothing 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field
 
-from pipeline.gate.budget_file import METRICS, Device
+from latency_tables import documents
+from pipeline.gate.budget_file import Device
 from pipeline.gate.errors import GateError
+from pipeline.gate.metrics import METRICS
 from pipeline.modelfiles.read import READERS, ModelFacts, ReadOptions, read_model, sha256_of, size_of
+
+Accuracy = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Winner(BaseModel):
-    accuracy: float
+    accuracy: Accuracy
 
 
 class _Parity(BaseModel):
     status: str
     reason: str
-    accuracy_after: float | None
+    accuracy_after: Accuracy | None
 
 
 class _Export(BaseModel):
@@ -73,7 +77,7 @@ def read_run(path: Path, options: ReadOptions) -> Iterator[RunModel]:
     for entry in (main, *(entry for entry in written if entry is not main)):
         if entry.path is None:
             continue
-        facts = _facts(path / "exports" / entry.path, entry, options)
+        facts = _facts(_export(path, entry.path), entry, options)
         if entry is main:
             yield RunModel(replace(facts, accuracy=winner.accuracy), frozenset(METRICS), _devices(path))
         else:
@@ -87,11 +91,18 @@ def made_with(file: Path) -> dict[str, str]:
     if not record.is_file() or not file.is_file():
         return {}
     try:
-        written = _Exports.model_validate_json(record.read_bytes()).exports
-    except ValidationError:  # another tool's file of that name
+        written = documents.read_model(record, _Exports, GateError).exports
+    except GateError:  # another tool's file of that name
         return {}
     entry = next((entry for entry in written if entry.path == file.name), None)
     return entry.tool_versions if entry is not None and entry.sha256 == sha256_of(file) else {}
+
+
+def _export(run: Path, name: str) -> Path:
+    """An exported file by the name that the run's record gives it."""
+    if Path(name).name != name:
+        raise GateError(f"{run}: export.json names {name!r}; accepted is the name of a file beside it")
+    return run / "exports" / name
 
 
 def _facts(file: Path, entry: _Export, options: ReadOptions) -> ModelFacts:
@@ -117,10 +128,6 @@ def _devices(path: Path) -> tuple[Device, ...]:
 def _read(kind: type[Document], file: Path, stage: str, run: Path) -> Document:
     """What the gate needs of a file that a stage of the run wrote."""
     try:
-        return kind.model_validate_json(file.read_bytes())
+        return documents.read_model(file, kind, GateError)
     except FileNotFoundError:
         raise GateError(f"{run} is not finished: 'pocketnas {stage} {run}' writes {file.name}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise GateError(f"{file} is torn or foreign: {place} {first['msg']}") from None

@@ -1,8 +1,6 @@
 """How figures are written for people. Never rounded so far that "10 is above 10" could be read."""
 
-from typing import Final
-
-_SCALES: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+from pipeline.gate.metrics import metric_of
 
 
 def amount(metric: str, value: float, beside: float | None = None) -> str:
@@ -23,14 +21,6 @@ def change(share: float, signed: bool = False) -> str:
     return f"{percent:{'+' if signed else ''}.{digits}f} %"
 
 
-def _written(metric: str, value: float, digits: int) -> str:
-    match metric.split(".")[0]:
-        case "latency_ms":
-            return f"{value:.{digits}g} ms"
-        case "size_mb":
-            return f"{value:.{digits}g} MB"
-        case "macs" | "params":
-            scale, letter = next((s for s in _SCALES if abs(value) >= s[0]), _SCALES[-1])
-            return f"{value / scale:.{digits}g}{letter} {'MACs' if metric == 'macs' else 'parameters'}"
-        case _:
-            return f"{value:.{digits}g}"
+def _written(name: str, value: float, digits: int) -> str:
+    metric = metric_of(name)
+    return f"{value:.{digits}g}" if metric is None else metric.written(value, digits)

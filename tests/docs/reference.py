@@ -16,7 +16,7 @@ unknown key is refused, with the key that was probably meant.
 
 def reference() -> str:
     """The whole page."""
-    from pipeline.gate.budget_file import BudgetDocument
+    from pipeline.gate.budget_document import BudgetDocument
     from pipeline.runs.config import Config
 
     budget = _section("The budget file of `pocketnas check`", BudgetDocument)

@@ -309,7 +309,10 @@ def test_a_metric_missing_from_the_baseline_fails(
     assert "baseline has no macs of this model" in found.by_name["macs vs baseline"]["message"]
     other = tmp_path / "other.onnx"
     shutil.copy(tiny, other)
-    assert check(other, "--budget", budget('macs = "1M"'), "--baseline", baseline).code == 1
+    new = check(other, "--budget", budget('macs = "1M"'), "--baseline", baseline)
+    assert (new.code, new.by_name["macs vs baseline"]["actual"]) == (0, None)
+    assert "new: the baseline does not have it; only its limits hold" in new.by_name["macs vs baseline"]["message"]
+    assert check(other, "--budget", budget("macs = 1000"), "--baseline", baseline).code == 1
 
 
 def test_a_baseline_by_another_table_is_not_compared(

@@ -42,7 +42,7 @@ def checked(
     board: Board, limits: Path, model: Path, monkeypatch: pytest.MonkeyPatch, baseline: Path | None = None
 ) -> Report:
     monkeypatch.setitem(registry.RUNNERS, "board", lambda url, threads: board)
-    device = Device("board://1", url="board://1")
+    device = Device("board", url="board")
     return run_gate(Request((model,), Plan(), (device,), baseline), load_budget(limits))
 
 
@@ -54,7 +54,7 @@ def test_a_limit_is_judged_by_the_device(tiny: Path, budget: Budget, monkeypatch
     ms = tiny.stat().st_size / 1000
     fits = only(checked(Board(), budget(f"latency_ms = {1.1 * ms}"), tiny, monkeypatch), "latency_ms")
     assert fits.status == "passed"
-    assert fits.source == "measured on board://1"
+    assert fits.source == "measured on board"
     assert fits.actual == pytest.approx(ms, rel=0.05)
     exceeds = only(checked(Board(), budget(f"latency_ms = {0.9 * ms}"), tiny, monkeypatch), "latency_ms")
     assert exceeds.status == "failed"

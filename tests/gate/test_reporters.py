@@ -13,7 +13,10 @@ HOSTILE = 'a|b <img src=x> & "c" ::error::d\n100 % _x_ [l](http://e) \x07 [bold]
 
 
 def result(status: Status, level: Level = "error", message: str = "said", model: str = "m.onnx") -> CheckResult:
-    return CheckResult("latency_ms", 20.0, "<=", 21.0, level, status, message, model, "pixel", "predicted by table p")
+    return CheckResult(
+        name="latency_ms", expected=20.0, operator="<=", actual=21.0, level=level, status=status, message=message,
+        model=model, device="pixel", source="predicted by table p",
+    )  # fmt: skip
 
 
 def report(*results: CheckResult) -> Report:
@@ -68,7 +71,7 @@ def test_annotations_are_one_line_each_and_cannot_be_forged() -> None:
     results = (result("passed"), result("failed", message=HOSTILE), result("failed", "warn"))
     lines = annotations(report(*results)).splitlines()
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning"]
-    assert "%0A100 %25" in lines[0]
+    assert "\\n100 %25" in lines[0]
     assert lines[0].split("::")[1] == "error title=m.onnx%3A latency_ms (pixel%2C predicted)"
 
 

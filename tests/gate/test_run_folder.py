@@ -71,7 +71,10 @@ def test_each_file_is_judged_by_what_is_its_own(run: Path, budget: Budget, capsy
     assert latency["actual"] == pytest.approx(7)
     assert latency["device"] == "board"
     assert "the model was made for onnxruntime 1.31.1, the table measured with 1.23.0" in latency["message"]
-    assert document["notes"] == ["run/model.engine: parity not run: no GPU here"]
+    assert document["notes"] == [
+        "run/model.onnx: the file stores 2,950 parameters; as trained (with BatchNorm) it has 3,082",
+        "run/model.engine: parity not run: no GPU here",
+    ]
 
 
 def test_a_baseline_of_a_run(run: Path, budget: Budget, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,10 +94,10 @@ def test_a_baseline_of_a_run(run: Path, budget: Budget, tmp_path: Path, capsys: 
     [
         (lambda run: (run / "winner" / "winner.json").unlink(), "is not finished: 'pocketnas finetune"),
         (lambda run: (run / "exports" / "export.json").unlink(), "is not finished: 'pocketnas export"),
-        (lambda run: (run / "exports" / "export.json").write_text('{"exp'), "export.json is torn or foreign"),
+        (lambda run: (run / "exports" / "export.json").write_text('{"exp'), "export.json is corrupt or foreign"),
         (lambda run: (run / "exports" / "export.json").write_text('{"exports": []}'), "has no fp32 ONNX file"),
         (lambda run: (run / "exports" / "model.engine").unlink(), "model.engine is gone"),
-        (lambda run: (run / "table.json").write_text("{}"), "table.json is torn or foreign"),
+        (lambda run: (run / "table.json").write_text("{}"), "table.json: device is missing"),
     ],
 )
 def test_an_unfinished_or_damaged_run_ends_with_2(

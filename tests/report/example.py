@@ -1,6 +1,7 @@
 """A run that never was, with everything that a report can show."""
 
 import random
+from typing import Any
 
 from latency_tables.blocks import Block
 from pipeline.gate.results import CheckResult
@@ -61,11 +62,9 @@ def example_report(seed: int = 0) -> ReportData:
             ExportRow("tensorrt", "fp16", "exports/model.engine", 0.9, "not run", "no GPU here"),
         ),
         checks=(
-            CheckResult(
-                "latency_ms", limit, "<=", best.latency_ms, "error", "passed", "1 % to spare", "winner", "pi", "table"
-            ),
-            CheckResult("accuracy", 0.97, ">=", 0.987, "error", "passed", f"1.7 % to spare {HOSTILE}", "winner"),
-            CheckResult("size_mb", 0.4, "<=", 0.42, "warn", "failed", "5.00 % above the limit", "model.mlpackage"),
+            _check("latency_ms", limit, best.latency_ms, "1 % to spare", device="pi", source="table"),
+            _check("accuracy", 0.97, 0.987, f"1.7 % to spare {HOSTILE}", operator=">="),
+            _check("size_mb", 0.4, 0.42, "5.00 % above the limit", level="warn", status="failed"),
         ),
         stages=tuple(
             StageSeconds(name, seconds)
@@ -73,6 +72,11 @@ def example_report(seed: int = 0) -> ReportData:
         ),
         provenance=(("command", "pocketnas quickstart --out run"), ("data sha256", "5d0e" * 16)),
     )  # fmt: skip
+
+
+def _check(name: str, expected: float, actual: float, message: str, **changed: Any) -> CheckResult:
+    fields = {"operator": "<=", "level": "error", "status": "passed", "model": "winner"} | changed
+    return CheckResult(name=name, expected=expected, actual=actual, message=message, **fields)
 
 
 def _ms(block: Block) -> float:
