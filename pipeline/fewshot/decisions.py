@@ -137,7 +137,7 @@ class Decision:
             return str(op)
         return f"k{op.kernel}" if self.kind == "kernel" else f"e{op.expand}"
 
-    def _sort_key(self, op: Op) -> tuple[int, int, int]:
+    def _sort_key(self, op: Op) -> tuple[bool, float, float]:
         first = op.expand if self.kind == "expand" else op.kernel
         return (op != SKIP, first, op.expand)
 

@@ -19,7 +19,7 @@ class Factor:
 
     gene: int
     kind: str
-    values: tuple[int, ...]
+    values: tuple[float, ...]
 
 
 def factors(space: CandidateSpace) -> tuple[Factor, ...]:

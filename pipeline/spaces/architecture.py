@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.errors import PipelineError
 
-_OP = re.compile(r"k([1-9]\d*)e([1-9]\d*)")
+_OP = re.compile(r"k([1-9]\d*)e([1-9]\d*(?:\.\d*[1-9])?)")
 _FORM: Final = "r<pixels>_w<channels>-k<kernel>e<expand>-…_w…, for example r32_w16-k3e1_w24-k3e6-k5e4"
 
 
@@ -24,11 +24,16 @@ class ArchitectureError(PipelineError):
 class Op:
     """What one layer computes: an mbconv of `kernel` and `expand` ratio, or a plain 1x1 projection ("skip").
 
+    A ratio may be a fraction, such as MobileNetV3's 2.3.
     The projection (kernel 1, expand 0) is the identity of a layer that changes the shape (NAS-Bench-Macro).
     """
 
     kernel: int
-    expand: int
+    expand: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.expand, float) and self.expand.is_integer():
+            object.__setattr__(self, "expand", int(self.expand))  # so that a ratio has one spelling
 
     def __str__(self) -> str:
         return "skip" if self == SKIP else f"k{self.kernel}e{self.expand}"
@@ -43,8 +48,10 @@ class Op:
             return SKIP
         match = _OP.fullmatch(text)
         if match is None or int(match[1]) % 2 == 0:
-            raise ArchitectureError(f"{text!r} is not an op; accepted are skip and k<odd kernel>e<expand>, as k3e6")
-        return cls(int(match[1]), int(match[2]))
+            raise ArchitectureError(
+                f"{text!r} is not an op; accepted are skip and k<odd kernel>e<expand>, as k3e6 or k5e2.5"
+            )
+        return cls(int(match[1]), float(match[2]))
 
 
 SKIP: Final = Op(1, 0)

@@ -11,12 +11,15 @@ from latency_tables.blocks import Activation, Padding
 from latency_tables.documents import parse_toml, read_toml, validated
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture, Op
+from pipeline.spaces.scaling import Scaling, scaled
 from pipeline.spaces.space import BATCHNORM_EPS, Head, SearchSpace, SpaceError, SqueezeOf, Stage, Stem
 
 # Bounds far above any network that a phone runs, so that a slip of the keyboard is refused before it is built.
 Channels = Annotated[int, Field(ge=1, le=65_536)]
 Size = Annotated[int, Field(ge=1, le=4_096)]
-Small = Annotated[int, Field(ge=1, le=64)]  # kernels, strides, expand ratios, depths
+Small = Annotated[int, Field(ge=1, le=64)]  # kernels, strides, depths
+Ratio = Annotated[float, Field(ge=1, le=64)]
+Classes = Annotated[int, Field(ge=2, le=1_000_000)]
 
 
 class _Model(BaseModel):
@@ -46,7 +49,7 @@ class _Stage(_Model):
     activation: Activation | None = None
     squeeze: SqueezeOf | None = None
     kernels: Annotated[list[Small], Field(min_length=1)] | None = None
-    expands: Annotated[list[Small], Field(min_length=1)] | None = None
+    expands: Annotated[list[Ratio], Field(min_length=1)] | None = None
     ops: list[str] | None = None
     first_ops: list[str] | None = None
     slots: list[list[str]] | None = None
@@ -81,16 +84,42 @@ class _Stage(_Model):
             later = _ops(value("ops"))
         else:
             kernels, expands = value("kernels"), value("expands")
-            later = tuple(sorted({Op.parse(f"k{k}e{e}") for k in kernels for e in expands}))
+            later = tuple(sorted({Op.parse(f"k{k}e{e:g}") for k in kernels for e in expands}))
         named_first = self.first_ops if self.first_ops is not None else defaults.first_ops
         first = later if named_first is None else _ops(named_first)
         return (first, *([later] * (layers - 1)))
 
 
+class _Scaled(_Model):
+    """A preset made wider, deeper and larger."""
+
+    space: str
+    resolution: Size
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    depth: Annotated[float, Field(gt=0, le=16)] = 1.0
+    fix_ends: bool = False
+
+    def build(self, name: str, resolutions: list[int]) -> SearchSpace:
+        if self.space not in preset_names():
+            raise SpaceError(f"scaled_from.space {self.space!r} is no preset; known are {', '.join(preset_names())}")
+        return scaled(load_space(self.space), name, Scaling(**self.model_dump(exclude={"space"})), resolutions)
+
+
+class _ScaledSpace(_Model):
+    schema_version: Literal[1]
+    name: str
+    classes: Classes = 1000
+    resolutions: Annotated[list[Size], Field(min_length=1)]
+    scaled_from: _Scaled
+
+    def build(self) -> SearchSpace:
+        return self.scaled_from.build(self.name, self.resolutions).with_classes(self.classes)
+
+
 class _Space(_Model):
     schema_version: Literal[1]
     name: str
-    classes: Annotated[int, Field(ge=2, le=1_000_000)] = 1000
+    classes: Classes = 1000
     resolutions: Annotated[list[Size], Field(min_length=1)]
     stem: _Stem
     head: _Head
@@ -99,6 +128,22 @@ class _Space(_Model):
     batchnorm_eps: Annotated[float, Field(gt=0, lt=1)] = BATCHNORM_EPS
     defaults: _Stage = _Stage()
     stages: Annotated[list[_Stage], Field(min_length=1, max_length=64)]
+
+    def build(self) -> SearchSpace:
+        space = SearchSpace(
+            name=self.name,
+            classes=self.classes,
+            resolutions=tuple(sorted(set(self.resolutions))),
+            stem=Stem(**self.stem.model_dump(), padding=self.padding),
+            stages=tuple(stage.build(self.defaults, self.padding, n) for n, stage in enumerate(self.stages, 1)),
+            head=Head(**self.head.model_dump()),
+            batchnorm_eps=self.batchnorm_eps,
+        )
+        if self.base is None:
+            return space
+        base = Architecture.parse(self.base)
+        space.check(base)
+        return space.with_base(base)
 
 
 def preset_names() -> tuple[str, ...]:
@@ -132,22 +177,10 @@ def parse_space(text: str, where: str) -> SearchSpace:
 
 def space_from_dict(document: dict[str, Any], where: str) -> SearchSpace:
     """The space that a parsed TOML or JSON document describes."""
-    read = validated(document, _Space, where, SpaceError)
+    form: type[_ScaledSpace | _Space] = _ScaledSpace if "scaled_from" in document else _Space
+    read = validated(document, form, where, SpaceError)
     try:
-        space = SearchSpace(
-            name=read.name,
-            classes=read.classes,
-            resolutions=tuple(sorted(set(read.resolutions))),
-            stem=Stem(**read.stem.model_dump(), padding=read.padding),
-            stages=tuple(stage.build(read.defaults, read.padding, n) for n, stage in enumerate(read.stages, 1)),
-            head=Head(**read.head.model_dump()),
-            batchnorm_eps=read.batchnorm_eps,
-        )
-        if read.base is None:
-            return space
-        base = Architecture.parse(read.base)
-        space.check(base)
-        return space.with_base(base)
+        return read.build()
     except PipelineError as error:
         raise SpaceError(f"{where}: {error}") from None
 

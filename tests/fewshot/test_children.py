@@ -18,12 +18,13 @@ from pipeline.ranking.calibration import Calibration, calibrate
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.repair import PrivateTuning, privately_tuned, pruned, repaired
 from pipeline.ranking.scores import RegionScorer, scored_by_parent
-from pipeline.spaces.files import load_space, preset_names
+from pipeline.spaces.files import load_space
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import judge
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet, inherit
 from tests.fewshot.test_criteria import evidence, narrow
+from tests.spaces.families import FAMILIES
 
 MACRO = narrow("nas-bench-macro")
 
@@ -50,7 +51,7 @@ def unsettled(supernet: Supernet) -> Supernet:
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", FAMILIES)
 def test_children_compute_what_their_parent_does_on_their_region(name: str, criterion: str) -> None:
     space = narrow(name)
     given = evidence(space, "separate" if name == "nas-bench-macro" else "nested")

@@ -29,7 +29,7 @@ def narrow(name: str, resolution: int = 16) -> SearchSpace:
         classes=10,
         stem=replace(space.stem, channels=8),
         stages=stages,
-        head=replace(space.head, channels=16, mix=0),
+        head=replace(space.head, channels=16, mix=0, hidden=0),
         base=None,
     )
 

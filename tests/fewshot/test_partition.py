@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
 from pipeline.fewshot.partition import Partition, Split
 from pipeline.spaces.architecture import ArchitectureError
-from pipeline.spaces.files import load_space, preset_names
+from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
+from tests.spaces.families import FAMILIES
 
 MACRO = load_space("nas-bench-macro")
 
@@ -22,7 +23,7 @@ def exhaustive(space: SearchSpace, decision: Decision) -> Split:
     return Split(decision, tuple((option,) for option in decision.options(space)))
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_decision_of_every_preset_cuts_it_without_loss(name: str) -> None:
     space = load_space(name)
     rng = random.Random(1)
@@ -65,7 +66,7 @@ def test_a_hierarchy_of_random_groupings_still_counts(data: st.DataObject) -> No
     assert partition.regions[partition.route(arch)].contains(arch)
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", FAMILIES)
 def test_variants_differ_in_the_decision_alone(name: str) -> None:
     space = load_space(name)
     rng = random.Random(3)

@@ -20,8 +20,9 @@ from pipeline.modelfiles.onnx_cost import ONNX_RULES
 from pipeline.modelfiles.onnx_graph import read_graph
 from pipeline.modelfiles.read import read_model
 from pipeline.modelfiles.recognise import Recognised, recognise
-from pipeline.spaces.files import load_space, preset_names
+from pipeline.spaces.files import load_space
 from tests.gate.conftest import FILES, TINY
+from tests.spaces.families import FAMILIES
 
 
 def found_in(model: onnx.ModelProto) -> Recognised:
@@ -29,7 +30,7 @@ def found_in(model: onnx.ModelProto) -> Recognised:
     return recognise(graph, graph_cost(graph, ONNX_RULES).macs)
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_preset_space_is_recognised_exactly(name: str) -> None:
     space, rng = load_space(name).with_resolutions([64]), random.Random(name)
     for arch in (space.min(), space.sample(rng), space.sample(rng)):

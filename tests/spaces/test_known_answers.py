@@ -3,20 +3,39 @@
 import csv
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from latency_tables.blocks import total_macs, total_params
 from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
-from pipeline.spaces.files import load_space, preset_names
+from pipeline.spaces.files import load_space, preset_names, space_from_dict
 from pipeline.spaces.published import PublishedError, read_published
+from pipeline.spaces.scaling import Scaling, scaled
 
+# Parameters as published; millions of multiply-accumulates at the published resolution, convolutions and linear
+# layers alone, as torchvision counts them.
+PUBLISHED = {
+    "efficientnet-b0": (5_288_548, 386, 224),
+    "efficientnet-b1": (7_794_184, 687, 240),
+    "efficientnet-b2": (9_109_994, 994, 260),
+    "efficientnet-b3": (12_233_232, 1_827, 300),
+    "efficientnet-lite0": (4_652_008, 385, 224),
+    "efficientnet-lite1": (5_416_680, 600, 240),
+    "efficientnet-lite2": (6_092_072, 860, 260),
+    "efficientnet-lite3": (8_197_096, 1_383, 280),
+    "efficientnet-lite4": (13_006_568, 2_553, 300),
+    "mobilenet-v2": (3_504_872, 301, 224),
+    "mobilenet-v3-large": (5_483_032, 217, 224),
+    "mobilenet-v3-small": (2_542_856, 57, 224),
+}
 _MACRO_OPS = {"0": SKIP, "1": Op(3, 3), "2": Op(5, 6)}
 
 
 def test_presets_are_the_documented_ones() -> None:
-    assert preset_names() == ("efficientnet-b0", "nas-bench-macro", "ofa-mbv3-1.0", "ofa-mbv3-1.2", "quickstart")
+    others = ("nas-bench-macro", "ofa-mbv3-1.0", "ofa-mbv3-1.2", "quickstart")
+    assert preset_names() == (*sorted(PUBLISHED), *others)
 
 
 @pytest.mark.parametrize("name", ["ofa-mbv3-1.0", "ofa-mbv3-1.2"])
@@ -45,11 +64,61 @@ def test_extremes_of_once_for_all(
         assert round(total_macs(smallest) / 1e6, 1) == least
 
 
-def test_efficientnet_b0_is_in_its_space() -> None:
-    space = load_space("efficientnet-b0")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_network_is_the_base_of_its_space(name: str) -> None:
+    params, millions, resolution = PUBLISHED[name]
+    space = load_space(name)
     assert space.base is not None
-    assert total_params(space.blocks(space.base)) == 5_288_548
-    assert space.base.resolution == 224
+    blocks = space.blocks(space.base)
+    assert (total_params(blocks), space.base.resolution) == (params, resolution)
+    assert round(total_macs(blocks) / 1e6) == millions
+
+
+@pytest.mark.parametrize("name", sorted({*PUBLISHED} - {f"efficientnet-b{n}" for n in range(4)}))
+def test_a_published_network_is_the_largest_of_its_space(name: str) -> None:
+    space = load_space(name)
+    assert space.base is not None
+    assert space.base.stages == space.max().stages
+    assert {64, 96, 128, 224} <= {*space.resolutions}
+    small = space.blocks(replace(space.base, resolution=64))
+    assert total_params(small) == total_params(space.blocks(space.base))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "depth", "resolution", "params", "millions"),
+    [
+        ("b4", 1.4, 1.8, 380, 19_341_616, 4_394),
+        ("b5", 1.6, 2.2, 456, 30_389_784, 10_266),
+        ("b6", 1.8, 2.6, 528, 43_040_704, 19_068),
+        ("b7", 2.0, 3.1, 600, 66_347_960, 37_746),
+    ],
+)
+def test_compound_scaling_gives_the_larger_efficientnets(
+    name: str, width: float, depth: float, resolution: int, params: int, millions: int
+) -> None:
+    document = {
+        "schema_version": 1,
+        "name": name,
+        "resolutions": [224, resolution],
+        "scaled_from": {"space": "efficientnet-b0", "width": width, "depth": depth, "resolution": resolution},
+    }
+    space = space_from_dict(document, "a test")
+    assert space.base is not None
+    assert total_params(space.blocks(space.base)) == params
+    assert round(total_macs(space.blocks(space.base)) / 1e6) == millions
+    assert space.max().stages != space.base.stages  # its choices grew with it
+
+
+def test_scaling_by_one_changes_nothing() -> None:
+    space = load_space("efficientnet-b0")
+    assert scaled(space, space.name, Scaling(224), space.resolutions) == space
+
+
+def test_padding_and_epsilon_are_those_that_weights_were_published_with() -> None:
+    numerics = {name: (load_space(name).padding, load_space(name).batchnorm_eps) for name in PUBLISHED}
+    assert numerics["efficientnet-lite0"] == numerics["efficientnet-lite4"] == ("same", 1e-3)
+    assert numerics["mobilenet-v3-large"] == ("symmetric", 1e-3)
+    assert numerics["mobilenet-v2"] == numerics["efficientnet-b0"] == ("symmetric", 1e-5)
 
 
 def test_efficientnet_b0_for_ten_classes_loses_only_classifier_rows() -> None:

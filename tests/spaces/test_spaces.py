@@ -173,6 +173,10 @@ def test_text_that_is_no_architecture_is_refused(text: str) -> None:
         ({"stages": [{"widths": [8], "depths": [1], "stride": 1, "activation": "relu", "ops": ["k4e1"]}]}, "k4e1"),
         ({"stages": [{"widths": [8], "depths": [1], "stride": 1, "activation": "relu"}]}, "stage 1 needs 'kernels'"),
         ({"base": "r16_w8-k3e1_w8-k3e1"}, "2 stages instead of 1"),
+        ({"padding": "valid"}, "padding"),
+        ({"batchnorm_eps": 0.0}, "batchnorm_eps of space 'mine' is 0.0"),
+        ({"head": {"channels": 8, "mix": 8, "hidden": 8}}, "not both"),
+        ({"scaled_from": {"space": "quickstart", "resolution": 16}}, "stem"),
     ],
 )
 def test_a_wrong_document_is_refused_by_key(change: dict[str, object], part: str) -> None:
@@ -188,6 +192,31 @@ def test_a_wrong_document_is_refused_by_key(change: dict[str, object], part: str
     space_from_dict(document, "mine.toml")
     with pytest.raises(SpaceError, match=part):
         space_from_dict(document | change, "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("scaled_from", "part"),
+    [
+        ({"space": "quickstart", "resolution": 16}, "not built around a network"),
+        ({"space": "mine.toml", "resolution": 16}, "'mine.toml' is no preset; known are efficientnet-b0"),
+        ({"space": "efficientnet-b0", "resolution": 224}, r"resolution 224 is not among \[16\]"),
+        ({"space": "efficientnet-b0", "resolution": 16, "width": 0.0}, "scaled_from.width"),
+    ],
+)
+def test_a_space_that_cannot_be_scaled_is_refused(scaled_from: dict[str, object], part: str) -> None:
+    document = {"schema_version": 1, "name": "mine", "resolutions": [16], "scaled_from": scaled_from}
+    with pytest.raises(SpaceError, match=part):
+        space_from_dict(document, "mine.toml")
+
+
+def test_ratios_may_be_fractions_with_one_spelling() -> None:
+    assert str(Op.parse("k3e2.5")) == "k3e2.5"
+    assert Op.parse("k3e6") == Op(3, 6.0)
+    assert (str(Op(3, 6.0)), hash(Op(3, 6.0))) == ("k3e6", hash(Op(3, 6)))
+    assert Op(3, 2) < Op(3, 2.3) < Op(3, 2.5) < Op(5, 2)
+    for text in ("k3e2.0", "k3e2.50", "k3e02.5", "k3e0.5", "k3e2.", "k3e1e2", "k3einf"):
+        with pytest.raises(ArchitectureError):
+            Op.parse(text)
 
 
 def test_an_unknown_space_names_the_presets() -> None:

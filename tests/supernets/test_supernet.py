@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from pipeline.spaces.architecture import Architecture, Op, StageChoice
-from pipeline.spaces.files import load_space, preset_names
+from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.bank import Bank
 from pipeline.supernets.network import Network
 from pipeline.supernets.supernet import Sharing, Supernet, SupernetError, inherit
+from tests.spaces.families import FAMILIES
 from tests.supernets.lively import lively
 
 
@@ -27,7 +28,7 @@ def _worst_difference(supernet: Supernet, archs: list[Architecture], x: Tensor) 
     return worst
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", FAMILIES)
 def test_extracted_networks_equal_the_supernet(name: str) -> None:
     space = load_space(name).with_resolutions((16,))
     supernet, rng = lively(space), random.Random(0)
