@@ -98,7 +98,7 @@ class Chains:
         return slice(start, len(self.steps))
 
 
-def factors(ops: Sequence[Op]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def factors(ops: Sequence[Op]) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
     """The kernels and the expand ratios of which `ops` are all combinations; None where some are missing."""
     kernels, expands = sorted({op.kernel for op in ops}), sorted({op.expand for op in ops})
     complete = {Op(kernel, expand) for kernel, expand in product(kernels, expands)} == set(ops)

@@ -174,7 +174,7 @@ def test_text_that_is_no_architecture_is_refused(text: str) -> None:
         ({"stages": [{"widths": [8], "depths": [1], "stride": 1, "activation": "relu"}]}, "stage 1 needs 'kernels'"),
         ({"base": "r16_w8-k3e1_w8-k3e1"}, "2 stages instead of 1"),
         ({"padding": "valid"}, "padding"),
-        ({"batchnorm_eps": 0.0}, "batchnorm_eps of space 'mine' is 0.0"),
+        ({"batchnorm_eps": 0.0}, "batchnorm_eps = 0.0"),
         ({"head": {"channels": 8, "mix": 8, "hidden": 8}}, "not both"),
         ({"scaled_from": {"space": "quickstart", "resolution": 16}}, "stem"),
     ],
