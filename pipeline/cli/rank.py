@@ -41,8 +41,6 @@ def rank(
         region,
         Bootstrap(resamples, seed),
     )
-    for name in question.lower:
-        columns.text(name)
     document = rank_document(columns, question)
     for name, entry in document.items():
         if entry["missing"]:

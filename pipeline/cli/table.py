@@ -210,6 +210,8 @@ def import_(
     formats = (*IMPORTERS, "networks")
     if table_format not in formats:
         raise PipelineError(f"--format {table_format!r} is no format of tables; accepted are {', '.join(formats)}")
+    if space is not None and table_format != "networks":
+        raise PipelineError(f"--space {space!r} is for --format networks; a published table of blocks has its own")
     refuse_foreign(out)
     left_out = 0
     if table_format == "networks":

@@ -49,6 +49,7 @@ def divide(
     if limit is not None and limit < len(source.classes):
         raise DataError(f"[data] limit = {limit} is below the {len(source.classes)} classes; each needs an image")
     own, left_out, remarks = _apart(own, source.classes)
+    _require_own_pictures(own, source)
     missing = {s: f for s, f in (("search", search_fraction), ("test", test_fraction)) if not source.of(_split(s))}
     cut = split_items(own["train"], list(missing.values()), seed, source.classes)
     parts = {**own, **dict(zip(map(_split, ("train", *missing)), cut, strict=True))}
@@ -100,6 +101,17 @@ def _apart(
     inside = [(first, item) for first, item in copies if item.group != first.group]
     kept["train"] = _joined(kept["train"], [(a.group, b.group) for a, b in inside])
     return kept, left_out, list(_copy_remarks(copies, classes))
+
+
+def _require_own_pictures(kept: Mapping[Split, Sequence[Item]], source: Source) -> None:
+    """Refuse data whose own splits share all pictures of a class."""
+    for split in SPLITS:
+        labels = {item.label for item in source.of(split)} - {item.label for item in kept[split]}
+        if labels:
+            raise DataError(
+                f"all images of class {source.classes[min(labels)]!r} in the {split} split are byte by byte those of"
+                " another split of the data; splits must have pictures of their own"
+            )
 
 
 def _joined(items: list[Item], pairs: Sequence[tuple[str, str]]) -> list[Item]:

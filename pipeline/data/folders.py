@@ -32,9 +32,12 @@ def folder_source(root: Path, entries: Sequence[Found], columns: Columns) -> Sou
     remarks = []
     for table in tables:
         told = f"{table.entry.name} has no column {columns.label!r} (it has {some(table.columns)})"
-        if columns.label != "label" or not _class_folders(contents):
+        if not _class_folders(contents):
             raise DataError(f"{root}: {told}; [data] label_column names the column of labels")
         remarks.append(f"{told}; classes are the folders")
+    if columns.label != "label":
+        found = "; ".join(remarks) or "there is no metadata.csv"
+        raise DataError(f"{root}: [data] label_column = {columns.label!r} names a column of a metadata file: {found}")
     left = [LeftOut(table.entry.name, "a table without labels") for table in tables]
     source = _by_folder(contents, columns.group)
     return replace(source, left_out=(*source.left_out, *left), found=len(entries), remarks=(*remarks, *source.remarks))
@@ -108,7 +111,7 @@ def _require_class_folders(contents: Contents, of: dict[Split, list[Found]]) -> 
     """Refuse a split, or a whole folder, whose pictures all lie outside class folders."""
     for split in SPLITS:
         flat = [entry for entry in contents.pictures if contents.split(entry.parts) == split]
-        if of[split] or not (flat or split == "train"):
+        if of[split] or not (flat or split == "train" or split in contents.splits.values()):
             continue
         tables = [e.name for e in contents.left_out if suffix_of(e.name) in (".csv", ".json", ".jsonl", ".xlsx")]
         beside = f"; labels in {some(tables)} are read from a metadata.csv (file_name, label)" if tables else ""

@@ -8,7 +8,7 @@ from pipeline.data.items import Content, LeftOut, Source
 from pipeline.data.layout import Contents
 from pipeline.data.metadata import Metadata
 from pipeline.data.names import SPLITS, Split, printable
-from pipeline.data.rows import Columns, Rows, source_of_rows
+from pipeline.data.rows import SPLIT_COLUMN, Columns, Rows, source_of_rows, split_by_column
 from pipeline.data.tree import Found
 
 
@@ -33,7 +33,11 @@ def labelled_source(contents: Contents, tables: Sequence[Metadata], columns: Col
             raise DataError(f"{contents.folder(split)} has pictures, but {names} name(s) none of them")
     by_column = columns.group is not None and all(columns.group in table.columns for table in tables)
     splits = {split: _as_rows(found, columns, by_column) for split, found in of.items() if found or split == "train"}
-    return source_of_rows(str(contents.root), splits, None, columns, left_out, kind="files")
+    remark = None
+    if not contents.splits and all(SPLIT_COLUMN in table.columns for table in tables):
+        values = [row.get(SPLIT_COLUMN) for _, row in of["train"]]
+        splits, remark = split_by_column(splits["train"], values, SPLIT_COLUMN)
+    return source_of_rows(str(contents.root), splits, None, columns, left_out, [remark] if remark else [], kind="files")
 
 
 def _rows(contents: Contents, tables: Sequence[Metadata]) -> dict[tuple[str, ...], dict[str, Any]]:

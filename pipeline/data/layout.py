@@ -88,6 +88,7 @@ def _splits(root: Path, pictures: Sequence[Found]) -> dict[str, Split]:
     splits = {name: split for name in names if (split := split_of(name)) is not None}
     if not splits:
         _refuse_split_like(root, sorted(holding), pictures)
+        _refuse_splits_inside(root, sorted(holding), pictures)
         return {}
     if unknown := [printable(name) for name in names if name not in splits and holding[name]]:
         known = [printable(name) for name in splits]
@@ -115,4 +116,15 @@ def _refuse_split_like(root: Path, names: Sequence[str], pictures: Sequence[Foun
         raise DataError(
             f"{str(root)!r} has {some(list(names))} with the same folders inside ({some(sorted(set.union(*inner)))});"
             f" if they are splits, call them so ({accepted_splits()})"
+        )
+
+
+def _refuse_splits_inside(root: Path, names: Sequence[str], pictures: Sequence[Found]) -> None:
+    """`cat/train` beside `cat/test`: the test images would be trained on."""
+    inner = {e.parts[1] for e in pictures if len(e.parts) > 2}
+    everywhere = all(len(e.parts) > 2 for e in pictures if len(e.parts) > 1)
+    if everywhere and len({split_of(name) for name in inner} - {None}) > 1 and all(map(split_of, inner)):
+        raise DataError(
+            f"{str(root)!r} has the splits {some(sorted(inner))} inside {some(list(names))}; put splits first:"
+            " <split>/<class>/<image>"
         )

@@ -9,7 +9,7 @@ from pipeline.data.errors import DataError, some
 from pipeline.data.items import LeftOut, Source
 from pipeline.data.names import PICTURES, Split, accepted_splits, is_hidden, split_of, splits_in, suffix_of
 from pipeline.data.parquet_images import ParquetImages, reading
-from pipeline.data.rows import Columns, Rows, source_of_rows
+from pipeline.data.rows import SPLIT_COLUMN, Columns, Rows, source_of_rows, split_by_column
 from pipeline.data.tree import Found
 
 
@@ -24,14 +24,30 @@ def parquet_source(root: Path, entries: Sequence[Found], columns: Columns) -> So
     pictures = sum(suffix_of(entry.name) in PICTURES for entry in entries)
     names = _class_names(files, columns, pictures)
     rows = {split: _rows(root, of, columns) for split, of in splits.items()}
-    return source_of_rows(str(root), rows, names, columns, others)
+    return _source(str(root), rows, files, names, columns, others)
 
 
 def parquet_file_source(file: Path, columns: Columns) -> Source:
     """The rows of one Parquet file, whatever its name; none of it is a split yet."""
     entry = Found(file, (file.name,), file.stat().st_size)
     names = _class_names([entry], columns, 0)
-    return source_of_rows(str(file), {"train": _rows(file.parent, [entry], columns)}, names, columns)
+    return _source(str(file), {"train": _rows(file.parent, [entry], columns)}, [entry], names, columns, [])
+
+
+def _source(
+    where: str,
+    rows: Mapping[Split, Rows],
+    files: Sequence[Found],
+    names: tuple[str, ...] | None,
+    columns: Columns,
+    others: Sequence[LeftOut],
+) -> Source:
+    """The source of `rows`, whose splits a column `split` names where no file does."""
+    remark = None
+    if list(rows) == ["train"] and all(SPLIT_COLUMN in _column_names(file.path) for file in files):
+        values = [value for file in files for value in _column(file.path, SPLIT_COLUMN)]
+        rows, remark = split_by_column(rows["train"], values, SPLIT_COLUMN)
+    return source_of_rows(where, rows, names, columns, others, [remark] if remark else [])
 
 
 def is_parquet(entry: Found) -> bool:

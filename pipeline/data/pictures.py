@@ -81,7 +81,9 @@ def _read(name: str, content: Content, size: int | None, depth: int | None) -> A
     try:
         with _opened(content) as image:
             _require_size(*image.size)
-            cut = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))  # to the upper eight bits
+            cut = not image.mode.startswith(("I", "F")) and ";16" in str(
+                getattr(image, "tile", "")
+            )  # to the upper eight bits
             turn = _turn(image)
             if size is not None:
                 image.draft(None, (2 * size, 2 * size))  # JPEG: decode at an eighth, a quarter or half where enough

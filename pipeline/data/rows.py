@@ -9,8 +9,9 @@ from pipeline.data.errors import DataError
 from pipeline.data.groups import column_groups, pattern_groups
 from pipeline.data.items import Content, Item, LeftOut, Source
 from pipeline.data.labels import read_labels
-from pipeline.data.names import Split
+from pipeline.data.names import SPLITS, Split, split_of
 
+SPLIT_COLUMN = "split"
 UNLABELLED = "no label"
 
 
@@ -47,6 +48,8 @@ def source_of_rows(
     kind: str = "rows",
 ) -> Source:
     """The source that `splits` make; rows without a label are left out. `names` are declared class names."""
+    if empty := [split for split, rows in splits.items() if not len(rows.labels)]:
+        raise DataError(f"{where}: the {empty[0]} split is there, but has no rows")
     labels = read_labels({split: rows.labels for split, rows in splits.items()}, names, columns.label)
     if len(labels.classes) < 2:
         raise DataError(
@@ -76,6 +79,27 @@ def source_of_rows(
         (*remarks, *labels.remarks, *gone),
         grouped=columns.group is not None,
         kind=kind,
+    )
+
+
+def split_by_column(rows: Rows, values: Sequence[Any], column: str) -> tuple[dict[Split, Rows], str | None]:
+    """The splits that a column of their names makes of `rows`, and a remark where it names none."""
+    named = [split_of(value) if isinstance(value, str) else None for value in values]
+    if None in named or "train" not in named:
+        odd = next((value for value, split in zip(values, named, strict=True) if split is None), None)
+        told = f"such as {str(odd)[:40]!r}" if odd is not None else "none for training"
+        return {"train": rows}, f"column {column!r} names no splits ({told}) and is not used"
+    places = {split: [row for row, of in enumerate(named) if of == split] for split in SPLITS}
+    return {split: _chosen(rows, of) for split, of in places.items() if of}, None
+
+
+def _chosen(rows: Rows, chosen: Sequence[int]) -> Rows:
+    return Rows(
+        lambda row: rows.name(chosen[row]),
+        [rows.labels[row] for row in chosen],
+        [rows.files[row] for row in chosen],
+        None if rows.groups is None else [rows.groups[row] for row in chosen],
+        lambda row: rows.content(chosen[row]),
     )
 
 

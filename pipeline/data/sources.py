@@ -32,6 +32,8 @@ def open_source(path: str, group: str | None, image_column: str, label_column: s
     """
     columns = Columns(image_column, label_column, group)
     if path == DIGITS:
+        if group is not None:
+            raise DataError(f"[data] group {group!r}: the embedded digits have no columns and no file names")
         return digits()
     place = _place(path)
     if place is not None and place.is_dir():

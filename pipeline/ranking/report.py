@@ -82,6 +82,10 @@ def rank_document(columns: Columns, question: Question) -> dict[str, Any]:
     """
     if not question.proxies:
         raise RankError(f"no proxy to compare with {question.truth!r}; name at least one column")
+    for name in question.lower:
+        columns.text(name)
+        if name not in (question.truth, *question.proxies):
+            raise RankError(f"--lower {name!r} is neither the truth nor a proxy, so it changes nothing")
     truth = columns.numbers(question.truth, question.truth in question.lower)
     proxies = {name: columns.numbers(name, name in question.lower) for name in question.proxies}
     sizes = {name: columns.numbers(name) for name in question.sizes}

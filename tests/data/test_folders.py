@@ -93,6 +93,9 @@ REFUSED = [
     ({"seg_train/a": 3, "seg_train/b": 3, "seg_test/a": 1, "seg_test/b": 1}, [], r"'seg_test', 'seg_train' with the"),
     ({"": 4}, ["labels.csv"], r"4 pictures and no class folders.*'labels.csv' are read from a metadata.csv"),
     ({"data/a": 3, "data/b": 3}, [], r"one with pictures, 'data'; if its folders 'a', 'b' .*data$"),
+    ({"train/a": 3, "train/b": 3, "test/a": 0}, [], r"test has no pictures; accepted are"),
+    ({"train/a": 3, "train/b": 3}, ["test/labels.csv"], r"test has no pictures.*'test/labels.csv' are read from"),
+    ({"a/train": 3, "a/test": 1, "b/train": 3, "b/test": 1}, [], r"splits 'test', 'train' inside 'a', 'b'; put splits"),
     ({"a": 3}, [], r"two or more class folders; it has one with pictures, 'a'$"),
     ({}, ["photos.zip"], r"holds no images, but 'photos.zip': unpack it"),
     ({}, ["readme.md"], r"no images in class folders, and no Parquet files \(1 file\(s\): .md is no picture\)"),
@@ -223,6 +226,34 @@ def test_a_table_of_labels(tmp_path: Path, text: str, name: str) -> None:
 def test_tables_of_labels_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         _open(_labelled(tmp_path, text), label_column="category")
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        (("train", "train", "test", "test"), ({"cat": 1, "dog": 1}, {}, {"cat": 1, "dog": 1})),
+        (("Train", "Train", "val", "val"), ({"cat": 1, "dog": 1}, {"cat": 1, "dog": 1}, {})),
+        (("1", "2", "1", "2"), ({"cat": 2, "dog": 2}, {}, {})),
+    ],
+)
+def test_a_column_of_splits(tmp_path: Path, values: tuple[str, ...], counts: tuple[dict[str, int], ...]) -> None:
+    lines = [f"{line},{value}" for line, value in zip(TABLE.split()[1:], values, strict=True)]
+    root = _labelled(tmp_path, "\n".join(["file_name,category,split", *lines]))
+    source = _open(root, label_column="category")
+    assert _counts(source) == counts
+    assert any("'split' names no splits (such as '1')" in remark for remark in source.remarks) == (values[0] == "1")
+
+
+def test_a_label_column_without_a_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"label_column = 'kind' names a column of a metadata file: there is no"):
+        _open(make_tree(tmp_path, {"a": 3, "b": 3}), label_column="kind")
+
+
+def test_a_test_split_that_is_the_training_split_is_refused(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, {"train/a": 4, "train/b": 4})
+    (root / "test").symlink_to("train")
+    with pytest.raises(DataError, match=r"all images of class 'a' in the train split are byte by byte those of"):
+        divide(_open(root), 0.2, 0.2, 0)
 
 
 def test_a_table_of_labels_for_each_split(tmp_path: Path) -> None:

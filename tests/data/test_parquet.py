@@ -79,6 +79,20 @@ def test_names_that_leave_splits_open_are_refused(tmp_path: Path, files: list[st
         _open(tmp_path)
 
 
+def test_a_column_of_splits(tmp_path: Path) -> None:
+    _table(tmp_path / "a.parquet", [0, 1] * 6, split=["train"] * 6 + ["validation"] * 4 + ["test"] * 2)
+    source = _open(tmp_path / "a.parquet")
+    assert [len(source.of(split)) for split in SPLITS] == [6, 4, 2]
+    assert source.test_items[0].content() == picture(f"{tmp_path / 'a.parquet'}10")
+
+
+def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
+    _table(tmp_path / "train.parquet", [0, 1] * 3)
+    pq.write_table(pq.read_table(tmp_path / "train.parquet").slice(0, 0), tmp_path / "test.parquet")
+    with pytest.raises(DataError, match="the test split is there, but has no rows"):
+        _open(tmp_path)
+
+
 def test_a_single_file_is_divided_whatever_its_name(tmp_path: Path) -> None:
     _table(tmp_path / "test.parquet", [0, 1] * 3)
     assert len(_open(tmp_path / "test.parquet").items) == 6

@@ -44,10 +44,10 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(side: int, message:
     assert time.perf_counter() - began < 0.5  # decoding takes seconds
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "MPO"])
 def test_formats(form: str) -> None:
     pixels = square("x", picture("x", (40, 30), form), 16, None)
-    assert not hasattr(pixels, "peak") and np.shape(pixels) == (16, 16, 3)
+    assert isinstance(pixels, np.ndarray) and pixels.shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16"])
@@ -153,3 +153,47 @@ def test_two_threads_do_not_hold_two_huge_pictures(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Image.Image, "convert", counted)
     prepare(divide(open_source(str(root), None, "image", "label"), 0.2, 0.2, 0), 8, tmp_path / "out")
     assert most == 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF"])
+def test_damaged_pictures_are_read_or_named(form: str) -> None:
+    """A few bytes changed, cut or added: pixels of the right shape, or one line."""
+    whole = picture("whole", (24, 20), form)
+    rng = np.random.default_rng(0)
+    named = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 6)):
+            data[place] = rng.integers(256)
+        cut = bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.3 else data)
+        try:
+            pixels = square("x.img", cut, 16, 8)
+            assert isinstance(pixels, np.ndarray) and pixels.shape == (16, 16, 3)
+        except DataError as error:
+            named += 1
+            assert "'x.img'" in str(error) and "\n" not in str(error)
+    assert named
+
+
+def test_heic_is_read_with_the_extra_and_told_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_tree(tmp_path, {"a": 3, "b": 3})
+    monkeypatch.setattr("pipeline.data.layout.can_read_heif", lambda: False)
+    for name in ("a/IMG_1.HEIC", "b/IMG_2.heic"):
+        (root / name).write_bytes(b"heic")
+    left = open_source(str(root), None, "image", "label").left_out
+    assert {(one.name, one.reason) for one in left} == {
+        (name, "HEIC needs the extra: pip install 'pocketnas[heif]'") for name in ("a/IMG_1.HEIC", "b/IMG_2.heic")
+    }
+    make_tree(root, {}, ["c/IMG_3.heic"])
+    with pytest.raises(DataError, match=r"c' has no picture that can be read.*pocketnas\[heif\]"):
+        open_source(str(root), None, "image", "label")
+
+
+def test_heic_pictures_are_read(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+    root = make_tree(tmp_path, {"a": 3, "b": 3})
+    for label, colour in (("a", (250, 0, 0)), ("b", (0, 0, 250))):
+        pillow_heif.from_pillow(Image.new("RGB", (64, 48), colour)).save(root / label / "IMG_1.HEIC")
+    items = [i for i in open_source(str(root), None, "image", "label").items if i.name.endswith(".HEIC")]
+    assert [int(np.asarray(item.open())[20, 20].argmax()) for item in items] == [0, 2]

@@ -97,6 +97,7 @@ def test_missing_values_are_counted_and_low_can_be_good(tmp_path: Path, capsys: 
         (ROWS, HEADER, ["--proxy", "nothing"], "no column 'nothing'; its columns are arch, truth"),
         (ROWS, HEADER, ["--proxy", "part"], "column 'part'"),
         (ROWS, HEADER, ["--lower", "nothing"], "no column 'nothing'"),
+        (ROWS, HEADER, ["--lower", "macs"], "--lower 'macs' is neither the truth nor a proxy"),
         (ROWS, HEADER, ["--region", "nothing"], "'nothing' is no column"),
         (ROWS, HEADER, ["--arch", "part"], "'a' is no architecture"),
         ([*ROWS, "1,2"], HEADER, [], "line 22: 2 cells under 5 column names"),
