@@ -39,9 +39,9 @@ class Ours:
 
     def __init__(self, size: int) -> None:
         from pipeline.supernets.evaluate import judge
+        from pipeline.supernets.optimizers import make_optimizer
         from pipeline.supernets.settings import TrainSettings
         from pipeline.supernets.supernet import Supernet
-        from pipeline.supernets.training import make_optimizer
 
         self.supernet = Supernet(load_space("ofa-mbv3-1.0").with_resolutions((size,)))
         self.supernet.train()

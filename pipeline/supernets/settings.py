@@ -1,25 +1,30 @@
 """How a supernet or a network is trained, as plain data."""
 
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from pipeline.errors import PipelineError
+
+Optimizer = Literal["sgd", "adamw"]
+OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """Stochastic gradient descent with Nesterov momentum, cosine schedule and warm-up.
+    """Stochastic gradient descent with Nesterov momentum, or AdamW; cosine schedule and warm-up.
 
     `recipe` is a key of RECIPES; a network without choices trains "alone". `batch_size` counts the images of
     one update, over all processes. `lr` is the peak learning rate; `warmup` the share of the steps in which it
-    rises. Weight decay leaves out BatchNorm, biases and kernel transforms. `grad_clip` bounds the gradient's
-    norm; `ema_decay` keeps a running average of the weights, which the model ends with. Everything random
-    derives from `seed` and the number of the step.
+    rises; `momentum` that of SGD, or of AdamW's mean gradient. Weight decay leaves out BatchNorm, biases and
+    kernel transforms. `grad_clip` bounds the gradient's norm; `ema_decay` keeps a running average of the weights,
+    which the model ends with. Everything random derives from `seed` and the number of the step.
     """
 
     recipe: str = "sandwich"
     epochs: float = 10.0
     batch_size: int = 64
     lr: float = 0.05
+    optimizer: Optimizer = "sgd"
     momentum: float = 0.9
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
@@ -43,6 +48,9 @@ class TrainSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise PipelineError(f"train setting {name} is {value}; accepted is {low} to {high}")
+        if self.optimizer not in OPTIMIZERS:
+            known = ", ".join(OPTIMIZERS)
+            raise PipelineError(f"train setting optimizer is {self.optimizer!r}; known are {known}")
         if self.grad_clip is not None and self.grad_clip <= 0:
             raise PipelineError(f"train setting grad_clip is {self.grad_clip}; it must be above 0")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

@@ -22,6 +22,7 @@ from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import average_gradients, average_value, is_first, share
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
+from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer, still
 from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
@@ -150,7 +151,7 @@ class _Training:
     def _enter(self, phase: Phase) -> None:
         """What a phase changes once, before its first step."""
         if self.step:
-            _still(self.optimizer)
+            still(self.optimizer)
         if isinstance(self.model, Supernet):
             if phase.teacher == "frozen" and self.teacher is None:
                 self.teacher = self.model.extract(self.model.space.max()).train()
@@ -185,10 +186,7 @@ class _Training:
 
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on."""
-        momenta = {
-            f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
-            for name, parameter in self.model.named_parameters()
-        }
+        momenta = {f"optimizer.{n}": t for n, t in optimizer_tensors(self.optimizer, self.model).items()}
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()} | momenta
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.tensors.items()}
         if self.teacher is not None:
@@ -208,9 +206,7 @@ class _Training:
         self.step = about["step"]
         self.losses = tensors["losses"].tolist()
         load_weights(self.model, below(tensors, "model"), path)
-        momenta = below(tensors, "momentum")
-        for name, parameter in self.model.named_parameters():
-            self.optimizer.state[parameter]["momentum_buffer"].copy_(momenta[name])
+        restore_optimizer(self.optimizer, self.model, below(tensors, "optimizer"))
         self.average.tensors = below(tensors, "average")
         teacher = below(tensors, "teacher")
         if teacher and isinstance(self.model, Supernet):
@@ -268,29 +264,6 @@ def _schedule(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int, int
             schedule.append((phase, start, end))
         start = max(start, end)
     return schedule
-
-
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
-    """SGD with Nesterov momentum, weight decay on what is not BatchNorm, bias or kernel transform."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (plain if parameter.dim() < 2 or ".transforms." in name else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    nesterov = settings.momentum > 0
-    optimizer = torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov, fused=True)
-    _still(optimizer)
-    return optimizer
-
-
-def _still(optimizer: torch.optim.SGD) -> None:
-    """Momentum of zero everywhere: what SGD starts from, spelled out since its fused code takes no absence."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

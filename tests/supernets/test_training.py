@@ -16,7 +16,7 @@ from pipeline.supernets.evaluate import evaluate, judge, refresh_batchnorm
 from pipeline.supernets.files import load_network, load_supernet, save_network, save_supernet
 from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import RECIPES, Phase
-from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.settings import Optimizer, TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import TrainResult, _schedule, _Training, train
 
@@ -33,8 +33,17 @@ def _model(space: SearchSpace, recipe: str, seed: int = 0) -> Supernet | Network
 
 def _settings(recipe: str) -> TrainSettings:
     ema = 0.9 if recipe in ("alone", "sandwich") else None
+    optimizer: Optimizer = "adamw" if recipe in ("alone", "single-path") else "sgd"
     return TrainSettings(
-        recipe=recipe, epochs=2, batch_size=16, lr=0.02, grad_clip=2.0, ema_decay=ema, seed=3, checkpoint_seconds=0
+        optimizer=optimizer,
+        recipe=recipe,
+        epochs=2,
+        batch_size=16,
+        lr=0.02,
+        grad_clip=2.0,
+        ema_decay=ema,
+        seed=3,
+        checkpoint_seconds=0,
     )
 
 

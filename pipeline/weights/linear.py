@@ -1,0 +1,48 @@
+"""The least that published weights are good for: a linear classifier on what their network sees, nothing trained."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from pipeline.spaces.space import SearchSpace
+from pipeline.supernets.augment import resize
+from pipeline.supernets.evaluate import BATCH_SIZE
+from pipeline.supernets.network import Network
+from pipeline.supernets.supernet import Supernet
+from pipeline.weights.sources import Weights
+from pipeline.weights.start import start_supernet
+
+Labelled = tuple[Tensor, Tensor]  # normalised images (n, 3, h, w), and their labels (n,)
+_REGULARISATION: Final = 0.01  # scikit-learn's C, for features of unit variance; larger ones overfit a few thousand
+_STEPS: Final = 200
+
+
+def published_network(weights: Weights, space: SearchSpace, resolution: int) -> Network | None:
+    """The published network at `resolution` pixels, in evaluation mode; None where the space does not contain it."""
+    supernet = Supernet(space.with_resolutions([resolution]))
+    base = start_supernet(supernet, weights).base
+    return None if base is None else supernet.eval().extract(base)
+
+
+def features(network: Network, images: Tensor) -> Tensor:
+    """What the network gives to its classifier, shape (n, channels), for normalised images of any size."""
+    rows = []
+    with torch.inference_mode():
+        for batch in torch.split(images, BATCH_SIZE):
+            x = resize(batch, network.resolution).contiguous(memory_format=torch.channels_last)
+            for block in list(network)[:-1]:
+                x = block(x)
+            rows.append(x.flatten(1))
+    return torch.cat(rows)
+
+
+def linear_accuracy(network: Network, train: Labelled, test: Labelled) -> float:
+    """Share of `test` that logistic regression on the network's features gets right after learning from `train`."""
+    from sklearn.linear_model import LogisticRegression
+
+    seen, asked = features(network, train[0]), features(network, test[0])
+    mean, std = seen.mean(dim=0), seen.std(dim=0).clamp_min(1e-6)
+    model = LogisticRegression(C=_REGULARISATION, max_iter=_STEPS)
+    model.fit(((seen - mean) / std).numpy(), train[1].numpy())
+    return float(model.score(((asked - mean) / std).numpy(), test[1].numpy()))
