@@ -87,6 +87,12 @@ def _timm(space: str, params: int, repository: str) -> Entry:
     return Entry(space, space, params, Hub(f"timm/{repository}"), "Apache-2.0")
 
 
+def _timm_lite(number: int, params: int) -> Entry:
+    space, half = f"efficientnet-lite{number}", (0.5, 0.5, 0.5)
+    repository = f"timm/tf_efficientnet_lite{number}.in1k"
+    return Entry(space, space, params, Hub(repository), "Apache-2.0", half, half, "same", 1e-3)
+
+
 CATALOGUE: Final[dict[str, Entry]] = {
     entry.name: entry
     for entry in (
@@ -108,5 +114,14 @@ CATALOGUE: Final[dict[str, Entry]] = {
             "efficientnet-lite2-9656183e.pth",
             "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         ),
+        _timm_lite(3, 8_197_096),
+        _timm_lite(4, 13_006_568),
+        _timm("efficientnet-b0", 5_288_548, "efficientnet_b0.ra_in1k"),
+        _timm("efficientnet-b1", 7_794_184, "efficientnet_b1.ft_in1k"),
+        _timm("efficientnet-b2", 9_109_994, "efficientnet_b2.ra_in1k"),
+        _timm("efficientnet-b3", 12_233_232, "efficientnet_b3.ra2_in1k"),
+        _timm("mobilenet-v2", 3_504_872, "mobilenetv2_100.ra_in1k"),
+        _timm("mobilenet-v3-large", 5_483_032, "mobilenetv3_large_100.ra_in1k"),
+        _timm("mobilenet-v3-small", 2_542_856, "mobilenetv3_small_100.lamb_in1k"),
     )
 }

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from latency_tables.blocks import total_params
 from pipeline.spaces.files import load_space
 from pipeline.spaces.named import from_ofa
 from pipeline.supernets.supernet import Supernet
+from pipeline.weights.catalogue import CATALOGUE
 from pipeline.weights.placing import place, published_architecture
 from pipeline.weights.reading import read_network
 from pipeline.weights.sources import open_weights
@@ -25,6 +27,15 @@ ORIGINALS = [
     ("timm-tf_efficientnet_b0", "timm-efficientnet_b0", "efficientnet-b0", "same", 1e-3),
     ("torchvision-efficientnet_b0", "torchvision-efficientnet_b0", "efficientnet-b0", "symmetric", 1e-5),
     ("efficientnet-pytorch-b0", "efficientnet-pytorch-b0", "efficientnet-b0", "same", 1e-3),
+    ("timm-mobilenetv2_100", "timm-mobilenetv2_100", "mobilenet-v2", "symmetric", 1e-5),
+    ("torchvision-mobilenet_v2", "torchvision-mobilenet_v2", "mobilenet-v2", "symmetric", 1e-5),
+    ("timm-mobilenetv3_large_100", "timm-mobilenetv3_large_100", "mobilenet-v3-large", "symmetric", 1e-5),
+    ("timm-tf_mobilenetv3_large_100", "timm-mobilenetv3_large_100", "mobilenet-v3-large", "same", 1e-3),
+    ("torchvision-mobilenet_v3_large", "torchvision-mobilenet_v3_large", "mobilenet-v3-large", "symmetric", 1e-3),
+    ("timm-mobilenetv3_small_100", "timm-mobilenetv3_small_100", "mobilenet-v3-small", "symmetric", 1e-5),
+    ("torchvision-mobilenet_v3_small", "torchvision-mobilenet_v3_small", "mobilenet-v3-small", "symmetric", 1e-3),
+    ("timm-tf_efficientnet_lite0", "timm-tf_efficientnet_lite0", "efficientnet-lite0", "same", 1e-3),
+    ("efficientnet-pytorch-lite0", "efficientnet-pytorch-lite0", "efficientnet-lite0", "same", 1e-3),
 ]
 OFA = {
     "max": {"r": SIZE, "ks": [7] * 20, "e": [6] * 20, "d": [4] * 5},
@@ -93,6 +104,14 @@ def test_smaller_networks_take_the_most_important_channels_of_a_layer() -> None:
         inside = network.stages()[int(key[5]) - 1][int(key[-1]) - 1]
         importance = project[: inside.out_channels, : inside.mid_channels].abs().sum(dim=(0, 2, 3))
         assert (importance.diff() < 1e-4).all()
+
+
+def test_the_catalogue_and_the_presets_speak_of_the_same_networks() -> None:
+    for entry in CATALOGUE.values():
+        space = load_space(entry.space)
+        assert space.base is not None
+        assert total_params(space.blocks(space.base)) == entry.params
+        assert space.padding == entry.padding
 
 
 @needs_lite0
