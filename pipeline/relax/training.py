@@ -26,9 +26,10 @@ from pipeline.search.costs import Costs
 from pipeline.supernets.augment import resize
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
+from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import below, make_optimizer
+from pipeline.supernets.training import below
 
 Progress = Callable[[int, int, str], None]
 Batch = tuple[Tensor, Tensor]
@@ -192,8 +193,7 @@ class RelaxTraining:
         """Write everything that the next step depends on."""
         tensors = {f"model.{name}": tensor for name, tensor in self.supernet.state_dict().items()}
         tensors |= {f"method.{name}": tensor for name, tensor in self.method.state_dict().items()}
-        for name, parameter in self.supernet.named_parameters():
-            tensors[f"momentum.{name}"] = self.optimizer.state[parameter]["momentum_buffer"]
+        tensors |= {f"optimizer.{n}": t for n, t in optimizer_tensors(self.optimizer, self.supernet).items()}
         for name, parameter in self.method.named_parameters():
             tensors |= {f"adam.{name}.{k}": v for k, v in self.gate_optimizer.state.get(parameter, {}).items()}
         tensors["multipliers"] = self.limits.multipliers
@@ -210,8 +210,7 @@ class RelaxTraining:
         self.step, self.losses = about["step"], tensors["losses"].tolist()
         load_weights(self.supernet, below(tensors, "model"), path)
         load_weights(self.method, below(tensors, "method"), path)
-        for name, parameter in self.supernet.named_parameters():
-            self.optimizer.state[parameter]["momentum_buffer"].copy_(tensors[f"momentum.{name}"])
+        restore_optimizer(self.optimizer, self.supernet, below(tensors, "optimizer"))
         for name, parameter in self.method.named_parameters():
             self.gate_optimizer.state[parameter].update(below(tensors, f"adam.{name}"))
         self.limits.multipliers = tensors["multipliers"]

@@ -15,6 +15,8 @@ def sort_channels(network: Published) -> Published:
     stages = [list(map(_sorted_inside, layers)) for layers in network.stages()]
     head = dict(network.head)
     for number, layers in enumerate(stages):
+        if layers[0].in_channels == layers[0].out_channels:
+            continue  # what comes in may be added to what goes out, so the stem's order is the stage's
         after = stages[number + 1][0] if number + 1 < len(stages) else None
         readers = [_readers(layer) for layer in (*layers[1:], *([after] if after else []))]
         if after is None:
