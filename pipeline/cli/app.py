@@ -11,7 +11,7 @@ import typer
 from exporters.errors import ExportError
 from latency_tables.errors import TableError
 from pipeline import foreign
-from pipeline.cli import check, export, profile, rank, run, space
+from pipeline.cli import check, export, profile, rank, run, space, specialise
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
@@ -36,6 +36,8 @@ app.command("finetune")(run.stage_command("finetune", "Train a run's best candid
 app.command("export")(export.export)
 app.command("check")(check.check)
 app.command("rank")(rank.rank)
+app.command("specialise")(specialise.specialise)
+app.command("front")(specialise.front)
 app.command("stage")(run.stage)
 app.command("report")(run.stage_command("report", "Write a run's report page."))
 

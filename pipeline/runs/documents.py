@@ -254,15 +254,23 @@ class Summary(Document):
     check: CheckFacts
 
 
+class BaseRun(_Part):
+    """The run whose images and supernets a specialised run uses, and a hash of its records of them."""
+
+    path: str
+    records: str
+
+
 class RunFile(Document):
     """`run.json`: the configuration, which of its keys the author wrote, and a hash against edits.
 
-    `written` is not known of a run of version 0.1.
+    `written` is not known of a run of version 0.1; `base` is set in a run that specialises another one.
     """
 
     config: dict[str, Any]
     written: dict[str, Any] = {}
     hash: str
+    base: BaseRun | None = None
 
     @field_validator("schema_version", mode="before")
     @classmethod

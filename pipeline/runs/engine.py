@@ -10,7 +10,7 @@ from typing import Final
 from pipeline.runs.config import HOW_ONLY
 from pipeline.runs.documents import RunError
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.record import Inputs, StageTime
+from pipeline.runs.record import Inputs, StageRecord, StageTime
 from pipeline.runs.run import Run
 
 Progress = Callable[[int, int, str], None]
@@ -45,8 +45,10 @@ def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, r
     stage has not finished.
     """
     folder = run.folder
-    inputs = stage_inputs(folder, stage)
     record = folder.record(stage.name)
+    if folder.home(stage.name) != folder.path:
+        return _of_the_base(folder, stage, record, again)
+    inputs = stage_inputs(folder, stage)
     changed = None if record is None else inputs.changed_from(record.inputs)
     if record is not None and record.finished and changed and not (again or renew or stage.summary):
         raise RunError(_changed(folder, stage.name, changed))
@@ -69,6 +71,17 @@ def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, r
     return StageTime(stage.name, seconds, ran_now=True)
 
 
+def _of_the_base(folder: RunFolder, stage: Stage, record: StageRecord | None, again: bool) -> StageTime:
+    """A stage whose files the run takes from the one that it specialises: they are verified, never changed."""
+    if again or record is None or not record.finished:
+        home = folder.home(stage.name)
+        raise RunError(
+            f"stage {stage.name!r} of {folder.path} is that of {home}; 'pocketnas stage' makes it anew there"
+        )
+    folder.verify_outputs(record)
+    return StageTime(stage.name, 0.0, ran_now=False)
+
+
 def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stage:
     """The stage called `name`, if all before it have finished with what the folder holds now.
 
@@ -82,7 +95,8 @@ def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stag
         if record is None or not record.finished:
             command = f"'pocketnas stage {stage.name} {run.path}' runs it, 'pocketnas run' everything"
             raise RunError(f"stage {name!r} needs {stage.name!r}, which has not finished in {run.path}; {command}")
-        if changed := stage_inputs(run, stage).changed_from(record.inputs):
+        shared = run.home(stage.name) != run.path
+        if not shared and (changed := stage_inputs(run, stage).changed_from(record.inputs)):
             raise RunError(_changed(run, stage.name, changed))
         run.verify_outputs(record)
     raise RunError(f"no stage is called {name!r}; known are {', '.join(stage.name for stage in stages)}")

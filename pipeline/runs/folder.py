@@ -3,19 +3,22 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from latency_tables.files import sha256_of
 from pipeline.runs.config import HOW_ONLY, Config, config_hash, differing_key, parse_config
-from pipeline.runs.documents import RunError, RunFile
+from pipeline.runs.documents import BaseRun, RunError, RunFile
 from pipeline.runs.record import Inputs, StageRecord
 
+SHARED_STAGES: Final = ("data", "train", "split")  # whose files a specialised run takes from its base
 STAGE_NAMES: Final = ("data", "profile", "train", "split", "search", "finetune", "export", "check", "report")
 # What a kill leaves of a file that was being written, and of an export.
 _LEFT_OVER: Final = re.compile(r"\.export-.+|\..+\.[a-z0-9_]{8}")
@@ -26,15 +29,21 @@ class RunFolder:
     """A run on disk. Paths of all stages' files are properties, so no name is spelled twice.
 
     `document` is the configuration as run.json has it: `config` without the defaults of keys that are newer than it.
+    `base` is the run that this one specialises: images, supernet and children are its, and are only read.
     """
 
     path: Path
     config: Config
     document: dict[str, Any]
+    base: "RunFolder | None" = None
+
+    def home(self, stage: str) -> Path:
+        """The folder that the files of `stage` are in."""
+        return self.base.home(stage) if self.base is not None and stage in SHARED_STAGES else self.path
 
     @property
     def data(self) -> Path:
-        return self.path / "data"
+        return self.home("data") / "data"
 
     @property
     def table(self) -> Path:
@@ -50,7 +59,7 @@ class RunFolder:
 
     @property
     def supernet(self) -> Path:
-        return self.path / "supernet"
+        return self.home("train") / "supernet"
 
     @property
     def start(self) -> Path:
@@ -58,11 +67,11 @@ class RunFolder:
 
     @property
     def partition(self) -> Path:
-        return self.path / "partition.json"
+        return self.home("split") / "partition.json"
 
     @property
     def children(self) -> Path:
-        return self.path / "children"
+        return self.home("split") / "children"
 
     @property
     def study(self) -> Path:
@@ -118,7 +127,7 @@ class RunFolder:
 
     def record_path(self, stage: str) -> Path:
         """Where the record of a finished stage is."""
-        return self.path / "stages" / f"{stage}.json"
+        return self.home(stage) / "stages" / f"{stage}.json"
 
     def record(self, stage: str) -> StageRecord | None:
         """What is known of `stage`, None where it never began; RunError where the record is damaged."""
@@ -126,8 +135,9 @@ class RunFolder:
         return StageRecord.load(file) if file.exists() else None
 
     def stage_seconds(self) -> list[tuple[str, float]]:
-        """The finished stages in order, and how long each took."""
-        records = [(name, self.record(name)) for name in STAGE_NAMES]
+        """The stages that have finished in this folder, in order, and how long each took."""
+        own = [name for name in STAGE_NAMES if self.home(name) == self.path]
+        records = [(name, self.record(name)) for name in own]
         return [(name, record.seconds or 0.0) for name, record in records if record and record.finished]
 
     def write_record(
@@ -146,14 +156,26 @@ class RunFolder:
 
     def verify_outputs(self, record: StageRecord) -> None:
         """RunError where a file that a finished stage wrote is gone or is no longer what it wrote."""
+        home = self.home(record.name)
         for name, digest in record.outputs.items():
-            file = self.path / name
+            file = home / name
             if not file.is_file():
-                raise RunError(f"{file}, written by stage {record.name!r}, is gone; {_again(self.path, record.name)}")
+                raise RunError(f"{file}, written by stage {record.name!r}, is gone; {_again(home, record.name)}")
             if sha256_of(file) != digest:
                 raise RunError(
-                    f"{file} is corrupt or foreign: not what {record.name!r} wrote; {_again(self.path, record.name)}"
+                    f"{file} is corrupt or foreign: not what {record.name!r} wrote; {_again(home, record.name)}"
                 )
+
+    def shared_records(self) -> str:
+        """A hash of the records of what a specialised run uses; RunError where one of these stages has not finished."""
+        records = [(name, self.record(name)) for name in SHARED_STAGES]
+        for name, record in records:
+            if record is None or not record.finished:
+                raise RunError(
+                    f"{self.path} cannot be specialised: its stage {name!r} has not finished; 'pocketnas run' goes on"
+                )
+        outputs = {name: record.outputs for name, record in records if record is not None}
+        return hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
 
     def require_present(self) -> None:
         """RunError where the folder was removed while somebody works in it, before half of it comes back."""
@@ -169,9 +191,10 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def create_or_open(path: Path, config: Config) -> Iterator[RunFolder]:
+def create_or_open(path: Path, config: Config, base: RunFolder | None = None) -> Iterator[RunFolder]:
     """The run at `path` with `config`, held for this process: a new one, or the one that is there if its
     configuration is the same. Of a new run that ends with an error before any stage has finished nothing is left.
+    With a `base`, a run that specialises it.
 
     Raises RunError where another process works in the folder, where it holds something else, or a run with another
     configuration (naming the key).
@@ -181,7 +204,7 @@ def create_or_open(path: Path, config: Config) -> Iterator[RunFolder]:
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         new = not (path / "run.json").exists()
-        run = _created_or_opened(path, config)
+        run = _created_or_opened(path, config, base)
         _sweep(path)
         try:
             yield run
@@ -200,7 +223,17 @@ def open_run(path: Path) -> RunFolder:
     config = parse_config(said.config, str(file))
     if config_hash(said.config) != said.hash:
         raise RunError(f"{file} was edited after the run began; start a new run with the changed configuration")
-    return RunFolder(path, config, said.config)
+    return RunFolder(path, config, said.config, None if said.base is None else _open_base(said.base, path))
+
+
+def _open_base(said: BaseRun, path: Path) -> RunFolder:
+    """The run that the one at `path` specialises, as it was then; RunError where it is gone or was made anew."""
+    if not (Path(said.path) / "run.json").exists():
+        raise RunError(f"{path} uses the supernet of {said.path}, which is gone; move it back, or specialise anew")
+    base = open_run(Path(said.path))
+    if base.shared_records() != said.records:
+        raise RunError(f"{path} uses the supernet of {said.path}, which was trained anew since; specialise it again")
+    return base
 
 
 @contextlib.contextmanager
@@ -239,7 +272,7 @@ def _sweep(path: Path) -> None:
 
 
 def _forget(run: RunFolder, created: bool) -> None:
-    for made in (run.data, run.path / "stages"):
+    for made in (run.path / "data", run.path / "stages"):
         shutil.rmtree(made, ignore_errors=True)
     for name in ("run.json", ".lock"):
         (run.path / name).unlink(missing_ok=True)
@@ -247,13 +280,16 @@ def _forget(run: RunFolder, created: bool) -> None:
         run.path.rmdir()
 
 
-def _created_or_opened(path: Path, config: Config) -> RunFolder:
+def _created_or_opened(path: Path, config: Config, base: RunFolder | None) -> RunFolder:
     if not (path / "run.json").exists():
-        return _write_run(path, config)
+        return _write_run(path, config, base)
     there = open_run(path)
     if not there.stage_seconds():
         # Nothing has been made yet: a mistake in the configuration may be mended.
-        return _write_run(path, config)
+        return _write_run(path, config, base)
+    if (there.base and there.base.path) != (base and base.path):
+        begun = "on its own" if there.base is None else f"from {there.base.path}"
+        raise RunError(f"{path} holds a run that was begun {begun}; choose another --out")
     said = (RunFile.load(path / "run.json").written, _document(config, written=True))
     # What neither file says is a default: the run keeps the one that it began with.
     key = differing_key(_only(_document(there.config), said), _only(_document(config), said))
@@ -261,14 +297,19 @@ def _created_or_opened(path: Path, config: Config) -> RunFolder:
         raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
     # How to work may change from call to call.
     search = there.config.search.model_copy(update={name: getattr(config.search, name) for name in HOW_ONLY})
-    return RunFolder(path, there.config.model_copy(update={"search": search}), there.document)
+    return replace(there, config=there.config.model_copy(update={"search": search}))
 
 
-def _write_run(path: Path, config: Config) -> RunFolder:
+def _write_run(path: Path, config: Config, base: RunFolder | None) -> RunFolder:
     document = _document(config)
-    file = RunFile(config=document, written=_document(config, written=True), hash=config_hash(document))
+    file = RunFile(
+        config=document,
+        written=_document(config, written=True),
+        hash=config_hash(document),
+        base=None if base is None else BaseRun(path=str(base.path.resolve()), records=base.shared_records()),
+    )
     file.save(path / "run.json")
-    return RunFolder(path, config, document)
+    return RunFolder(path, config, document, base)
 
 
 def _document(config: Config, written: bool = False) -> dict[str, Any]:

@@ -28,15 +28,22 @@ def run_all(
         require_images(config.data)  # images that cannot be used leave no folder behind
     with create_or_open(out, config) as folder:
         run = Run(folder)
-        for stage in STAGES:
-            if stage.name == "train" and folder.record("train") is None:
-                _tell_plan(run, note)
-            done = run_stage(run, stage, progress, renew=renew)
-            if stage.name == "data" and (lines := data_lines(run)):
-                note("\n".join(lines))
-            if not done.ran_now:
-                note(f"{stage.name}: had finished ({done.seconds:.1f} s)")
-    return run, Summary.load(folder.summary)
+        return run, all_stages(run, progress, note, renew)
+
+
+def all_stages(run: Run, progress: Progress, note: Callable[[str], None], renew: bool = False) -> Summary:
+    """Every stage of an opened run in order; what has finished stays. The summary of what they found."""
+    for stage in STAGES:
+        own = run.folder.home(stage.name) == run.path
+        if stage.name == "train" and own and run.folder.record("train") is None:
+            _tell_plan(run, note)
+        done = run_stage(run, stage, progress, renew=renew)
+        if stage.name == "data" and own and (lines := data_lines(run)):
+            note("\n".join(lines))
+        if not done.ran_now:
+            told = f"had finished ({done.seconds:.1f} s)" if own else f"of {run.folder.home(stage.name)}"
+            note(f"{stage.name}: {told}")
+    return Summary.load(run.folder.summary)
 
 
 def _tell_plan(run: Run, note: Callable[[str], None]) -> None:

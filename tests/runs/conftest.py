@@ -1,6 +1,8 @@
 """One small but whole run, which several tests look at: real images, real measurements, real tools."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -78,9 +80,14 @@ def pocketnas(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A whole run that measured this machine."""
-    folder = tmp_path_factory.mktemp("finished")
-    config = write_config(folder)
-    done = pocketnas("run", config, "--out", folder / "run", "--json")
-    assert done.returncode == 0, done.stderr
-    return FinishedRun(folder / "run", config, json.loads(done.stdout))
+    """A whole run that measured this machine: one for all worker processes of this test run."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "finished"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "printed.json").exists():
+            folder.mkdir()
+            done = pocketnas("run", write_config(folder), "--out", folder / "run", "--json")
+            assert done.returncode == 0, done.stderr
+            (folder / "printed.json").write_text(done.stdout)
+    return FinishedRun(folder / "run", folder / "config.toml", json.loads((folder / "printed.json").read_text()))

@@ -11,6 +11,7 @@ from pipeline.ranking.verdict import random_baseline
 from pipeline.runs.comparison import too_few_others
 from pipeline.runs.documents import RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
 from pipeline.runs.engine import Progress, part_of
+from pipeline.runs.reuse import random_networks_of_the_base, take_trained
 from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.spaces.architecture import Architecture
@@ -65,9 +66,12 @@ def _jobs(run: Run) -> list[Job]:
 
     config = run.config.finetune
     best = [Architecture.parse(entry.arch) for entry in run.candidates.candidates[: config.candidates]]
-    seen = frozenset(keys(run.codes.encode(best)))
-    rows = run.problem.random(config.random_baseline, np.random.default_rng([run.config.seed, 7]), seen)
-    randoms = [] if too_few_others(len(rows)) else run.codes.decode(rows)
+    kept = [arch for arch in random_networks_of_the_base(run) if arch not in best][: config.random_baseline]
+    seen = frozenset(keys(run.codes.encode([*best, *kept])))
+    rng = np.random.default_rng([run.config.seed, 7])
+    randoms = [*kept, *run.codes.decode(run.problem.random(config.random_baseline - len(kept), rng, seen))]
+    if too_few_others(len(randoms)):
+        randoms = []
     return [
         *(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(best, 1)),
         *(Job("random", f"random-{number}", arch) for number, arch in enumerate(randoms, 1)),
@@ -82,6 +86,8 @@ def _train(run: Run, job: Job, progress: Progress) -> None:
     from pipeline.supernets.training import train
 
     if _record_path(run, job).exists():
+        return
+    if take_trained(run, job.arch, _record_path(run, job), _weights_path(run, job)):
         return
     config, dataset = run.config.finetune, run.dataset
     network = run.children[run.partition.route(job.arch)].extract(job.arch)

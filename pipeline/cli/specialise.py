@@ -1,0 +1,118 @@
+"""`pocketnas specialise` and `pocketnas front`: more answers from a run that is there."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.run import Json, Out, Renew, RunDir, Seed
+from pipeline.errors import PipelineError
+
+
+def specialise(
+    run_dir: RunDir,
+    out: Out,
+    latency_ms: Annotated[float | None, typer.Option("--latency-ms", help="Milliseconds for one image.")] = None,
+    macs: Annotated[str | None, typer.Option("--macs", help="Multiply-accumulates, such as 80M.")] = None,
+    params: Annotated[str | None, typer.Option("--params", help="Parameters, such as 4M.")] = None,
+    size_mb: Annotated[float | None, typer.Option("--size-mb", help="Megabytes of 32-bit weights.")] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", help="Several at once, each with a folder below --out: 'latency_ms=5, macs=80M'."),
+    ] = None,
+    table: Annotated[str | None, typer.Option("--table", help="Latency table of another device.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Measure this device, as in 'profile'.")] = None,
+    seed: Seed = None,
+    again: Renew = False,
+    as_json: Json = False,
+) -> None:
+    """Search, train, export and check for another budget or device, with the supernet that a run has trained.
+
+    The run is read and never changed; what it judged or trained is not done again. The limits given replace its whole
+    budget. Example: pocketnas specialise runs/mine --out runs/tight --latency-ms 5
+    """
+    from pipeline.runs.folder import open_run
+    from pipeline.runs.specialise import Wish, folder_name, parse_budget
+    from pipeline.runs.specialise import specialise as answer
+    from pipeline.runs.summary import render_summary, summary_document
+
+    one = {"latency_ms": latency_ms, "macs": macs, "params": params, "size_mb": size_mb}
+    limits = {key: value for key, value in one.items() if value is not None}
+    if budget and limits:
+        raise typer.BadParameter("give either --budget or single limits such as --latency-ms, not both")
+    if table is not None and device is not None:
+        raise typer.BadParameter("give either --table or --device, not both")
+    source = open_run(run_dir)
+    if not budget:
+        with progress_bar() as progress:
+            run, summary = answer(source, out, Wish(limits, table, device, seed), progress, note, again)
+        document = summary_document(run.folder, summary)
+        emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
+        if not summary.check.passed:
+            raise typer.Exit(1)
+        return
+    wanted = {folder_name(parsed): parsed for parsed in map(parse_budget, budget)}
+    if len(wanted) < len(budget):
+        raise PipelineError("--budget: two of the budgets are the same; each is answered once")
+    found = []
+    with progress_bar() as progress:
+        for number, (name, parsed) in enumerate(wanted.items(), 1):
+            note(f"budget {number} of {len(wanted)}: {name}")
+            run, summary = answer(source, out / name, Wish(parsed, table, device, seed), progress, note, again)
+            found.append((name, run, summary))
+    _several(out, found, as_json)
+
+
+def front(run_dir: RunDir, as_json: Json = False) -> None:
+    """The networks of a search that no other beats in score at no higher cost, cheapest first.
+
+    Build one of them with: pocketnas specialise RUN --out DIR --latency-ms (its latency).
+    """
+    from pipeline.runs.run import Run
+
+    found = Run.open(run_dir).candidates
+    by_arch = {entry.arch: entry for entry in found.candidates}
+    rows = [
+        {"arch": arch, "score": by_arch[arch].score, **by_arch[arch].costs} for arch in found.front if arch in by_arch
+    ]
+
+    def render(console: Console) -> None:
+        from rich.table import Table
+
+        names = list(by_arch[found.front[0]].costs) if found.front else []
+        drawn = Table(title=f"{len(rows)} of {found.evaluations} judged networks, ranked by {found.ranked_by}")
+        for heading in ("network", "score", *names):
+            drawn.add_column(heading)
+        for row in rows:
+            drawn.add_row(str(row["arch"]), f"{row['score']:.4f}", *(f"{row[name]:,.4g}" for name in names))
+        console.print(drawn)
+
+    emit(rows, as_json, render)
+
+
+def _several(out: Path, found: list[Any], as_json: bool) -> None:
+    from latency_tables.files import write_atomic
+    from pipeline.runs.specialise import render_side_by_side
+    from pipeline.runs.summary import summary_document
+
+    page = out / "index.html"
+    write_atomic(page, render_side_by_side([(name, summary) for name, _, summary in found]).encode())
+    document = {"runs": [{"name": name, **summary_document(run.folder, summary)} for name, run, summary in found]}
+
+    def render(console: Console) -> None:
+        for name, _, summary in found:
+            winner = summary.winner
+            console.print(
+                f"{name}: {winner.arch}, test accuracy {winner.accuracy:.4f}, {winner.latency_ms.predicted:.3f} ms,"
+                f" {winner.macs:,} MACs, gate {'passed' if summary.check.passed else 'failed'}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+        console.print(f"side by side: {page}", highlight=False, markup=False, soft_wrap=True)
+
+    emit(document, as_json, render)
+    if not all(summary.check.passed for _, _, summary in found):
+        raise typer.Exit(1)

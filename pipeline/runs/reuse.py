@@ -1,0 +1,47 @@
+"""What a run that specialises another one need not train: networks that its base trained to the end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from latency_tables.files import write_atomic
+from pipeline.runs.documents import TrainedNetwork
+from pipeline.runs.run import Run
+from pipeline.spaces.architecture import Architecture
+
+
+def take_trained(run: Run, arch: Architecture, record_path: Path, weights_path: Path) -> bool:
+    """Copy the record and weights of `arch` where the base trained it by the same recipe; whether it has."""
+    for theirs, trained in _trained_by_the_base(run):
+        if trained.arch == str(arch):
+            write_atomic(weights_path, theirs.with_suffix(".safetensors").read_bytes())
+            write_atomic(record_path, theirs.read_bytes())
+            return True
+    return False
+
+
+def random_networks_of_the_base(run: Run) -> list[Architecture]:
+    """The random networks of the base's baseline that are inside this run's budget, where they are still a fair draw.
+
+    They are uniform over the base's budget, so those inside a budget that is nowhere looser, on the same table, are
+    uniform over that.
+    """
+    base = run.folder.base
+    if base is None or not base.winner_file.exists() or not base.budget.exists():
+        return []
+    theirs = Run(base)
+    ours = {limit.name: limit.limit for limit in run.budget.limits()}
+    looser = any(ours.get(limit.name, float("inf")) > limit.limit for limit in theirs.budget.limits())
+    if looser or theirs.table != run.table or theirs.limits.other_devices_ms != run.limits.other_devices_ms:
+        return []
+    archs = [Architecture.parse(trained.arch) for path, trained in _trained_by_the_base(run) if "random" in path.stem]
+    return [arch for arch in archs if run.costs.feasible(run.codes.encode([arch]))[0]]
+
+
+def _trained_by_the_base(run: Run) -> Iterator[tuple[Path, TrainedNetwork]]:
+    """Records of networks that the base trained as this run would."""
+    base = run.folder.base
+    if base is None or (base.config.seed, base.config.finetune) != (run.config.seed, run.config.finetune):
+        return
+    for path in sorted((base.winner / "trained").glob("*.json")):
+        if path.with_suffix(".safetensors").exists():
+            yield path, TrainedNetwork.load(path)
