@@ -45,6 +45,12 @@ class DataConfig(_Table):
     crop: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.125, description="Shift training images at random by up to this share of their size"
     )
+    crop_area: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Instead of shifts: random crops of at least this share of an image, scaled; 1: none"
+    )
+    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Change brightness, contrast and saturation of training images by up to this share"
+    )
 
 
 class SpaceConfig(_Table):
@@ -90,6 +96,21 @@ class TrainConfig(_Table):
     epochs: Count = Field(30, description="Passes over the training images")
     batch_size: Count = Field(64, description="Images a step")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.05, description="Peak of the cosine schedule")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Share of the answer that is spread over all classes, in every training of the run"
+    )
+    mixup: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="Alpha of mixup, in every training of the run: images blended in pairs; 0: none"
+    )
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Every training ends with a running average of its weights that decays so; unset: without"
+    )
+
+    @property
+    def of_every_training(self) -> dict[str, Any]:
+        """Settings (of TrainSettings) that supernets, sub-supernets and single networks of a run share."""
+        names = ("batch_size", "label_smoothing", "mixup", "ema_decay")
+        return {name: getattr(self, name) for name in names}
 
 
 class SplitConfig(_Table):

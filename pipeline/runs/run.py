@@ -114,7 +114,9 @@ class Run:
 
         data = self.config.data
         labels = torch.from_numpy(dataset.train.labels)
-        augment = Augmentation(shift=data.crop, flip=data.flip)
+        augment = Augmentation(
+            data.crop, data.flip, data.colour, data.colour, saturation=data.colour, crop_area=data.crop_area
+        )
         return TrainingData(dataset.train.pixels, labels, dataset.mean, dataset.std, augment, dataset.seen_px)
 
     @cached_property

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.supernets.augment import Augmentation
+from pipeline.supernets.augment import Augmentation, unit
 
 Pixels = Tensor | NDArray[np.uint8]
 
@@ -19,7 +19,7 @@ class TrainingData:
     """Images (n, h, w, 3) uint8 (a tensor, an array or a memory map) and labels (n,) int64.
 
     `mean` and `std` are those of the three channels, of pixels in 0..1. `seen_px` is the size that networks see, in
-    pixels of `images`: what is beyond it is for the random shifts of training, and cut off otherwise.
+    pixels of `images`: what is beyond it is for the random shifts and crops of training, and cut off otherwise.
     """
 
     images: Pixels
@@ -58,13 +58,13 @@ class TrainingData:
         """
         draws = self.augment.draw(len(indices), generator)[part]
         chosen = indices[part]
-        pixels = self.augment.geometry(self._take(chosen), draws, self.seen_px)
-        return self._normalise(self.augment.colour(_unit(pixels), draws)), self.labels[chosen]
+        images = self.augment(self._take(chosen), draws, self.seen_px)
+        return self._normalise(images), self.labels[chosen]
 
     def normalised(self, indices: Tensor | None = None) -> Tensor:
         """Images (m, 3, h, w) float32 in channels_last order without augmentation; all where no `indices`."""
         taken = torch.arange(len(self)) if indices is None else indices
-        return self._normalise(_unit(self._middle(self._take(taken))))
+        return self._normalise(unit(self._middle(self._take(taken))))
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at a time, normalised, with their labels."""
@@ -87,8 +87,3 @@ class TrainingData:
         mean = torch.tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
         std = torch.tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
         return (images - mean) / std
-
-
-def _unit(pixels: Tensor) -> Tensor:
-    """uint8 (n, h, w, 3) -> float32 (n, 3, h, w) in 0..1; the memory order stays, so it is channels_last."""
-    return pixels.permute(0, 3, 1, 2).to(torch.float32) / 255

@@ -17,7 +17,9 @@ class TrainSettings:
     one update, over all processes. `lr` is the peak learning rate; `warmup` the share of the steps in which it
     rises; `momentum` that of SGD, or of AdamW's mean gradient. Weight decay leaves out BatchNorm, biases and
     kernel transforms. `grad_clip` bounds the gradient's norm; `ema_decay` keeps a running average of the weights,
-    which the model ends with. Everything random derives from `seed` and the number of the step.
+    which the model ends with. `mixup` blends each batch with itself in reverse, in a proportion drawn from
+    Beta(mixup, mixup) (Zhang et al. 2018); 0: not at all. Everything random derives from `seed` and the number of
+    the step.
     """
 
     recipe: str = "sandwich"
@@ -28,6 +30,7 @@ class TrainSettings:
     momentum: float = 0.9
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
+    mixup: float = 0.0
     warmup: float = 0.05
     grad_clip: float | None = None
     ema_decay: float | None = None
@@ -42,6 +45,7 @@ class TrainSettings:
             ("momentum", 0.0, 1.0),
             ("weight_decay", 0.0, 1.0),
             ("label_smoothing", 0.0, 1.0),
+            ("mixup", 0.0, 10.0),
             ("warmup", 0.0, 1.0),
             ("checkpoint_seconds", 0.0, 1e6),
         ):

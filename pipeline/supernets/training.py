@@ -28,6 +28,7 @@ from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 
 Progress = Callable[[int, int, str], None]
+_Answers = Sequence[tuple[Tensor, float]]  # labels (n,) and their weights, which add up to 1
 OnEpoch = Callable[[int, "Supernet | Network"], None]
 
 
@@ -97,9 +98,9 @@ class _Training:
         if self.step == start:
             self._enter(phase)
         self._set_lr(phase, start, end)
-        images, labels = self._batch()
+        images, answers = self._batch()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._passes(phase, images, labels)
+        loss = self._passes(phase, images, answers)
         average_gradients(self.model.parameters())
         if self.settings.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
@@ -112,7 +113,7 @@ class _Training:
         """Leave the averaged weights in the model where they were asked for."""
         self.average.apply(self.model)
 
-    def _passes(self, phase: Phase, images: Tensor, labels: Tensor) -> float:
+    def _passes(self, phase: Phase, images: Tensor, answers: _Answers) -> float:
         """Add the gradients of every pass of the step; returns the summed loss."""
         total = 0.0
         soft: Tensor | None = None
@@ -123,18 +124,19 @@ class _Training:
                 with torch.no_grad():
                     soft = self.teacher(inputs).softmax(1)
             logits = self.model(inputs)
-            loss = self._loss(part, logits, labels, soft)
+            loss = self._loss(part, logits, answers, soft)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             if phase.teacher == "largest" and soft is None:
                 soft = logits.detach().softmax(1)
         return total
 
-    def _loss(self, part: Pass, logits: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
+    def _loss(self, part: Pass, logits: Tensor, answers: _Answers, soft: Tensor | None) -> Tensor:
         loss = logits.new_zeros(())
         if part.labels:
-            smoothing = self.settings.label_smoothing
-            loss = loss + part.labels * F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            for labels, weight in answers:
+                smoothing = self.settings.label_smoothing
+                loss = loss + part.labels * weight * F.cross_entropy(logits, labels, label_smoothing=smoothing)
         if part.teacher and soft is not None:
             loss = loss + part.teacher * F.cross_entropy(logits, soft)
         return loss
@@ -167,16 +169,25 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """The images and labels of this step that this process takes; an epoch is a permutation of its own."""
+    def _batch(self) -> tuple[Tensor, _Answers]:
+        """The images of this step that this process takes, and what they show; an epoch is a permutation of its own."""
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         order = torch.randperm(len(self.data), generator=self._generator(f"epoch {epoch}"))
         indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        generator = self._generator(f"augment {self.step}")
-        part = share(len(indices))
-        if part is None:
-            return self.data.training_batch(indices, generator)
-        return self.data.training_batch(indices, generator, part)
+        part = share(len(indices)) or slice(0, len(indices))
+        images, labels = self._augmented(indices, part)
+        if not self.settings.mixup:
+            return images, [(labels, 1.0)]
+        # Blended with the same batch in reverse, of which this process takes what its own images meet.
+        alone = len(labels) == len(indices)
+        opposite = slice(len(indices) - part.stop, len(indices) - part.start)
+        others, other_labels = (images, labels) if alone else self._augmented(indices, opposite)
+        share_of_own = random.Random(f"{self.settings.seed}/mixup {self.step}").betavariate(*[self.settings.mixup] * 2)
+        blended = others.flip(0).lerp_(images, share_of_own)
+        return blended, [(labels, share_of_own), (other_labels.flip(0), 1 - share_of_own)]
+
+    def _augmented(self, indices: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        return self.data.training_batch(indices, self._generator(f"augment {self.step}"), part)
 
     def _generator(self, purpose: str) -> torch.Generator:
         digest = hashlib.blake2b(f"{self.settings.seed}/{purpose}".encode(), digest_size=7).digest()

@@ -26,7 +26,7 @@ def one_step() -> tuple[dict[str, torch.Tensor], list[float]]:
     images = torch.randint(0, 255, (24, 16, 16, 3), generator=generator, dtype=torch.uint8)
     data = TrainingData(images, torch.arange(24) % 10, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     supernet = Supernet(load_space("quickstart")).train()
-    training = _Training(supernet, data, TrainSettings(batch_size=12, epochs=1, lr=0.01))
+    training = _Training(supernet, data, TrainSettings(batch_size=12, epochs=1, lr=0.01, mixup=0.5))
     training.advance()
     found = {name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None}
     found |= {name: buffer.clone() for name, buffer in supernet.named_buffers() if buffer.is_floating_point()}

@@ -219,7 +219,54 @@ def test_brightness_and_contrast_stay_within_their_reach() -> None:
     assert 1.17 < ratio.max() <= 1.21
 
 
+def _picture(size: int) -> Tensor:
+    """A picture whose red and green tell the place, from 0 at the first pixel to 1 at the last; (1, s, s, 3) uint8."""
+    ramp = (torch.arange(size) / (size - 1) * 255).round().to(torch.uint8)
+    return torch.stack([ramp[:, None].expand(-1, size), ramp.expand(size, -1), torch.full((size, size), 7)], 2)[None]
+
+
+def test_a_crop_of_everything_is_the_image_scaled() -> None:
+    whole = Augmentation(crop_area=1 - 1e-6, flip=False)
+    images = torch.randint(0, 256, (4, 20, 20, 3), dtype=torch.uint8)
+    draws = torch.full((4, 8), 0.5)
+    planes = images.permute(0, 3, 1, 2) / 255
+    for size in (20, 10, 15):
+        expected = resize(planes, size)
+        torch.testing.assert_close(whole.resized_crops(images, draws, size), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_random_crops_are_parts_of_the_image_of_the_asked_area_and_sides() -> None:
+    augmentation = Augmentation(crop_area=0.25)
+    images = _picture(64).expand(400, -1, -1, -1)
+    draws = augmentation.draw(400, torch.Generator().manual_seed(0))
+    crops = augmentation.resized_crops(images, draws, 32)
+    assert crops.shape == (400, 3, 32, 32) and crops.is_contiguous(memory_format=torch.channels_last)
+    assert crops.min() >= 0 and crops.max() <= 1 + 1e-6
+    # How far red and green go from edge to edge tells the sides of a crop, as shares of the image.
+    tall = (crops[:, 0, -1, 0] - crops[:, 0, 0, 0]) * 32 / 31
+    wide = (crops[:, 1, 0, -1] - crops[:, 1, 0, 0]) * 32 / 31
+    mirrored = wide < 0
+    assert 0.4 < mirrored.float().mean() < 0.6
+    area, ratio = tall * wide.abs(), wide.abs() / tall
+    assert area.min() > 0.22 and area.max() < 1.05 and area.std() > 0.15
+    assert ratio.min() > 0.72 and ratio.max() < 1.38
+    # A part of a batch is what it would be in the whole.
+    torch.testing.assert_close(augmentation.resized_crops(images[5:9], draws[5:9], 32), crops[5:9])
+
+
+def test_saturation_keeps_how_bright_a_pixel_looks() -> None:
+    colourful = Augmentation(saturation=0.5)
+    images = torch.rand(50, 3, 4, 4)
+    changed = colourful.colour(images, colourful.draw(50, torch.Generator().manual_seed(0)))
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    torch.testing.assert_close((changed * weights).sum(1), (images * weights).sum(1))
+    spread = changed.std(1).mean((1, 2)) / images.std(1).mean((1, 2))
+    assert spread.min() < 0.6 and spread.max() > 1.4
+
+
 def test_augmentation_reach_is_a_share() -> None:
+    with pytest.raises(PipelineError, match="crop_area is 0"):
+        Augmentation(crop_area=0.0)
     with pytest.raises(PipelineError, match=r"shift is 1\.5"):
         Augmentation(shift=1.5)
 

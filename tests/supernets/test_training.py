@@ -42,6 +42,7 @@ def _settings(recipe: str) -> TrainSettings:
         lr=0.02,
         grad_clip=2.0,
         ema_decay=ema,
+        mixup=0.4 if ema else 0.0,
         seed=3,
         checkpoint_seconds=0,
     )
@@ -162,9 +163,10 @@ def test_a_step_of_the_sandwich_adds_four_gradients(tiny_space: SearchSpace, tin
     settings = TrainSettings(epochs=1, batch_size=16, label_smoothing=0.1, seed=4)
     supernet = Supernet(tiny_space).train()
     training = _Training(supernet, tiny_data, settings)
-    images, labels = training._batch()
+    images, answers = training._batch()
+    ((labels, _),) = answers
     phase = training.phases[0][0]
-    training._passes(phase, images, labels)
+    training._passes(phase, images, answers)
     whole = {name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None}
     supernet.zero_grad()
     soft = None
@@ -184,6 +186,23 @@ def test_a_step_of_the_sandwich_adds_four_gradients(tiny_space: SearchSpace, tin
     assert len(whole) > 50
     for name, gradient in again.items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-4, atol=1e-6)
+
+
+def test_mixup_blends_a_batch_with_itself_and_asks_for_both_answers(
+    tiny_space: SearchSpace, tiny_data: TrainingData
+) -> None:
+    plain, mixed = (
+        _Training(_model(tiny_space, "alone"), tiny_data, TrainSettings("alone", batch_size=16, mixup=alpha))
+        for alpha in (0.0, 1.0)
+    )
+    (images, ((labels, _),)), (blended, answers) = plain._batch(), mixed._batch()
+    (own, share_of_own), (other, rest) = answers
+    assert torch.equal(own, labels) and torch.equal(other, labels.flip(0))
+    assert 0 < share_of_own < 1 and share_of_own + rest == pytest.approx(1)
+    torch.testing.assert_close(blended, share_of_own * images + rest * images.flip(0))
+    assert torch.equal(mixed._batch()[0], blended)  # the step alone decides
+    mixed.step = 1
+    assert mixed._batch()[1][0][1] != share_of_own
 
 
 def test_separate_ops_that_were_not_drawn_do_not_move(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:

@@ -94,7 +94,7 @@ def _train(run: Run, job: Job, progress: Progress) -> None:
     settings = TrainSettings(
         recipe="alone",
         epochs=config.epochs,
-        batch_size=run.config.train.batch_size,
+        **run.config.train.of_every_training,
         lr=config.learning_rate,
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,

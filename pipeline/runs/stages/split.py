@@ -26,7 +26,7 @@ def work(run: Run, progress: Progress) -> None:
     settings = TrainSettings(
         recipe=run.config.train.recipe,
         epochs=run.config.split.epochs,
-        batch_size=run.config.train.batch_size,
+        **run.config.train.of_every_training,
         lr=run.config.split.learning_rate,
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,

@@ -47,7 +47,7 @@ def train_supernet(run: Run, progress: Progress) -> "tuple[Supernet, tuple[float
     settings = TrainSettings(
         recipe=config.recipe,
         epochs=config.epochs,
-        batch_size=config.batch_size,
+        **config.of_every_training,
         lr=config.learning_rate,
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
