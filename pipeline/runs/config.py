@@ -133,10 +133,15 @@ class SearchConfig(_Table):
         0.02, description="Methods that relax the space: peak of the weights' cosine schedule"
     )
     evaluations: Count = Field(100, description="How many architectures are judged")
+    judge_by: Literal["inherited", "private", "scratch"] = Field(
+        "inherited",
+        description="inherited: with the supernet's weights; private: after private_batches of training alone from"
+        " them; scratch: trained alone from random weights, as long as [finetune] says. Never mixed in one ranking",
+    )
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
     rank_by: Literal["ranker", "score"] = Field(
         "ranker",
-        description="score: how networks do with inherited weights; ranker: that, what their ops explain of it over"
+        description="What orders inherited scores. score: nothing else; ranker: that, what their ops explain of it over"
         " 120 networks, and MACs",
     )
     labels: Annotated[int, Field(ge=0)] = Field(

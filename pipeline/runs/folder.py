@@ -90,6 +90,10 @@ class RunFolder:
         return self.path / "relaxed"
 
     @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    @property
     def candidates(self) -> Path:
         return self.path / "candidates.json"
 

@@ -25,17 +25,24 @@ def run_plan(run: Run) -> "FewShotPlan":
     batch = config.train.batch_size
     compares = config.split.criterion == "gradient" and config.split.regions > 1
     by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if compares else 0
-    ranker = config.search.rank_by == "ranker"
+    ranker, judge_by = config.search.rank_by == "ranker", config.search.judge_by
+    tuned = {
+        "inherited": ranker * config.search.labels + config.search.private,
+        "private": config.search.evaluations,
+        "scratch": 0,
+    }
     return FewShotPlan(
         root_images=round(config.train.epochs * images * passes),
         gradient_images=by_gradient,
         child_images=round(config.split.epochs * images * passes),
         regions=config.split.regions,
-        judged_networks=config.search.evaluations + ranker * JUDGED_FOR_RANKER,
+        judged_networks=(config.search.evaluations + ranker * JUDGED_FOR_RANKER) * (judge_by == "inherited"),
         images_per_judgement=2 * config.search.images,
-        tuned_networks=ranker * config.search.labels + config.search.private,
+        tuned_networks=tuned[judge_by],
         images_per_tuning=config.search.private_batches * batch,
-        trained_networks=config.finetune.candidates + config.finetune.random_baseline,
+        trained_networks=config.finetune.candidates
+        + config.finetune.random_baseline
+        + config.search.evaluations * (judge_by == "scratch"),
         images_per_training=config.finetune.epochs * images,
         relaxed_images=round(config.search.relax_epochs * images * relaxing_passes(config.search.method, space)),
     )

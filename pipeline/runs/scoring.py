@@ -69,13 +69,42 @@ class RunScorer:
         return Remembered(fine_tuned(supernet_of, run.training_data, run.judging, tuning), run.folder.private)
 
     @cached_property
+    def evaluator(self) -> "Evaluator":
+        """What `[search] judge_by` asks for, in one scale for all networks."""
+        from pipeline.search.evaluators import Scored
+
+        match self._run.config.search.judge_by:
+            case "private":
+                return self.private
+            case "scratch":
+                return self._scratch
+        fidelity = "predictor" if self._run.config.search.rank_by == "ranker" else "inherited"
+        return Scored(fidelity, self.learn())
+
+    @property
+    def _scratch(self) -> "Evaluator":
+        """Search accuracy of each network trained alone from random weights, as the winner will be in length."""
+        from pipeline.search.evaluators import from_scratch
+        from pipeline.supernets.settings import TrainSettings
+
+        run, config = self._run, self._run.config
+        settings = TrainSettings(
+            recipe="alone",
+            epochs=config.finetune.epochs,
+            batch_size=config.train.batch_size,
+            lr=config.train.learning_rate,
+            seed=config.seed,
+        )
+        return from_scratch(run.space, run.training_data, run.judging, settings, run.folder.scratch)
+
+    @cached_property
     def networks(self) -> list[Architecture]:
         """Random networks inside the budget that the ranker learns from, the first `[search] labels` by label.
 
         None where no ranker is asked for, or too few networks are inside the budget to learn from.
         """
         config, run = self._run.config, self._run
-        if config.search.rank_by != "ranker":
+        if config.search.rank_by != "ranker" or config.search.judge_by != "inherited":
             return []
         rng = np.random.default_rng([config.seed, 11])
         rows = run.problem.random(max(config.search.labels, JUDGED_FOR_RANKER), rng)
@@ -84,6 +113,8 @@ class RunScorer:
     @property
     def ranked_by(self) -> str:
         """What orders the networks, for people."""
+        if (judge_by := self._run.config.search.judge_by) != "inherited":
+            return "private training" if judge_by == "private" else "training from scratch"
         if self._ranker is None:
             return "inherited score"
         if self._ranker.ranker is None:

@@ -5,7 +5,9 @@ from typing import Final, Literal, get_args
 
 from pipeline.errors import PipelineError
 
-Method = Literal["guided", "tpe", "nsga2", "rea", "reinforce", "weaknas", "ofa", "local", "random"]
+Method = Literal[
+    "guided", "tpe", "nsga2", "rea", "reinforce", "zoph", "ppo", "mnasnet", "weaknas", "ofa", "local", "random"
+]
 # Methods of pipeline.relax: they train a relaxation of the space and propose what it ends as.
 Relaxing = Literal["single-path", "darts", "darts-2nd", "darts-pt", "fbnet", "bayesnas"]
 Objective = Literal["accuracy", "front"]

@@ -15,10 +15,11 @@ from tests.runs.conftest import FinishedRun
 
 _CONFIG = {
     "seed": 3,
-    "data": {"path": "digits", "limit": 200, "flip": False},
+    "data": {"path": "digits", "limit": 120, "flip": False},
     "space": {"name": "quickstart", "resolutions": [12, 16]},
     "budget": {"macs": "500k"},
     "train": {"epochs": 1, "batch_size": 32},
+    "split": {"epochs": 1},
     "search": {"method": "single-path", "relax_epochs": 3, "evaluations": 4, "images": 64, "private": 2},
     "finetune": {"candidates": 2, "epochs": 1},
 }
@@ -48,3 +49,23 @@ def test_a_relaxing_method_ends_in_the_study_as_what_is_trained(finished: Finish
     assert candidates["candidates"][0]["trial"] == 0 and candidates["candidates"][0]["private_score"] is not None
     assert {entry["arch"] for entry in candidates["candidates"]} == set(relaxed["archs"])
     assert run.costs.feasible(run.codes.encode([own])).all()
+
+
+@pytest.mark.parametrize("judge_by", ["private", "scratch"])
+def test_networks_may_be_judged_by_what_they_are_after_training(
+    finished: FinishedRun, tmp_path: Path, judge_by: str
+) -> None:
+    """Three ways to judge, never mixed in one ranking: no inherited score, no ranker, no second private training."""
+    search = {"judge_by": judge_by, "evaluations": 3, "images": 64, "private_batches": 2, "method": "random"}
+    config = parse_config({**_CONFIG, "device": {"table": str(finished.path / "table.json")}, "search": search}, "test")
+    with create_or_open(tmp_path / "run", config) as folder:
+        run = Run(folder)
+        for stage in STAGES[:5]:
+            run_stage(run, stage, lambda done, total, what: None)
+    found = json.loads(folder.candidates.read_text())
+    assert found["ranked_by"] == ("private training" if judge_by == "private" else "training from scratch")
+    scores = [entry["score"] for entry in found["candidates"]]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 3
+    assert all(entry["private_score"] is None for entry in found["candidates"])
+    assert not folder.judged.read_text()
+    assert all(0 <= score <= 1 for score in scores) if judge_by == "scratch" else all(score < 0 for score in scores)

@@ -27,6 +27,7 @@ STAGES: Final[tuple[Stage, ...]] = (
             *([run.study] if run.study.exists() else []),  # it may be in a database
             run.private,
             run.judged,
+            *([run.scratch] if run.scratch.exists() else []),
             *([run.relaxed] if relaxing(run.config.search.method) else []),
             run.candidates,
         ],

@@ -84,11 +84,9 @@ def _task_at(path: Path) -> "Task":
 
 
 def _task(run: Run) -> "Task":
-    from pipeline.search.evaluators import Scored
     from pipeline.search.workers import Task
 
-    fidelity = "predictor" if run.config.search.rank_by == "ranker" else "inherited"
-    return Task(run.codes, run.costs, Scored(fidelity, run.scorer.learn()))
+    return Task(run.codes, run.costs, run.scorer.evaluator)
 
 
 def _only_network(run: Run) -> "SearchResult":
@@ -97,7 +95,7 @@ def _only_network(run: Run) -> "SearchResult":
 
     row = run.codes.encode([run.space.max()])
     costs = {name: float(values[0]) for name, values in run.costs.values(row).items()}
-    (score,) = run.scorer([run.space.max()])
+    (score,) = run.scorer.evaluator.evaluate([run.space.max()])
     only = Candidate(str(run.space.max()), score, costs, trial=0, codes=tuple(row[0].tolist()))
     return SearchResult((only,), (only,), 1, 0, 0, 1.0, exhausted=True, seconds=0.0, judging_seconds=0.0)
 
@@ -112,7 +110,8 @@ def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[Candid
     file = run.folder.relaxed / "relaxed.json"
     own = RelaxedFile.load(file).archs[0] if file.exists() else None
     found = tuple(sorted(result.candidates, key=lambda candidate: candidate.arch != own))
-    tuned = _privately_tuned(run, found[: run.config.search.private] if len(found) > 1 else (), progress)
+    mends = len(found) > 1 and run.config.search.judge_by == "inherited"
+    tuned = _privately_tuned(run, found[: run.config.search.private] if mends else (), progress)
     return [
         CandidateEntry(
             arch=found[place].arch,

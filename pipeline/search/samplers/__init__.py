@@ -12,6 +12,7 @@ from pipeline.search.samplers.random_networks import RandomNetworks
 from pipeline.search.samplers.reinforce import Reinforce
 from pipeline.search.samplers.tpe import TPE
 from pipeline.search.samplers.weaknas import WeakPredictors
+from pipeline.search.samplers.zoph import PPO, MnasNet, Zoph
 from pipeline.search.settings import Method, Relaxing
 
 SAMPLERS: Final[Mapping[Method, type[ProposalSampler]]] = {
@@ -20,6 +21,9 @@ SAMPLERS: Final[Mapping[Method, type[ProposalSampler]]] = {
     "nsga2": NSGA2,
     "rea": AgingEvolution,
     "reinforce": Reinforce,
+    "zoph": Zoph,
+    "ppo": PPO,
+    "mnasnet": MnasNet,
     "weaknas": WeakPredictors,
     "ofa": PredictorEvolution,
     "local": LocalSearch,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.search.candidates import CodeArray, FloatArray
 from pipeline.search.pool import Problem
 from pipeline.search.samplers.base import History, ProposalSampler
+from pipeline.search.samplers.zoph import standardised
 
 _START: Final = 10
 _DRAWS: Final = 256
@@ -54,10 +55,7 @@ class Controller:
 
     def replay(self, codes: CodeArray, active: NDArray[np.bool_], scores: FloatArray) -> None:
         """One update per judged network, in order."""
-        count = np.arange(1, len(scores) + 1)
-        mean = np.cumsum(scores) / count
-        deviation = np.sqrt(np.maximum(np.cumsum(scores**2) / count - mean**2, 0.0)) + 1e-9
-        for row, mask, reward in zip(codes, active, (scores - mean) / deviation, strict=True):
+        for row, mask, reward in zip(codes, active, standardised(scores), strict=True):
             self.update(row, mask, float(reward))
 
     def update(self, row: CodeArray, active: NDArray[np.bool_], reward: float) -> None:
