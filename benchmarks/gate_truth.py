@@ -165,7 +165,7 @@ class OnnxRun:
 
         names = [name for name in node.input if name]
         arrays = dict(zip(names, [value for value in inputs if value is not None], strict=True))
-        key = (id(node), tuple((a.dtype, a.ndim) for a in arrays.values()))
+        key = (node.SerializeToString(), tuple((a.dtype, a.ndim) for a in arrays.values()))
         session = self._sessions.get(key)
         if session is None:
             given = [
@@ -328,6 +328,8 @@ def _kernel_macs(name: str, i: list[tuple[int, ...]], o: list[tuple[int, ...]], 
         return math.prod(o[0]) * i[1][1]
     if name == "TRANSPOSE_CONV":
         return math.prod(i[2]) * math.prod(i[1]) // i[1][3]
+    if name == "Convolution2DTransposeBias":
+        return math.prod(i[0]) * math.prod(i[1]) // i[1][3]
     if name == "BATCH_MATMUL":
         from tflite import BatchMatMulOptions
 
@@ -368,6 +370,8 @@ def _schema_truth(path: Path) -> Truth:
         operator = graph.Operators(position)
         code = model.OperatorCodes(operator.OpcodeIndex())
         name = names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        if name == "CUSTOM":
+            raise NotExecutable(f"LiteRT has no custom operator {code.CustomCode().decode()}")
         inputs = [shape(i) for i in operator.InputsAsNumpy()]
         truth.macs[name] += _kernel_macs(name, inputs, [shape(i) for i in operator.OutputsAsNumpy()], operator)
     return truth
@@ -439,7 +443,7 @@ def measured(path: Path) -> Row:
     try:
         facts = read_model(path)
         shapes = {name: [DEFAULT_SIZE if s is None else s for s in shape] for name, shape in facts.open_inputs.items()}
-        shapes = SHAPES.get(path.name, shapes)
+        shapes = next((known for end, known in SHAPES.items() if path.as_posix().endswith(end)), shapes)
         if shapes:
             facts = read_model(path, ReadOptions({name: tuple(shape) for name, shape in shapes.items()}))
         said = ", ".join(f"{n} {name}" for name, n in facts.uncounted.items())
@@ -457,8 +461,8 @@ def measured(path: Path) -> Row:
     return Row(
         file=f"{path.parent.name}/{path.name}",
         format=path.suffix[1:],
-        gate=None if known is None else known.macs,
-        gate_most=None if known is None else known.macs_most,
+        gate=None if known is None or known.macs is None else known.macs * known.images,
+        gate_most=None if known is None or known.macs_most is None else known.macs_most * known.images,
         truth=total,
         how=how,
         gate_ms=round(elapsed, 1),
@@ -467,8 +471,18 @@ def measured(path: Path) -> Row:
     )
 
 
-# What the packages feed where a file leaves sizes open and 64 would not fit.
-SHAPES: dict[str, dict[str, list[int]]] = {}
+_VAD = {"input": [1, 576], "state": [2, 1, 128]}
+# What the packages feed where a file leaves sizes open and 64 would not fit, by the end of the path.
+SHAPES: dict[str, dict[str, list[int]]] = {
+    "data/silero_vad.onnx": _VAD,
+    "data/silero_vad_16k_op15.onnx": _VAD,
+    "data/silero_vad_half.onnx": _VAD,
+    "data/silero_vad_op18_ifless.onnx": _VAD,
+    "models/silero_vad.onnx": {"input": [1, 1536], "h": [2, 1, 64], "c": [2, 1, 64]},
+    "models/melspectrogram.onnx": {"input": [1, 1760]},
+    "models/melspectrogram.tflite": {"serving_default_input:0": [1, 1760]},
+    "resources/melspectrogram.onnx": {"input": [1, 1760]},
+}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.modelfiles.errors import ModelFileError
+from pipeline.modelfiles.errors import Contradiction, ModelFileError
 from pipeline.modelfiles.graph import Graph, Node, Shape
 
 CostCounter = Callable[[Graph, Node], int]
@@ -63,7 +63,7 @@ class Uncountable(Exception):
 def graph_cost(graph: Graph, rules: CostRules, ignored: Sequence[str] = ()) -> GraphCost:
     """What one run of `graph` costs; operators named in `ignored` are taken as free where they cannot be counted.
 
-    Raises ModelFileError where the shapes of a node contradict each other.
+    Raises Contradiction where the shapes of a node do not fit each other.
     """
     least: Counter[str] = Counter()
     most = 0
@@ -102,7 +102,7 @@ def _counted(graph: Graph, node: Node, counter: CostCounter, ignored: Sequence[s
 
 def _flow_cost(node: Node, rules: CostRules, ignored: Sequence[str]) -> GraphCost:
     """Control flow: between the cheapest and the dearest branch, or so many times the body."""
-    inside = [graph_cost(body, rules, ignored) for body in node.bodies]
+    inside = _branches(node, rules, ignored) if node.exclusive else [graph_cost(b, rules, ignored) for b in node.bodies]
     if all(cost.exact and not cost.macs for cost in inside):
         return GraphCost(0, 0)
     if any(cost.unsupported for cost in inside) or (node.repeats is None and not node.exclusive):
@@ -115,6 +115,19 @@ def _flow_cost(node: Node, rules: CostRules, ignored: Sequence[str]) -> GraphCos
         return GraphCost(min(cost.macs for cost in inside), 0, macs_most=max(most))
     times = node.repeats or 0
     return GraphCost(times * sum(cost.macs for cost in inside), 0, macs_most=times * sum(most))
+
+
+def _branches(node: Node, rules: CostRules, ignored: Sequence[str]) -> list[GraphCost]:
+    """What each branch costs. One whose shapes contradict each other is not the one that runs, if another can."""
+    found, wrong = [], None
+    for body in node.bodies:
+        try:
+            found.append(graph_cost(body, rules, ignored))
+        except Contradiction as error:
+            wrong = error
+    if wrong is not None and not found:
+        raise wrong
+    return found
 
 
 def _weights(graph: Graph, rules: CostRules) -> dict[int, int]:
@@ -143,8 +156,11 @@ def input_shape(graph: Graph, node: Node, index: int) -> tuple[int, ...]:
 
 
 def output_shape(graph: Graph, node: Node) -> tuple[int, ...]:
-    """The shape of the first output, likewise."""
-    return _known(graph.shape(node.outputs[0]) if node.outputs else None)
+    """The shape of the first output, likewise, and where nothing is computed, as by a window that does not fit."""
+    shape = _known(graph.shape(node.outputs[0]) if node.outputs else None)
+    if 0 in shape:
+        raise Uncountable(" of an empty result")
+    return shape
 
 
 def has_input(node: Node, index: int) -> bool:
@@ -153,10 +169,10 @@ def has_input(node: Node, index: int) -> bool:
 
 
 def require_same(node: Node, what: str, *sizes: int) -> None:
-    """ModelFileError unless all sizes are one."""
+    """Contradiction unless all sizes are one."""
     if len(set(sizes)) > 1:
         told = " and ".join(str(size) for size in dict.fromkeys(sizes))
-        raise ModelFileError(f"{node.operator} {node.name!r} contradicts itself: {what} are {told}")
+        raise Contradiction(f"{node.operator} {node.name!r} contradicts itself: {what} are {told}")
 
 
 def filtered(weight: int) -> CostCounter:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.modelfiles.errors import Contradiction
 from pipeline.modelfiles.graph import Graph
 from pipeline.modelfiles.onnx_types import merged, sizes_of, tensor_type
 
@@ -42,8 +43,7 @@ def _if(node: "onnx.NodeProto", attributes: dict[str, Any], scope: "Scope", read
     branches = [attributes["then_branch"].g, attributes["else_branch"].g]
     if condition is not None and condition.size == 1:
         branches = [branches[0] if bool(condition.reshape(-1)[0]) else branches[1]]
-    scopes = [scope.inside() for _ in branches]
-    bodies = tuple(read(graph, inner) for graph, inner in zip(branches, scopes, strict=True))
+    branches, scopes, bodies = _possible(branches, scope, read)
     for place, name in enumerate(node.output):
         kinds, values = [], []
         for graph, inner in zip(branches, scopes, strict=True):
@@ -56,6 +56,25 @@ def _if(node: "onnx.NodeProto", attributes: dict[str, Any], scope: "Scope", read
         if len(values) == 1 and values[0] is not None:
             scope.values[name] = values[0]
     return Flow(bodies, 1)
+
+
+def _possible(
+    branches: list["onnx.GraphProto"], scope: "Scope", read: Read
+) -> tuple[list["onnx.GraphProto"], list["Scope"], tuple[Graph, ...]]:
+    """The branches whose shapes fit: another cannot be the one that runs. Raises Contradiction where none is left."""
+    kept, scopes, bodies, wrong = [], [], [], None
+    for graph in branches:
+        inner = scope.inside()
+        try:
+            bodies.append(read(graph, inner))
+        except Contradiction as error:
+            wrong = error
+            continue
+        kept.append(graph)
+        scopes.append(inner)
+    if wrong is not None and not kept:
+        raise wrong
+    return kept, scopes, tuple(bodies)
 
 
 def _loop(node: "onnx.NodeProto", body: "onnx.GraphProto", scope: "Scope", read: Read) -> Flow:

@@ -1,18 +1,22 @@
 """The types of an ONNX node's outputs, by ONNX's own inference, and the values of those that only shapes decide."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.modelfiles.errors import ModelFileError, first_line
+from pipeline.modelfiles.errors import Contradiction, first_line
 from pipeline.modelfiles.onnx_microsoft import standard_nodes
 from pipeline.modelfiles.onnx_types import STANDARD_DOMAINS, sizes_of, tensor_type
 
 if TYPE_CHECKING:
     import onnx
 
+_FLOAT: Final = 1  # ONNX's numbers of data types
+_UINT8: Final = 2
+_INT8: Final = 3
+_OF_KINDS: Final = ("typestr", "same type")  # in errors about kinds of numbers, not shapes
 MOST_VALUES: Final = 4096  # elements up to which a tensor's values are followed
 # Computed where all inputs are known: what exporters write between a Shape and a Reshape, Resize, Pad or If.
 _FOLDED: Final = frozenset(
@@ -40,7 +44,7 @@ class Scope:
 def follow(node: "onnx.NodeProto", scope: Scope, opsets: Mapping[str, int]) -> None:
     """Enter into `scope` what is known of the outputs of a node without inner graphs.
 
-    Raises ModelFileError where the shapes of its inputs contradict each other.
+    Raises Contradiction where the shapes of its inputs do not fit each other.
     """
     if node.domain in STANDARD_DOMAINS:
         version = opsets.get("", 0)
@@ -50,7 +54,22 @@ def follow(node: "onnx.NodeProto", scope: Scope, opsets: Mapping[str, int]) -> N
             scope.types[name] = _type_of(value)
         return
     for like in standard_nodes(node, scope.types):
-        scope.types.update(_inferred(like, scope, _newest()))
+        # The standard operator computes with floats what ONNX Runtime's computes with bytes.
+        found = _inferred(like, Scope(_as_floats(scope.types, like.input), scope.values), _newest())
+        element = _given(node, scope.types)
+        scope.types.update({name: tensor_type(element, sizes_of(kind)) for name, kind in found.items()})
+
+
+def _as_floats(types: Mapping[str, "onnx.TypeProto"], names: Sequence[str]) -> dict[str, "onnx.TypeProto"]:
+    return {name: tensor_type(_FLOAT, sizes_of(types[name])) for name in names if name in types}
+
+
+def _given(node: "onnx.NodeProto", types: Mapping[str, "onnx.TypeProto"]) -> int:
+    """The kind of a result's numbers: of a quantised operator that of its last zero point, else floats."""
+    if not node.op_type.startswith("QLinear") and node.op_type not in ("QuantizeLinear", "QGemm"):
+        return _FLOAT
+    kinds = [types[name].tensor_type.elem_type for name in node.input if name in types]
+    return next((kind for kind in reversed(kinds) if kind in (_UINT8, _INT8)), _UINT8)
 
 
 @lru_cache(maxsize=1)
@@ -95,10 +114,10 @@ def _inferred(node: "onnx.NodeProto", scope: Scope, version: int) -> dict[str, "
             )
         )
     except (shape_inference.InferenceError, checker.ValidationError) as error:
-        if any(name not in scope.types for name in names):
-            return {}
+        if any(name not in scope.types for name in names) or any(word in str(error) for word in _OF_KINDS):
+            return {}  # what kind of numbers an operator takes is not what is asked here
         called = f"{node.op_type} {node.name!r}" if node.name else node.op_type
-        raise ModelFileError(f"the shapes of the graph contradict each other at {called}: {_reason(error)}") from None
+        raise Contradiction(f"the shapes of the graph contradict each other at {called}: {_reason(error)}") from None
     except (RuntimeError, KeyError, ValueError, TypeError):  # an attribute or a type that the inference cannot take
         return {}
 

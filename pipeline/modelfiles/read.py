@@ -37,7 +37,8 @@ class ModelFacts:
     `params` are the numbers stored as weights; `trained_params` those of the network as it is trained, with two per
     channel for each BatchNorm, where the whole of it was recognised. `macs` are those of one image, at least;
     `macs_most` at most, None where `uncounted` names operators whose MACs are unknown. `open_inputs` are the shapes
-    of inputs that the file leaves open. `runnable` says whether ONNX Runtime can be asked to run it.
+    of inputs that the file leaves open; `images` is how many one run computes. `runnable` says whether ONNX
+    Runtime can be asked to run it.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class ModelFacts:
     trained_params: int | None = None
     macs: int | None = None
     macs_most: int | None = None
+    images: int = 1
     uncounted: Mapping[str, int] = field(default_factory=dict)
     accuracy: float | None = None
     recognised: Recognised | None = None
@@ -137,6 +139,7 @@ def _facts(path: Path, kind: str, size_bytes: int, graph: Graph, rules: CostRule
         params=cost.params,
         macs=cost.macs,
         macs_most=None if cost.unsupported else cost.macs if cost.macs_most is None else cost.macs_most,
+        images=images,
         uncounted=cost.unsupported,
         open_inputs={name: shape for name, shape in shapes.items() if shape is not None and None in shape},
         notes=tuple(notes),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from pipeline.modelfiles.errors import ModelFileError
+from pipeline.modelfiles.errors import Contradiction, ModelFileError
 from pipeline.modelfiles.graph import Shape
 
 
@@ -18,7 +18,7 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
     for sizes in zip(*rows, strict=True):
         fixed = {size for size in sizes if size not in (None, 1)}
         if len(fixed) > 1:
-            raise ModelFileError(f"shapes {' and '.join(map(str, known))} do not fit each other")
+            raise Contradiction(f"shapes {' and '.join(map(str, known))} do not fit each other")
         result.append(fixed.pop() if fixed else None if None in sizes else 1)
     return tuple(result)
 
@@ -42,7 +42,7 @@ def reshaped(shape: Shape | None, target: Sequence[int]) -> Shape | None:
     if total is None or not others or target.count(-1) > 1:
         rest = None
     elif total % others:
-        raise ModelFileError(f"{list(shape or ())} cannot become {list(target)}")
+        raise Contradiction(f"{list(shape or ())} cannot become {list(target)}")
     else:
         rest = total // others
     return tuple(rest if size == -1 else size for size in target)

@@ -94,7 +94,9 @@ class _Model:
             require_known(input_shapes, [tensors[index].name for index in inputs])
             for index in inputs:
                 name = tensors[index].name
-                known[index] = Known(fixed_shape(name, tensors[index].shape, input_shapes.get(name)))
+                shape = tensors[index].shape
+                declared = None if shape is None else tuple(size or None for size in shape)
+                known[index] = Known(fixed_shape(name, declared, input_shapes.get(name)))
         elif given is not None:
             for index, one in zip(inputs, given, strict=False):
                 known[index] = one
@@ -119,7 +121,11 @@ class _Model:
         declared = signature if len(signature) == len(stored) else stored
         # A variable without a rank has no sizes; a number has none either, but says so.
         unknown = not stored and not tensor.number(8, 1)
-        shape = None if unknown else tuple(size if size > 0 else None for size in declared)
+        shape = None if unknown else tuple(size if size >= 0 else None for size in declared)
+        if stored and 0 in stored and kind in _NUMPY and shape == stored:  # a constant of no numbers has no buffer
+            import numpy as np
+
+            return _Tensor(name, kind, shape, None, np.zeros(stored, _NUMPY[kind]))
         return _Tensor(name, kind, shape, None, None)
 
     def _content(self, tensor: Table) -> memoryview:

@@ -129,6 +129,11 @@ def _transposed(graph: Graph, node: Node) -> int:
     return math.prod(source) * math.prod(filters[:3])
 
 
+def _transposed_bias(graph: Graph, node: Node) -> int:
+    """MediaPipe's: the same of input 0."""
+    return math.prod(input_shape(graph, node, 0)) * math.prod(input_shape(graph, node, 1)[:3])
+
+
 def _solid(source: int) -> CostCounter:
     """Three dimensions: filters of (depth, height, width, …, channels on the side that each value belongs to)."""
 
@@ -193,6 +198,7 @@ _COUNTERS: Final[Mapping[str, CostCounter]] = {
     "FULLY_CONNECTED": _connected,
     "TRANSPOSE_CONV": _transposed,
     "BATCH_MATMUL": multiplied(0, 1, "adj_x", "adj_y"),
+    "CUSTOM Convolution2DTransposeBias": _transposed_bias,
     "CONV_3D": _solid(0),
     "CONV_3D_TRANSPOSE": _solid(2),
     "LSTM": _lstm,

@@ -128,7 +128,7 @@ def _matrix_product(inputs: Sequence[Known], options: Options) -> list[Shape | N
 
 def _reshape(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     target = inputs[1].whole if len(inputs) > 1 and inputs[1].values is not None else list(options["new_shape"])
-    if not target and len(inputs) > 1:
+    if not target and len(inputs) > 1 and inputs[1].values is None:
         raise NotKnown
     return [reshaped(inputs[0].shape, target)]
 
@@ -244,7 +244,7 @@ def _shape(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
 
 
 def _range(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    start, end, step = (float(known.values.reshape(-1)[0]) for known in inputs if known.values is not None)
+    start, end, step = (known.whole[0] for known in inputs)
     return [(max(0, math.ceil((end - start) / step)),)]
 
 
@@ -290,6 +290,11 @@ def _top(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     return [replaced(inputs[0].shape, -1, inputs[1].whole[0])] * 2
 
 
+def _real_fft(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
+    height, width = inputs[1].whole
+    return [(*_one(inputs)[:-2], height, width // 2 + 1)]
+
+
 def _sequence_lstm(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     projection = inputs[16].shape if len(inputs) > 16 else None
     outputs = _one(inputs, 5)[1] if projection is None else projection[0]
@@ -301,9 +306,9 @@ def _table() -> dict[str, Rule]:
     for rule, names in (
         (
             _same,
-            "ABS CAST CEIL COS CUMSUM DEQUANTIZE DYNAMIC_UPDATE_SLICE ELU EXP FAKE_QUANT FLOOR GELU HARD_SWISH "
-            "L2_NORMALIZATION LEAKY_RELU LOCAL_RESPONSE_NORMALIZATION LOG LOGICAL_NOT LOGISTIC LOG_SOFTMAX NEG "
-            "QUANTIZE RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 REVERSE_V2 ROUND RSQRT SIGN SIN SOFTMAX SQRT SQUARE TANH "
+            "ABS CAST CEIL COMPLEX_ABS COS CUMSUM DEQUANTIZE DYNAMIC_UPDATE_SLICE ELU EXP FAKE_QUANT FLOOR GELU "
+            "HARD_SWISH L2_NORMALIZATION LEAKY_RELU LOCAL_RESPONSE_NORMALIZATION LOG LOGICAL_NOT LOGISTIC LOG_SOFTMAX "
+            "NEG QUANTIZE RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 REVERSE_V2 ROUND RSQRT SIGN SIN SOFTMAX SQRT SQUARE TANH "
             "ZEROS_LIKE",
         ),
         (
@@ -339,6 +344,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "PACK": _packed,
     "RANGE": _range,
     "RESHAPE": _reshape,
+    "RFFT2D": _real_fft,
     "SHAPE": _shape,
     "SLICE": _cut,
     "SPACE_TO_BATCH_ND": _to_batches,
@@ -362,6 +368,12 @@ def _strided_values(arrays: Sequence[Any], options: Options) -> Any:
     begin = None if options["begin"] else int(begins[0])
     end = None if options["end"] else int(ends[0])
     return data[int(begins[0])] if options["shrink"] else data[begin : end : int(steps[0])]
+
+
+def _ranged(arrays: Sequence[Any]) -> Any:
+    import numpy as np
+
+    return np.arange(*(array.reshape(-1)[0] for array in arrays))
 
 
 def _packed_values(arrays: Sequence[Any], options: Options) -> Any:
@@ -390,6 +402,7 @@ _FOLDED: Final[Mapping[str, Callable[[Sequence[Any], Options], Any]]] = {
     "MUL": lambda a, o: a[0] * a[1],
     "NEG": lambda a, o: -a[0],
     "PACK": _packed_values,
+    "RANGE": lambda a, o: _ranged(a),
     "REDUCE_PROD": lambda a, o: a[0].prod(tuple(int(axis) for axis in a[1].reshape(-1)), keepdims=bool(o["keep_dims"])),
     "RESHAPE": lambda a, o: a[0],
     "SHAPE": lambda a, o: a[0],
