@@ -41,6 +41,7 @@ VARIANTS: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "crop 0.25, flip": ({"flip": True, "crop_area": 0.25}, {}),
     "shift, flip, colour": (BASE | COLOUR, {}),
     "crop 0.5, flip, colour": ({"flip": True, "crop_area": 0.5} | COLOUR, {}),
+    "shift, flip, RandAugment 0.3": (BASE | {"randaugment": 0.3}, {}),
     "shift, flip, mixup 0.2": (BASE, {"mixup": 0.2}),
     "shift, flip, average 0.98": (BASE, {"ema_decay": 0.98}),
     "shift, flip, no smoothing": (BASE, {"label_smoothing": 0.0}),

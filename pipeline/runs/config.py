@@ -51,6 +51,9 @@ class DataConfig(_Table):
     colour: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Change brightness, contrast and saturation of training images by up to this share"
     )
+    randaugment: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Magnitude of RandAugment on training images: two of 14 operations each; 0: none"
+    )
 
 
 class SpaceConfig(_Table):

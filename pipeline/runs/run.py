@@ -115,7 +115,7 @@ class Run:
         data = self.config.data
         labels = torch.from_numpy(dataset.train.labels)
         augment = Augmentation(
-            data.crop, data.flip, data.colour, data.colour, saturation=data.colour, crop_area=data.crop_area
+            data.crop, data.flip, data.colour, data.colour, data.colour, data.crop_area, data.randaugment
         )
         return TrainingData(dataset.train.pixels, labels, dataset.mean, dataset.std, augment, dataset.seen_px)
 

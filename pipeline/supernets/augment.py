@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.errors import PipelineError
+from pipeline.supernets.randaugment import OPERATIONS, grey, rand_augment
 
 _NARROWEST: Final = 3 / 4  # of the sides of a random crop (Szegedy et al. 2015, "Going deeper with convolutions")
-_GREY: Final = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Augmentation:
     any, then the edge pixels filling what is left open (pad and crop);
     `crop_area`: below 1, instead of the shift: a crop of at least this share of all pixels kept, its sides between
     3 : 4 and 4 : 3, scaled to what networks see; `flip`: left and right swapped for half of the images;
-    `brightness`, `contrast`, `saturation`: factors drawn from 1 - value to 1 + value.
+    `brightness`, `contrast`, `saturation`: factors drawn from 1 - value to 1 + value; `randaugment`: the magnitude
+    of RandAugment's operations, 0 leaves them out.
     """
 
     shift: float = 0.125
@@ -31,25 +32,30 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     crop_area: float = 1.0
+    randaugment: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("shift", "brightness", "contrast", "saturation"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise PipelineError(f"augmentation {name} is {value}; it is a share, from 0 up to below 1")
+        if not 0 <= self.randaugment <= 1:
+            raise PipelineError(f"augmentation randaugment is {self.randaugment}; it is a magnitude from 0 to 1")
         if not 0 < self.crop_area <= 1:
             raise PipelineError(f"augmentation crop_area is {self.crop_area}; it is a share, above 0 and at most 1")
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """All that is random about `n` images, shape (n, 8) in 0..1: a part of the rows is a part of the images."""
+        """All that is random about `n` images, shape (n, 12) in 0..1: a part of the rows is a part of the images."""
         # What came later is drawn later: trainings of older versions go on as they began.
-        return torch.cat([torch.rand(n, columns, generator=generator) for columns in (5, 3)], 1)
+        return torch.cat([torch.rand(n, columns, generator=generator) for columns in (5, 3, 2 * OPERATIONS)], 1)
 
     def __call__(self, images: Tensor, draws: Tensor, seen_px: int | None = None) -> Tensor:
         """uint8 images (n, h, w, 3) -> float32 (n, 3, seen_px, seen_px) in 0..1 (h x w by default), channels_last."""
-        if self.crop_area < 1:
-            return self.colour(self.resized_crops(images, draws, seen_px), draws)
-        return self.colour(unit(self.geometry(images, draws, seen_px)), draws)
+        crops = self.crop_area < 1
+        seen = self.resized_crops(images, draws, seen_px) if crops else unit(self.geometry(images, draws, seen_px))
+        if self.randaugment:
+            seen = rand_augment(seen, draws[:, 8:], self.randaugment)
+        return self.colour(seen, draws)
 
     def geometry(self, images: Tensor, draws: Tensor, seen_px: int | None = None) -> Tensor:
         """Shift and flip of uint8 images (n, h, w, 3): one gather, a different one for each image.
@@ -83,11 +89,10 @@ class Augmentation:
         if self.brightness:
             images = images * (1 + self.brightness * brightness)
         if self.contrast:
-            grey = images.mean(dim=(1, 2, 3), keepdim=True)
-            images = (images - grey) * (1 + self.contrast * contrast) + grey
+            middle = images.mean(dim=(1, 2, 3), keepdim=True)
+            images = (images - middle) * (1 + self.contrast * contrast) + middle
         if self.saturation:
-            grey = (images * images.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
-            images = (images - grey) * (1 + self.saturation * saturation) + grey
+            images = torch.lerp(grey(images).expand_as(images), images, 1 + self.saturation * saturation)
         return images
 
     def _indices(self, kept: int, seen: int, draws: Tensor) -> Tensor:

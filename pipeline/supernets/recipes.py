@@ -115,7 +115,8 @@ def progressive_shrinking(space: SearchSpace) -> Sequence[Phase]:
     """The largest network first, then smaller kernels, depths and expand ratios join (Cai et al. 2020, section 3.3).
 
     Shares of the steps and learning rates follow the released training script (180, 120, 25 + 120 and 25 + 120
-    epochs; 1, 2 and 4 networks a step); widths join with the expand ratios.
+    epochs; 1, 2 and 4 networks a step; 1/12, then 1/4 of the kernels' rate for each later choice); widths join with
+    the expand ratios.
     """
 
     def random_networks(shown: SearchSpace, count: int) -> Plan:
@@ -135,10 +136,10 @@ def progressive_shrinking(space: SearchSpace) -> Sequence[Phase]:
     return [
         Phase("largest", largest, 180 / 590),
         phase("kernels", kernels, 1, 120, 0.4),
-        phase("depths 1", _narrowed(space, depths=2, expands=1), 2, 25, 0.1),
-        phase("depths 2", _narrowed(space, depths=None, expands=1), 2, 120, 0.2),
-        phase("expands 1", _narrowed(space, depths=None, expands=2), 4, 25, 0.1, sort=True),
-        phase("expands 2", space, 4, 120, 0.2, sort=True),
+        phase("depths 1", _narrowed(space, depths=2, expands=1), 2, 25, 0.4 / 12),
+        phase("depths 2", _narrowed(space, depths=None, expands=1), 2, 120, 0.4 / 4),
+        phase("expands 1", _narrowed(space, depths=None, expands=2), 4, 25, 0.4 / 12, sort=True),
+        phase("expands 2", space, 4, 120, 0.4 / 4, sort=True),
     ]
 
 
