@@ -73,16 +73,26 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     """Tensors and document of a file written by `write_tensors`; WeightsError if it is not a `kind`."""
     if not path.is_file():
         raise WeightsError(f"no {kind} at {path}; give the file that training wrote")
+    about = read_about(path)
     try:
         with safe_open(path, framework="pt") as stream:
-            about = json.loads((stream.metadata() or {}).get(_KEY, "{}"))
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except SafetensorError as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); write it again") from None
     if about.get("kind") != kind or about.get("schema_version") != SCHEMA_VERSION:
         found = f"{about.get('kind', 'unknown')} of schema version {about.get('schema_version', 'unknown')}"
         raise WeightsError(f"{path} holds: {found}; needed is {kind} of schema version {SCHEMA_VERSION}")
     return tensors, about
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The JSON document of a file written by `write_tensors`, empty where it has none; WeightsError if it is torn."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            about = json.loads((stream.metadata() or {}).get(_KEY, "{}"))
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}); write it again") from None
+    return about if isinstance(about, dict) else {}
 
 
 @torch.no_grad()

@@ -3,16 +3,19 @@
 import difflib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pipeline.supernets.files import WeightsError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.supernets.files import WeightsError, read_about
 from pipeline.weights.catalogue import CATALOGUE, IMAGENET_MEAN, IMAGENET_STD, Channels, Entry, Package
 from pipeline.weights.hub import NAME, fetch
+from pipeline.weights.namings import OWN
 from pipeline.weights.published import Published
 from pipeline.weights.reading import read_network
 from pipeline.weights.statefile import SUFFIXES, file_sha256, read_state
 
-NONE = "none"
+Positive = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,45 @@ def _from_catalogue(entry: Entry) -> Weights:
 def _from_file(path: Path) -> Weights:
     network = read_network(read_state(path), str(path))
     padding, eps = _convention(network, "")
-    return Weights(
-        network,
-        Provenance(
-            path.name, f"file {path}", None, file_sha256(path), network.naming, padding=padding, batchnorm_eps=eps
-        ),
+    about = Provenance(
+        name=path.name,
+        source=f"file {path}",
+        licence=None,
+        sha256=file_sha256(path),
+        naming=network.naming,
+        padding=padding,
+        batchnorm_eps=eps,
     )
+    origin = _origin(path) if network.naming == OWN else None
+    if origin is not None:
+        about = replace(about, **origin.model_dump(exclude={"source"}), source=f"file {path}, from {origin.source}")
+    return Weights(network, about)
+
+
+class _Origin(BaseModel):
+    """What a file of `weights import` says about the weights that it was made from."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    source: Annotated[str, Field(max_length=500)]
+    licence: Annotated[str, Field(max_length=100)] | None
+    mean: Channels
+    std: tuple[Positive, Positive, Positive]
+    padding: Literal["symmetric", "same"] | None
+    batchnorm_eps: Positive | None
+
+
+def _origin(path: Path) -> _Origin | None:
+    """None where the file does not say: a supernet that a run trained."""
+    about = read_about(path).get("start")
+    if about is None:
+        return None
+    try:
+        return _Origin.model_validate(about)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise WeightsError(f"{path}: its start.{place} cannot be read: {first['msg']}") from None
 
 
 def _from_hub(repository: str) -> Weights:

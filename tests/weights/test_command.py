@@ -49,6 +49,8 @@ def test_import_writes_a_supernet_that_can_be_shown_and_imported_again(
     assert run_command(["weights", "show", str(out), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["naming"], shown["tensors"], shown["elastic"]) == ("pocketnas", 411, True)
+    assert shown["source"] == f"file {out}, from file {ofa}"
+    assert (shown["padding"], shown["batchnorm_eps"]) == ("symmetric", 1e-5)
 
 
 @pytest.mark.parametrize(
