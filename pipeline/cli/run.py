@@ -41,19 +41,55 @@ def quickstart(
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="A TOML file; every key but [data] path has a default.")],
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG.toml|FOLDER", help="A configuration, or images in a folder for each class.")
+    ],
     out: Out,
     data: Annotated[
         str | None, typer.Option("--data", help="Images, instead of the configuration's [data] path.")
+    ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option("--latency-ms", min=0, help="Milliseconds for one image on the device, at most.")
+    ] = None,
+    macs: Annotated[str | None, typer.Option("--macs", help="Multiply-accumulates at most, such as 300M.")] = None,
+    params: Annotated[str | None, typer.Option("--params", help="Parameters at most, such as 6M.")] = None,
+    size_mb: Annotated[
+        float | None, typer.Option("--size-mb", min=0, help="Megabytes of 32-bit weights, at most.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Latency table of the device, a name or a file, instead of measuring.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Where blocks are measured: host, ssh://user@board, adb://serial.")
+    ] = None,
+    space: Annotated[str | None, typer.Option("--space", help="Preset space, or its TOML file.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Published weights to start from (pocketnas weights list), or none.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.1, help="End in about this time; lengths follow from it.")
     ] = None,
     seed: Seed = None,
     again: Renew = False,
     as_json: Json = False,
 ) -> None:
-    """From your images, a device and a budget to a checked file. Killed or stopped, the same command continues."""
-    from pipeline.runs.config import read_config
+    """From your images, a device and a budget to a checked file. Killed or stopped, the same command continues.
 
-    _run(read_config(config, seed, data), out, as_json, again)
+    Without a configuration its keys are chosen from the images and this machine. Every option is a key of it.
+    """
+    from pipeline.runs.automatic import automatic_config, is_data
+    from pipeline.runs.config import read_config
+    from pipeline.runs.options import Options
+
+    options = Options(data, space, device, table, latency_ms, macs, params, size_mb, start, minutes, seed)
+    if not is_data(config):
+        _run(read_config(Path(config), options), out, as_json, again)
+        return
+    if data is not None:
+        raise PipelineError(f"--data {data!r} replaces the images of a configuration; {config!r} are images already")
+    chosen, lines = automatic_config(replace(options, data=config))
+    note("\n".join(lines))
+    _run(chosen, out, as_json, again)
 
 
 def stage_command(name: str, help_text: str) -> Callable[..., None]:

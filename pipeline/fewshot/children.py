@@ -32,7 +32,8 @@ def train_children(
     Each child inherits exactly what its parent computes on the region, then trains by `settings`, all in the same
     order of images, so that their scores can be compared. `late` above 1 leaves each child with the mean of its
     weights after its last `late` epochs (rankings of single checkpoints vary: Zhang et al. 2020, "Deeper insights
-    into weight sharing in neural architecture search", section 4.2). A training that was killed goes on.
+    into weight sharing in neural architecture search", section 4.2). A training that was killed goes on. With 0
+    epochs each child is what it inherits.
     """
     for number, region in enumerate(partition.regions):
         file = child_file(folder, number)
@@ -52,7 +53,8 @@ def train_children(
                 save_supernet(model, file.with_name(f"epoch-{epoch}.safetensors"))
                 file.with_name(f"epoch-{epoch - late}.safetensors").unlink(missing_ok=True)
 
-        train(child, data, settings, checkpoint, told, keep)
+        if settings.epochs:
+            train(child, data, settings, checkpoint, told, keep)
         kept = sorted(file.parent.glob("epoch-*.safetensors"))
         if len(kept) > 1:
             average_weights(child, [load_supernet(path) for path in kept])

@@ -13,6 +13,7 @@ from latency_tables.documents import Place, first_error, read_toml
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
 from pipeline.ranking.ranker import FEWEST_LABELS
+from pipeline.runs.options import Options, for_a_start
 from pipeline.search.settings import Method, Relaxing
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
@@ -21,7 +22,7 @@ HOW_ONLY: Final = ("workers", "storage")  # keys of [search]: how it is worked o
 
 
 # Keys whose value may be a path, relative to the configuration's folder.
-_PATHS = (("data", "path"), ("device", "table"), ("device", "ort_web"), ("space", "name"))
+_PATHS = (("data", "path"), ("device", "table"), ("device", "ort_web"), ("space", "name"), ("train", "start"))
 
 
 class ConfigError(PipelineError):
@@ -96,6 +97,9 @@ class TrainConfig(_Table):
         "none", description="Published weights to start from: a name of 'pocketnas weights list', a file, or a hub name"
     )
     recipe: str = Field("sandwich", description="How the supernet is trained")
+    minutes: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(
+        None, description="The whole run ends in about this time: lengths follow from measured steps, not from epochs"
+    )
     epochs: Count = Field(30, description="Passes over the training images")
     batch_size: Count = Field(64, description="Images a step")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.05, description="Peak of the cosine schedule")
@@ -187,10 +191,10 @@ class Config(_Table):
     export: ExportConfig = ExportConfig()
 
 
-def read_config(path: Path, seed: int | None = None, data: str | None = None) -> Config:
-    """The configuration in a TOML file, with `seed` and `[data] path` replaced where they are given.
+def read_config(path: Path, options: Options | None = None) -> Config:
+    """The configuration in a TOML file, with the keys that `options` name replaced.
 
-    Relative paths in the file (data, table, space) are relative to the file.
+    Relative paths in the file (data, table, space, start) are relative to the file.
     Raises ConfigError for a missing file, text that is not TOML, unknown keys and values out of range.
     """
     try:
@@ -205,12 +209,9 @@ def read_config(path: Path, seed: int | None = None, data: str | None = None) ->
             beside = path.parent / entry[key]
             if not Path(entry[key]).is_absolute() and beside.exists():
                 entry[key] = str(beside.resolve())
-    if seed is not None:
-        document["seed"] = seed
-    if data is not None and isinstance(document.get("data", {}), dict):
-        place = Path(data)
-        document["data"] = {**document.get("data", {}), "path": str(place.resolve()) if place.exists() else data}
-    return parse_config(document, str(path))
+    document = (options or Options()).into(document)
+    parse_config(document, str(path))  # refuses what the file says before anything is added to it
+    return parse_config(for_a_start(document), str(path))
 
 
 def parse_config(document: dict[str, Any], where: str) -> Config:

@@ -59,6 +59,8 @@ class StartFile(Document):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
+    name: str
+    base: str | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -67,6 +69,29 @@ class Losses(Document):
     """`supernet/losses.json`: the training loss of each step."""
 
     losses: list[float]
+
+
+class Schedule(Document):
+    """`schedule.json`: how long stages train and what they judge, with what was measured where minutes limit it.
+
+    `split_epochs` of 0: each region takes the supernet's weights as they are.
+    """
+
+    train_epochs: Annotated[float, Field(gt=0)]
+    split_epochs: Annotated[float, Field(ge=0)]
+    rank_by: Literal["ranker", "score"]
+    evaluations: Annotated[int, Field(ge=1)]
+    private: Annotated[int, Field(ge=0)]
+    measuring_seconds: Annotated[float, Field(ge=0)] = 0.0
+    seconds_per_step: Annotated[float, Field(ge=0)] = 0.0
+    seconds_per_image: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Lengths(Document):
+    """`winner/lengths.json`: epochs of every network that is trained alone, and of the best afterwards."""
+
+    epochs: Annotated[float, Field(gt=0)]
+    further_epochs: Annotated[float, Field(ge=0)]
 
 
 class CalibrationFile(Document):
@@ -143,6 +168,7 @@ class RandomBaseline(_Part):
 
     n: int
     accuracies: list[Share]
+    compared_accuracy: Share | None = None  # of the winner, before it was trained for longer than they were
     mean_accuracy: Share | None
     std_accuracy: float | None
     relative_improvement_percent: float | None
@@ -166,6 +192,19 @@ class RandomBaseline(_Part):
         )
 
 
+class PublishedBaseline(_Part):
+    """The published network scaled to the budget, trained as the winner was; `improvement` is the winner's accuracy
+    minus its own, paired over the test images."""
+
+    arch: str
+    accuracy: Share
+    macs: int
+    latency_ms: Milliseconds
+    improvement: float
+    improvement_ci95: tuple[float, float]
+    verdict: str
+
+
 class WinnerFile(Document):
     """`winner/winner.json`: the network that was chosen, its only look at the test split, and all beside it."""
 
@@ -177,6 +216,7 @@ class WinnerFile(Document):
     predicted_ms: Milliseconds
     predicted_interval_ms: Interval
     random_baseline: RandomBaseline
+    published_baseline: PublishedBaseline | None = None
     trained: list[TrainedEntry]
 
 
@@ -247,6 +287,7 @@ class Summary(Document):
     budget: dict[str, Any]
     feasible: Feasible
     random_baseline: RandomBaseline
+    published_baseline: PublishedBaseline | None = None
     start: StartFile | None = None
     regions: list[RegionSize]
     search: SearchFacts

@@ -62,6 +62,10 @@ class RunFolder:
         return self.home("train") / "supernet"
 
     @property
+    def schedule(self) -> Path:
+        return self.supernet / "schedule.json"
+
+    @property
     def start(self) -> Path:
         return self.supernet / "start.json"
 

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from latency_tables.files import write_atomic
 from pipeline.runs.documents import TrainedNetwork
 from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 
+FURTHER: Final = "-further"  # of the names of what was trained on after the comparison
 
-def take_trained(run: Run, arch: Architecture, record_path: Path, weights_path: Path) -> bool:
+
+def take_trained(run: Run, arch: Architecture, epochs: float, record_path: Path) -> bool:
     """Copy the record and weights of `arch` where the base trained it by the same recipe; whether it has."""
     for theirs, trained in _trained_by_the_base(run):
-        if trained.arch == str(arch):
-            write_atomic(weights_path, theirs.with_suffix(".safetensors").read_bytes())
+        if (trained.arch, trained.epochs) == (str(arch), epochs):
+            write_atomic(record_path.with_suffix(".safetensors"), theirs.with_suffix(".safetensors").read_bytes())
             write_atomic(record_path, theirs.read_bytes())
             return True
     return False
@@ -38,10 +41,14 @@ def random_networks_of_the_base(run: Run) -> list[Architecture]:
 
 
 def _trained_by_the_base(run: Run) -> Iterator[tuple[Path, TrainedNetwork]]:
-    """Records of networks that the base trained as this run would."""
+    """Records of networks that the base trained as this run would, from the weights of their region."""
     base = run.folder.base
     if base is None or (base.config.seed, base.config.finetune) != (run.config.seed, run.config.finetune):
         return
     for path in sorted((base.winner / "trained").glob("*.json")):
-        if path.with_suffix(".safetensors").exists():
+        if (
+            path.stem.startswith(("candidate-", "random-"))
+            and not path.stem.endswith(FURTHER)
+            and path.with_suffix(".safetensors").exists()
+        ):
             yield path, TrainedNetwork.load(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.ranking.ranker import FEWEST_LABELS
 from pipeline.runs.documents import CalibrationFile
+from pipeline.runs.timed import scheduled
 from pipeline.search.score_log import ScoreLog
 from pipeline.spaces.architecture import Architecture
 
@@ -78,7 +79,7 @@ class RunScorer:
                 return self.private
             case "scratch":
                 return self._scratch
-        fidelity = "predictor" if self._run.config.search.rank_by == "ranker" else "inherited"
+        fidelity = "predictor" if scheduled(self._run).rank_by == "ranker" else "inherited"
         return Scored(fidelity, self.learn())
 
     @property
@@ -104,7 +105,7 @@ class RunScorer:
         None where no ranker is asked for, or too few networks are inside the budget to learn from.
         """
         config, run = self._run.config, self._run
-        if config.search.rank_by != "ranker" or config.search.judge_by != "inherited":
+        if scheduled(run).rank_by != "ranker" or config.search.judge_by != "inherited":
             return []
         rng = np.random.default_rng([config.seed, 11])
         rows = run.problem.random(max(config.search.labels, JUDGED_FOR_RANKER), rng)

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from exporters.manifest import Entry
 
-ORIGINS = {"candidate": "the search", "random": "the random networks, better on the search images than what it found"}
+ORIGINS = {
+    "candidate": "the search",
+    "random": "the random networks, better on the search images than what it found",
+    "published": "the published network, better on the search images than what was found",
+}
 
 
 def build_summary(run: Run) -> Summary:
@@ -54,6 +58,7 @@ def build_summary(run: Run) -> Summary:
             of_random_networks=run.limits.random_networks,
         ),
         random_baseline=winner.random_baseline,
+        published_baseline=winner.published_baseline,
         start=run.start,
         regions=[RegionSize(size=region.size) for region in run.partition.regions],
         search=SearchFacts(
@@ -117,6 +122,7 @@ def _rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("MACs", f"{winner.macs:,}", _limit(budget, "macs", "<= {:,.0f}")),
         ("parameters", f"{winner.params:,}", _limit(budget, "params", "<= {:,.0f}")),
         _random_row(summary.random_baseline),
+        *_published_rows(summary),
         ("random networks inside the budget", _share(summary.feasible.share), ""),
         ("search ranked by", summary.search.ranked_by, ""),
     ]
@@ -132,6 +138,17 @@ def _random_row(random: RandomBaseline) -> tuple[str, str, str]:
         f"{random.mean_accuracy:.4f}",
         f"winner {random.relative_improvement_percent:+.2f} % ({low:+.2f} to {high:+.2f}){shown}",
     )
+
+
+def _published_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    published = summary.published_baseline
+    if published is None:
+        return []
+    low, high = (100 * end for end in published.improvement_ci95)
+    shown = {"better": "", "worse": " (worse than published)"}.get(published.verdict, " (improvement not shown)")
+    difference = f"winner {100 * published.improvement:+.2f} points ({low:+.2f} to {high:+.2f}){shown}"
+    name = "published network" if summary.start is None else summary.start.name
+    return [(f"{name}, scaled to the budget", f"{published.accuracy:.4f}", difference)]
 
 
 def _share(share: float) -> str:

@@ -9,10 +9,12 @@ from pipeline.runs.documents import Summary
 from pipeline.runs.engine import Progress, run_stage
 from pipeline.runs.folder import create_or_open
 from pipeline.runs.plan import run_plan
+from pipeline.runs.preflight import require_sources
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 from pipeline.runs.stages.data import require_images
 from pipeline.runs.summary import data_lines
+from pipeline.runs.timed import schedule_lines, scheduled
 
 
 def run_all(
@@ -26,6 +28,7 @@ def run_all(
     """
     if not (out / "run.json").exists():
         require_images(config.data)  # images that cannot be used leave no folder behind
+        require_sources(config)
     with create_or_open(out, config) as folder:
         run = Run(folder)
         return run, all_stages(run, progress, note, renew)
@@ -48,6 +51,10 @@ def all_stages(run: Run, progress: Progress, note: Callable[[str], None], renew:
 
 def _tell_plan(run: Run, note: Callable[[str], None]) -> None:
     """What training will cost and what it will not show, before any of it is spent."""
-    note("\n".join(run_plan(run).lines()))
+    if run.config.train.minutes is None:
+        note("\n".join(run_plan(run).lines()))
+    else:
+        note("measuring how long training steps take here")
+        note("\n".join(schedule_lines(run, scheduled(run))))
     if (left_out := comparison_note(run)) is not None:
         note(left_out)

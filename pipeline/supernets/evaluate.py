@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
@@ -35,17 +37,15 @@ def evaluate(
     """
     if not len(images):
         raise PipelineError("no images to evaluate on; at least one is needed")
-    size = _resolution(network, resolution)
-    training = network.training
-    network.eval()
-    right, loss = 0, 0.0
-    with torch.inference_mode():
-        for batch, answers in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
-            logits = network(_prepared(batch, size))
-            right += int((logits.argmax(1) == answers).sum())
-            loss += float(F.cross_entropy(logits, answers, reduction="sum"))
-    network.train(training)
+    logits = _logits(network, images, _resolution(network, resolution), batch_size)
+    right = int((logits.argmax(1) == labels).sum())
+    loss = float(F.cross_entropy(logits, labels, reduction="sum"))
     return Score(right / len(images), loss / len(images), len(images))
+
+
+def right_answers(network: Network, images: Tensor, labels: Tensor) -> NDArray[np.bool_]:
+    """Which of the normalised `images` (n, 3, h, w) a network in evaluation mode gets right, shape (n,)."""
+    return np.asarray((_logits(network, images, network.resolution, BATCH_SIZE).argmax(1) == labels).numpy())
 
 
 def judge(
@@ -68,6 +68,16 @@ def refresh_batchnorm(network: Network, images: Tensor, *, batch_size: int = BAT
     """Re-estimate the BatchNorm statistics on normalised `images` (n, 3, h, w), at the network's resolution."""
     size = network.resolution
     reestimate_batchnorm(network, (_prepared(batch, size) for batch in torch.split(images, batch_size)))
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, images: Tensor, size: int, batch_size: int) -> Tensor:
+    """Of `network` in evaluation mode, shape (n, classes); it is left in the mode that it was in."""
+    training = network.training
+    network.eval()
+    logits = torch.cat([network(_prepared(batch, size)) for batch in torch.split(images, batch_size)])
+    network.train(training)
+    return logits
 
 
 def _prepared(images: Tensor, size: int) -> Tensor:

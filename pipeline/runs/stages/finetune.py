@@ -2,100 +2,118 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latency_tables.blocks import total_macs, total_params
-from pipeline.ranking.verdict import random_baseline
-from pipeline.runs.comparison import too_few_others
-from pipeline.runs.documents import RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
+from pipeline.ranking.verdict import on_the_same_images, random_baseline
+from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
+from pipeline.runs.documents import Lengths, PublishedBaseline, RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
 from pipeline.runs.engine import Progress, part_of
-from pipeline.runs.reuse import random_networks_of_the_base, take_trained
+from pipeline.runs.published import published_network, scaled_base
+from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
 from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
+from pipeline.runs.timed import lengths, pays_for
 from pipeline.spaces.architecture import Architecture
 
+if TYPE_CHECKING:
+    from pipeline.supernets.network import Network
+
 BATCHNORM_IMAGES = 2000
+Role = Literal["candidate", "random", "published"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One network to train. `role` is `candidate` or `random`; `name` is its file's name."""
+    """One network to train. `name` is its file's name."""
 
-    role: Literal["candidate", "random"]
+    role: Role
     name: str
     arch: Architecture
 
 
 def work(run: Run, progress: Progress) -> None:
-    """Leave `winner/`: the weights of the winner, its accuracy on the test split, and the baseline beside it.
+    """Leave `winner/`: the weights of the winner, its accuracy on the test split, and the baselines beside it.
 
-    The winner is the best of all networks that were trained, by the search split, wherever it came from.
+    All networks are trained alike, and the winner is the best of them by the search split, wherever it came from.
+    Where the run's minutes leave time, it and the published network are then trained on, alike again.
     """
-    from pipeline.supernets.evaluate import evaluate
     from pipeline.supernets.files import load_network, save_network
 
     jobs = _jobs(run)
+    planned = lengths(run, len(jobs), kept=len({"winner", *(job.role for job in jobs if job.role == "published")}))
     for number, job in enumerate(jobs):
-        _train(run, job, part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks"))
-    trained = {job.name: TrainedNetwork.load(_record_path(run, job)) for job in jobs}
+        _train(run, job, planned.epochs, part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks"))
+    trained = {job.name: TrainedNetwork.load(_record_path(run, job.name)) for job in jobs}
     winner = max(jobs, key=lambda job: trained[job.name].search_accuracy)
+    final = _trained_on(run, winner, jobs, planned, progress)
     # The only look at the test split: after everything has been chosen.
-    images, labels = normalised(run.dataset.test, run.dataset, None, 0)
-    accuracies = {job.name: evaluate(load_network(_weights_path(run, job)), images, labels).accuracy for job in jobs}
-    save_network(load_network(_weights_path(run, winner)), run.folder.winner / "weights.safetensors")
+    right = {name: _right(run, name) for name in {*trained, *final.values()}}
+    save_network(load_network(_weights_path(run, final[winner.role])), run.folder.winner / "weights.safetensors")
     proxies = run.scorer.learn().proxies([job.arch for job in jobs])
     entries = [
         TrainedEntry(
             role=job.role,
             arch=str(job.arch),
             search_accuracy=trained[job.name].search_accuracy,
-            test_accuracy=accuracies[job.name],
+            test_accuracy=float(right[job.name].mean()),
             epochs=trained[job.name].epochs,
             scores=scores,
         )
         for job, scores in zip(jobs, proxies, strict=True)
     ]
-    _winner_file(run, winner, accuracies[winner.name], entries).save(run.folder.winner_file)
+    ours = right[final[winner.role]]
+    _winner_file(run, winner, right[winner.name], ours, entries, _published(run, jobs, ours, right, final)).save(
+        run.folder.winner_file
+    )
 
 
 def _jobs(run: Run) -> list[Job]:
-    """The best candidates, then random feasible architectures that are none of them."""
+    """The best candidates, the published network, then random feasible architectures that are none of the first."""
     from pipeline.search.candidates import keys
 
     config = run.config.finetune
     best = [Architecture.parse(entry.arch) for entry in run.candidates.candidates[: config.candidates]]
-    kept = [arch for arch in random_networks_of_the_base(run) if arch not in best][: config.random_baseline]
+    published = scaled_base(run)
+    compared = [] if published is None else [Job("published", "published", published)]
+    asked = config.random_baseline
+    if not pays_for(run, len(best) + len(compared) + asked):
+        asked = FEWEST_RANDOM if pays_for(run, len(best) + len(compared) + FEWEST_RANDOM) else 0
+    kept = [arch for arch in random_networks_of_the_base(run) if arch not in best][:asked]
     seen = frozenset(keys(run.codes.encode([*best, *kept])))
     rng = np.random.default_rng([run.config.seed, 7])
-    randoms = [*kept, *run.codes.decode(run.problem.random(config.random_baseline - len(kept), rng, seen))]
+    randoms = [*kept, *run.codes.decode(run.problem.random(asked - len(kept), rng, seen))]
     if too_few_others(len(randoms)):
         randoms = []
     return [
         *(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(best, 1)),
+        *compared,
         *(Job("random", f"random-{number}", arch) for number, arch in enumerate(randoms, 1)),
     ]
 
 
-def _train(run: Run, job: Job, progress: Progress) -> None:
-    """Train one network from the weights it inherits; what has been trained before is left as it is."""
+def _train(run: Run, job: Job, epochs: float, progress: Progress, before: "Network | None" = None) -> TrainedNetwork:
+    """Train one network from the weights it inherits, or on from `before`; what has been trained is left as it is."""
     from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
     from pipeline.supernets.files import save_network
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.training import train
 
-    if _record_path(run, job).exists():
-        return
-    if take_trained(run, job.arch, _record_path(run, job), _weights_path(run, job)):
-        return
+    record = _record_path(run, job.name)
+    if record.exists():
+        return TrainedNetwork.load(record)
+    if before is None and job.role != "published" and take_trained(run, job.arch, epochs, record):
+        return TrainedNetwork.load(record)
     config, dataset = run.config.finetune, run.dataset
-    network = run.children[run.partition.route(job.arch)].extract(job.arch)
+    network = before or _untrained(run, job)
     settings = TrainSettings(
         recipe="alone",
-        epochs=config.epochs,
+        epochs=epochs,
         **run.config.train.of_every_training,
-        lr=config.learning_rate,
+        lr=config.learning_rate if before is None else config.learning_rate / 2,
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
@@ -103,34 +121,100 @@ def _train(run: Run, job: Job, progress: Progress) -> None:
     train(network, run.training_data, settings, checkpoint, progress)
     refresh_batchnorm(network, normalised(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
     images, labels = normalised(dataset.search, dataset, None, 0)
-    save_network(network, _weights_path(run, job))
+    save_network(network, _weights_path(run, job.name))
     accuracy = evaluate(network, images, labels).accuracy
-    TrainedNetwork(arch=str(job.arch), search_accuracy=accuracy, epochs=config.epochs).save(_record_path(run, job))
+    trained = TrainedNetwork(arch=str(job.arch), search_accuracy=accuracy, epochs=epochs)
+    trained.save(record)
     checkpoint.unlink(missing_ok=True)
+    return trained
 
 
-def _winner_file(run: Run, winner: Job, accuracy: float, trained: list[TrainedEntry]) -> WinnerFile:
+def _untrained(run: Run, job: Job) -> "Network":
+    if job.role == "published":
+        return published_network(run, job.arch)
+    return run.children[run.partition.route(job.arch)].extract(job.arch)
+
+
+def _trained_on(run: Run, winner: Job, jobs: list[Job], planned: Lengths, progress: Progress) -> dict[Role, str]:
+    """The name under which the winner and the published network end, by role, after what time is left for them."""
+    from pipeline.supernets.files import load_network
+
+    kept = [winner, *(job for job in jobs if job.role == "published" and job is not winner)]
+    final: dict[Role, str] = {job.role: job.name for job in kept}
+    if not planned.further_epochs:
+        return final
+    for number, job in enumerate(kept):
+        before = TrainedNetwork.load(_record_path(run, job.name))
+        further = Job(job.role, job.name + FURTHER, job.arch)
+        told = part_of(progress, number, len(kept), "train the best on")
+        after = _train(run, further, planned.further_epochs, told, load_network(_weights_path(run, job.name)))
+        if after.search_accuracy >= before.search_accuracy:
+            final[job.role] = further.name
+    return final
+
+
+def _right(run: Run, name: str) -> NDArray[np.bool_]:
+    """Which test images a trained network gets right, shape (n,)."""
+    from pipeline.supernets.evaluate import right_answers
+    from pipeline.supernets.files import load_network
+
+    images, labels = normalised(run.dataset.test, run.dataset, None, 0)
+    return right_answers(load_network(_weights_path(run, name)), images, labels)
+
+
+def _published(
+    run: Run, jobs: list[Job], ours: NDArray[np.bool_], right: dict[str, NDArray[np.bool_]], final: dict[Role, str]
+) -> PublishedBaseline | None:
+    job = next((job for job in jobs if job.role == "published"), None)
+    if job is None:
+        return None
+    theirs = right[final["published"]]
+    blocks, difference = run.space.blocks(job.arch), on_the_same_images(ours, theirs)
+    return PublishedBaseline(
+        arch=str(job.arch),
+        accuracy=float(theirs.mean()),
+        macs=total_macs(blocks),
+        latency_ms=run.table.predict(blocks).latency_ms,
+        improvement=difference.value,
+        improvement_ci95=(difference.low, difference.high),
+        verdict=difference.verdict,
+    )
+
+
+def _winner_file(
+    run: Run,
+    winner: Job,
+    compared: NDArray[np.bool_],
+    ours: NDArray[np.bool_],
+    trained: list[TrainedEntry],
+    published: PublishedBaseline | None,
+) -> WinnerFile:
+    """`compared`: what the winner got right after the training that random networks had too, `ours`: in the end."""
     blocks = run.space.blocks(winner.arch)
     prediction = run.table.predict(blocks)
     randoms = [entry.test_accuracy for entry in trained if entry.role == "random"]
     return WinnerFile(
         arch=str(winner.arch),
         origin=winner.role,
-        accuracy=accuracy,
+        accuracy=float(ours.mean()),
         macs=total_macs(blocks),
         params=total_params(blocks),
         predicted_ms=prediction.latency_ms,
         predicted_interval_ms=(prediction.low_ms, prediction.high_ms),
-        random_baseline=RandomBaseline.model_validate(random_baseline(accuracy, randoms, len(trained)))
+        random_baseline=RandomBaseline.model_validate(
+            random_baseline(float(compared.mean()), randoms, len(trained))
+            | {"compared_accuracy": float(compared.mean())}
+        )
         if randoms
-        else RandomBaseline.left_out("too few other networks are inside the budget"),
+        else RandomBaseline.left_out("too few other networks are inside the budget, or too little time"),
+        published_baseline=published,
         trained=trained,
     )
 
 
-def _record_path(run: Run, job: Job) -> Path:
-    return run.folder.winner / "trained" / f"{job.name}.json"
+def _record_path(run: Run, name: str) -> Path:
+    return run.folder.winner / "trained" / f"{name}.json"
 
 
-def _weights_path(run: Run, job: Job) -> Path:
-    return run.folder.winner / "trained" / f"{job.name}.safetensors"
+def _weights_path(run: Run, name: str) -> Path:
+    return run.folder.winner / "trained" / f"{name}.safetensors"

@@ -11,6 +11,7 @@ from pipeline.runs.documents import CandidateEntry, Candidates, RelaxedFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.relaxing import relaxed_networks
 from pipeline.runs.run import Run
+from pipeline.runs.timed import scheduled
 from pipeline.search.settings import relaxing
 from pipeline.spaces.architecture import Architecture
 
@@ -68,7 +69,7 @@ def _settings(run: Run) -> "SearchSettings":
 
     config = run.config.search
     subject = "" if config.storage is None else _subject(run)
-    return SearchSettings(config.method, config.evaluations, run.config.seed, config.workers, subject=subject)
+    return SearchSettings(config.method, scheduled(run).evaluations, run.config.seed, config.workers, subject=subject)
 
 
 def _subject(run: Run) -> str:
@@ -111,7 +112,7 @@ def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[Candid
     own = RelaxedFile.load(file).archs[0] if file.exists() else None
     found = tuple(sorted(result.candidates, key=lambda candidate: candidate.arch != own))
     mends = len(found) > 1 and run.config.search.judge_by == "inherited"
-    tuned = _privately_tuned(run, found[: run.config.search.private] if mends else (), progress)
+    tuned = _privately_tuned(run, found[: scheduled(run).private] if mends else (), progress)
     return [
         CandidateEntry(
             arch=found[place].arch,

@@ -8,6 +8,7 @@ from pipeline.runs.engine import Progress
 from pipeline.runs.plan import GRADIENT_BATCHES
 from pipeline.runs.run import Run
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
+from pipeline.runs.timed import scheduled
 
 if TYPE_CHECKING:
     from pipeline.fewshot.partition import Partition
@@ -25,7 +26,7 @@ def work(run: Run, progress: Progress) -> None:
         _divide(run, progress).save(folder.partition)
     settings = TrainSettings(
         recipe=run.config.train.recipe,
-        epochs=run.config.split.epochs,
+        epochs=scheduled(run).split_epochs,
         **run.config.train.of_every_training,
         lr=run.config.split.learning_rate,
         seed=run.config.seed,

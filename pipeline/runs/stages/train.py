@@ -10,6 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.runs.documents import Losses, StartFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run
+from pipeline.runs.timed import scheduled
 
 if TYPE_CHECKING:
     from pipeline.supernets.supernet import Supernet
@@ -22,6 +23,7 @@ def work(run: Run, progress: Progress) -> None:
     """Train the supernet, continuing its checkpoint where there is one; leave its weights and losses."""
     from pipeline.supernets.files import save_supernet
 
+    scheduled(run)
     call_helpers(True)
     supernet, losses = train_supernet(run, progress)
     checkpoint = _checkpoint(run)
@@ -46,7 +48,7 @@ def train_supernet(run: Run, progress: Progress) -> "tuple[Supernet, tuple[float
     dataset = run.dataset if config.start == NONE else _start(run, supernet)
     settings = TrainSettings(
         recipe=config.recipe,
-        epochs=config.epochs,
+        epochs=scheduled(run).train_epochs,
         **config.of_every_training,
         lr=config.learning_rate,
         seed=run.config.seed,

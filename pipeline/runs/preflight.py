@@ -1,0 +1,17 @@
+"""What a new run needs beside its images, looked for before anything is written or any picture is read."""
+
+from latency_tables.store import load_table
+from pipeline.runs.config import Config
+from pipeline.spaces.files import load_space
+
+
+def require_sources(config: Config) -> None:
+    """Raises the error of the first that cannot be had: space, latency tables, published weights."""
+    load_space(config.space.name)
+    for table in (config.device.table, *(other.table for other in config.devices.values())):
+        if table is not None:
+            load_table(table)
+    if config.train.start != "none":
+        from pipeline.weights.sources import open_weights
+
+        open_weights(config.train.start)

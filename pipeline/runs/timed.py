@@ -1,0 +1,176 @@
+"""Runs that end in time: `[train] minutes` is shared out among the stages by what a step takes on this machine."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from latency_tables.blocks import total_macs
+from pipeline.errors import PipelineError
+from pipeline.runs.documents import Lengths, Schedule
+from pipeline.runs.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.supernets.network import Network
+    from pipeline.supernets.supernet import Supernet
+
+Progress = Callable[[int, int, str], None]
+_RESERVE: Final = (0.12, 60.0)  # share and most seconds kept for export, check, report and reading files
+_SHARES: Final = {True: (0.3, 0.15), False: (0.55, 0.1)}  # by published start: supernet, judging; the rest is alone
+_FIRST_ROUND: Final = 0.6  # of the time for networks alone: all of them, before the best is trained on
+_WARM_STEPS: Final = 3
+_TIMED_STEPS: Final = 10
+_TIMED_SHARE: Final = 0.02  # of the time, for measuring each of the two kinds of step
+_LEAST_EPOCHS: Final = 0.5  # of the networks that are compared; with less, fewer are
+
+
+def scheduled(run: Run) -> Schedule:
+    """How long the run's stages train and what they judge: as configured, or what fits into `[train] minutes`.
+
+    With minutes it is measured once and kept in `schedule.json`, so that a run that continues keeps to it.
+    """
+    config = run.config
+    if config.train.minutes is None:
+        return Schedule(
+            train_epochs=config.train.epochs,
+            split_epochs=config.split.epochs,
+            rank_by=config.search.rank_by,
+            evaluations=config.search.evaluations,
+            private=config.search.private,
+        )
+    file = run.folder.schedule
+    if not file.exists():
+        _fitted(run, _seconds(run)).save(file)
+    return Schedule.load(file)
+
+
+def lengths(run: Run, networks: int, kept: int) -> Lengths:
+    """Epochs of the `networks` that are trained alone, and of the `kept` best afterwards, in the time that is left.
+
+    Kept in the winner's folder once chosen. As configured where there are no minutes.
+    """
+    config, file = run.config, run.folder.winner / "lengths.json"
+    if config.train.minutes is None:
+        return Lengths(epochs=config.finetune.epochs, further_epochs=0.0)
+    if not file.exists():
+        left = _left(run)
+        an_epoch = scheduled(run).seconds_per_image * len(run.dataset.train)
+        Lengths(
+            epochs=_rounded(_FIRST_ROUND * left / (networks * an_epoch)),
+            further_epochs=_rounded((1 - _FIRST_ROUND) * left / (kept * an_epoch)),
+        ).save(file)
+    return Lengths.load(file)
+
+
+def pays_for(run: Run, networks: int) -> bool:
+    """Whether the minutes, where there are any, are enough to train so many networks for a while."""
+    if run.config.train.minutes is None:
+        return True
+    an_epoch = scheduled(run).seconds_per_image * len(run.dataset.train)
+    return _FIRST_ROUND * _left(run) / (networks * an_epoch) >= _LEAST_EPOCHS
+
+
+def schedule_lines(run: Run, schedule: Schedule) -> tuple[str, ...]:
+    """The plan for people."""
+    minutes, used = run.config.train.minutes, _elapsed(run) / 60
+    ranked = "the ranker" if schedule.rank_by == "ranker" else "inherited scores"
+    return (
+        f"{minutes:g} minutes, {used:.1f} of them used: {schedule.train_epochs + schedule.split_epochs:.1f} epochs of"
+        f" the supernet ({schedule.seconds_per_step:.2f} s a step), {schedule.evaluations} evaluations by {ranked},"
+        " then networks alone in what is left",
+    )
+
+
+def _fitted(run: Run, seconds: float) -> Schedule:
+    from pipeline.supernets.distributed import processes
+
+    if processes() > 1:
+        raise PipelineError("[train] minutes is measured by one process; under torchrun give [train] epochs instead")
+    began = time.perf_counter()
+    per_step, per_image = _seconds_per_step(run), _seconds_per_image(run)
+    measuring = time.perf_counter() - began
+    left = max(0.1 * seconds, seconds - _elapsed(run) - measuring - _reserve(seconds))
+    training, judging = _SHARES[run.config.train.start != "none"]
+    images = len(run.dataset.train)
+    an_epoch = per_step * max(1, images // min(run.config.train.batch_size, images))
+    epochs = training * left / an_epoch
+    # Judging is a forward pass, a third of a training step, over the images that judge and those of BatchNorm.
+    judged = min(run.config.search.images, len(run.dataset.search)) + min(run.config.search.images, images)
+    evaluations = int(judging * left / (judged * per_image / 3))
+    return Schedule(
+        train_epochs=_rounded(epochs / run.config.split.regions if run.config.split.regions > 1 else epochs),
+        split_epochs=0.0 if run.config.split.regions == 1 else _rounded(epochs / (2 * run.config.split.regions)),
+        rank_by="score",
+        evaluations=int(np.clip(evaluations, 8, run.config.search.evaluations)),
+        private=0,
+        measuring_seconds=round(measuring, 3),
+        seconds_per_step=round(per_step, 4),
+        seconds_per_image=round(per_image, 6),
+    )
+
+
+def _left(run: Run) -> float:
+    """Seconds for the networks that are trained alone."""
+    seconds = _seconds(run)
+    return max(0.1 * seconds, seconds - _elapsed(run) - _reserve(seconds))
+
+
+def _seconds(run: Run) -> float:
+    return 60 * (run.config.train.minutes or 0.0)
+
+
+def _elapsed(run: Run) -> float:
+    """Seconds of the stages that have finished, and of measuring steps before the first training."""
+    measuring = Schedule.load(run.folder.schedule).measuring_seconds if run.folder.schedule.exists() else 0.0
+    return measuring + sum(seconds for _, seconds in run.folder.stage_seconds())
+
+
+def _reserve(seconds: float) -> float:
+    return min(_RESERVE[0] * seconds, _RESERVE[1])
+
+
+def _seconds_per_step(run: Run) -> float:
+    from pipeline.supernets.supernet import Supernet
+
+    return _timed_step(run, Supernet(run.space), run.config.train.recipe)
+
+
+def _seconds_per_image(run: Run) -> float:
+    """Of training one typical network inside the budget alone."""
+    from pipeline.supernets.network import Network
+
+    rows = run.problem.random(16, np.random.default_rng(run.config.seed))
+    blocks = sorted((run.space.blocks(arch) for arch in run.codes.decode(rows)), key=total_macs)
+    step = _timed_step(run, Network(blocks[3 * len(blocks) // 4]), "alone")
+    return step / min(run.config.train.batch_size, len(run.dataset.train))
+
+
+class _Enough(Exception):
+    """So many steps tell how long one takes."""
+
+
+def _timed_step(run: Run, model: "Supernet | Network", recipe: str) -> float:
+    """Mean seconds of a training step of `model`, which is spoilt by it, after some that warm the machine up."""
+    from pipeline.supernets.settings import TrainSettings
+    from pipeline.supernets.training import train
+
+    stamps: list[float] = []
+
+    def told(done: int, total: int, what: str) -> None:
+        stamps.append(time.perf_counter())
+        enough = done > _WARM_STEPS + 1 and stamps[-1] - stamps[_WARM_STEPS - 1] > _TIMED_SHARE * _seconds(run)
+        if done >= _WARM_STEPS + _TIMED_STEPS or enough:
+            raise _Enough
+
+    batch_size = min(run.config.train.batch_size, len(run.training_data))
+    epochs = (_WARM_STEPS + _TIMED_STEPS) / (len(run.training_data) // batch_size)
+    with contextlib.suppress(_Enough):
+        train(model, run.training_data, TrainSettings(recipe=recipe, epochs=epochs, batch_size=batch_size), None, told)
+    return (stamps[-1] - stamps[_WARM_STEPS - 1]) / (len(stamps) - _WARM_STEPS)
+
+
+def _rounded(epochs: float) -> float:
+    """Two digits are enough, and few enough to read."""
+    return max(0.05, float(f"{epochs:.2g}"))

@@ -1,0 +1,125 @@
+"""A run from a folder or a configuration with options: each option is a key, and the rest is chosen and told."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.app import run_command
+from pipeline.data.errors import DataError
+from pipeline.runs.automatic import automatic_config, is_data
+from pipeline.runs.config import ConfigError, read_config
+from pipeline.runs.folder import open_run
+from pipeline.runs.options import Options
+from tests.data.trees import make_tree
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "table", "key"),
+    [
+        ("space", "quickstart", "space", "name"),
+        ("device", "ssh://me@board", "device", "name"),
+        ("table", "epyc-vm-quickstart", "device", "table"),
+        ("latency_ms", 20.0, "budget", "latency_ms"),
+        ("macs", "300M", "budget", "macs"),
+        ("params", "6M", "budget", "params"),
+        ("size_mb", 12.0, "budget", "size_mb"),
+        ("start", "efficientnet-lite1", "train", "start"),
+        ("minutes", 9.0, "train", "minutes"),
+        ("data", "owner/name", "data", "path"),
+    ],
+)
+def test_every_option_is_a_key(option: str, value: object, table: str, key: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('seed = 4\n[data]\npath = "digits"\n[budget]\nlatency_quantile = 0.4\n[train]\nepochs = 2\n')
+    config = read_config(file, Options(**{option: value}))  # type: ignore[arg-type]
+    assert getattr(getattr(config, table), key) == value and config.seed == 4
+    assert (config.budget.latency_quantile is None) == (option == "latency_ms")
+    assert read_config(file, Options(seed=7)).seed == 7
+
+
+def test_a_wrong_option_is_named_like_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text('[data]\npath = "digits"\n')
+    for option, told in (
+        ("--macs=lots", "macs = 'lots'"),
+        ("--minutes=many", "minutes"),
+        ("--start=resnet", "resnet"),
+        ("--table=pixel", "pixel"),
+    ):
+        assert run_command(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), option]) == 2, option
+        assert told in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+
+def test_relative_paths_of_options_are_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "c.toml").write_text('[data]\npath = "x"\n')
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_config(Path("there/c.toml"), Options(data="pictures")).data.path == str(tmp_path / "pictures")
+
+
+@pytest.mark.parametrize(
+    ("given", "data"),
+    [("c.toml", False), ("none.toml", False), ("notes.txt", False), ("pictures", True), ("x.parquet", True),
+     ("digits", True), ("owner/name", True), ("nowhere", False), ("./a/b", False)],
+)  # fmt: skip
+def test_images_or_a_configuration(given: str, data: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    for file in ("c.toml", "notes.txt", "x.parquet"):
+        Path(file).write_text("")
+    assert is_data(given) == data
+
+
+def test_a_start_brings_what_suits_it_and_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[data]\npath = "x"\n[train]\nstart = "efficientnet-lite0"\n[device]\nthreads = 2\n')
+    config = read_config(file)
+    assert config.train.minutes is not None and config.train.batch_size == 32
+    assert (config.device.effort, config.device.threads) == ("quick", 2)
+    file.write_text('[data]\npath = "x"\n[train]\nstart = "efficientnet-lite0"\nepochs = 3\nbatch_size = 16\n')
+    said = read_config(file)
+    assert said.train.minutes is None and (said.train.epochs, said.train.batch_size) == (3, 16)
+
+
+def test_keys_are_chosen_from_the_images_and_told(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "photos", {"cat": 12, "dog": 12})
+    config, _ = automatic_config(Options(data=str(root), space="efficientnet-b0", start="none", macs="60M"))
+    assert config.data.path == str(root) and config.budget.macs == "60M"
+    assert config.space.resolutions is None  # a space that was asked for is taken as it is
+    chosen, told = automatic_config(Options(data=str(root), start="none", macs="20M", minutes=3.0))
+    assert chosen.space.resolutions and max(chosen.space.resolutions) <= 96  # small pictures, and they must fit
+    assert chosen.train.minutes == 3 and chosen.device.effort == "quick"
+    assert any(line.startswith("start: ") for line in told) and any("3 minutes" in line for line in told)
+    assert "limits what is searched" in " ".join(automatic_config(Options(data=str(root), start="none"))[1])
+
+
+def test_no_images_no_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        automatic_config(Options(data=str(tmp_path / "empty")))
+    with pytest.raises(ConfigError):
+        automatic_config(Options())
+    assert run_command(["run", str(tmp_path / "nowhere"), "--out", str(tmp_path / "run")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_run_keeps_to_its_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lengths follow from measured steps; the same command then continues what is there with the same lengths."""
+    (tmp_path / "c.toml").write_text(
+        '[data]\npath = "digits"\nflip = false\n[space]\nname = "quickstart"\n'
+        '[device]\ntable = "epyc-vm-quickstart"\n[budget]\nmacs = "2M"\n[export]\nformats = ["onnx"]\n'
+    )
+    words = ["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), "--minutes", "0.7", "--json"]
+    began = time.perf_counter()
+    assert run_command(words) == 0
+    seconds = time.perf_counter() - began
+    printed = json.loads(capsys.readouterr().out)
+    assert 15 < seconds < 2 * 42  # other work shares the machine of a test; alone it is within 1.25
+    assert printed["random_baseline"]["n"] in (0, 8) and printed["published_baseline"] is None
+    assert printed["winner"]["accuracy"] > 0.15
+    schedule = open_run(tmp_path / "run").schedule.read_text()
+    assert run_command(words) == 0
+    assert open_run(tmp_path / "run").schedule.read_text() == schedule
