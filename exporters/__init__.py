@@ -16,6 +16,7 @@ from exporters.errors import (
     WrongInput,
 )
 from exporters.export import export_all
+from exporters.opened import ModelFile, open_file
 from exporters.registry import EXPORTERS, OPTIONAL, Exporter
 from exporters.report import ExportReport, Parity
 from exporters.request import (
@@ -42,6 +43,7 @@ __all__ = [
     "Exporter",
     "Metadata",
     "MissingDependency",
+    "ModelFile",
     "NotWritten",
     "Parity",
     "ParityError",
@@ -52,5 +54,6 @@ __all__ = [
     "UnsupportedOperator",
     "WrongInput",
     "export_all",
+    "open_file",
     "verify",
 ]

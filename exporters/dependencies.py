@@ -36,6 +36,9 @@ TENSORRT: Final = (*ONNX, *TENSORRT_RUN)
 LITERT_RUN: Final = (Dependency(("ai_edge_litert",), "pocketnas[litert]"),)
 LITERT: Final = (TORCH, Dependency(("litert_torch",), "pocketnas[litert]"), *LITERT_RUN)
 EXECUTORCH: Final = (TORCH, Dependency(("executorch",), "pocketnas[executorch]"))
+COREAI_RUN: Final = (Dependency(("coreai",), "pocketnas[coreai]"),)
+COREAI: Final = (TORCH, Dependency(("coreai_torch",), "pocketnas[coreai]"), *COREAI_RUN)
+COREAI_INT8: Final = (*COREAI, Dependency(("coreai_opt",), "pocketnas[coreai]"))
 
 
 def require(target: str, needs: Iterable[Dependency]) -> None:

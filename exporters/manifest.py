@@ -116,7 +116,7 @@ def publish(
         "schema_version": SCHEMA_VERSION,
         "setup_sha256": setup,
         "reference_sha256": hashlib.sha256(reference).hexdigest(),
-        "metadata": request.metadata.as_strings(),
+        "metadata": request.described(),
         "thresholds": {name: _fields(value) for name, value in request.options.thresholds.items()},
     }
     earlier = _earlier(out_dir, setup, {report.format for report in reports})
@@ -171,7 +171,7 @@ def _reference(request: ExportRequest, expected: Array) -> bytes:
 
 def _setup(request: ExportRequest, reference: bytes) -> str:
     options = request.options
-    text = json.dumps([request.metadata.as_strings(), repr(replace(options, predicted_ms=None))])
+    text = json.dumps([request.described(), repr(replace(options, predicted_ms=None))])
     digest = hashlib.sha256(text.encode())
     digest.update(reference)
     return digest.hexdigest()

@@ -27,7 +27,10 @@ def _exported(request: ExportRequest, float_pixels: bool) -> torch.export.Export
     sizes = ({0: torch.export.Dim.DYNAMIC},) if request.options.batch is None else None
     try:
         with quiet(), traceable():
-            return torch.export.export(deployed(request, float_pixels), (inputs,), dynamic_shapes=sizes)
+            program = torch.export.export(deployed(request, float_pixels), (inputs,), dynamic_shapes=sizes)
     except Exception as error:  # the tracer raises what it likes, and whatever the network itself does
         hint = "; the network may hold one batch size: set batch to it" if request.options.batch is None else ""
         raise ConversionFailed(f"torch.export cannot follow the network: {first_line(error)}{hint}") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # source files of this machine
+    return program

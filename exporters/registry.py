@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from exporters.coreai.write import CoreaiExporter
 from exporters.coreml.write import CoremlExporter
-from exporters.dependencies import Dependency
+from exporters.dependencies import COREAI, COREAI_INT8, Dependency
 from exporters.errors import UnknownTarget
 from exporters.executorch.write import ExecutorchExporter
 from exporters.litert.write import LitertExporter
 from exporters.onnx.ort import OrtExporter
 from exporters.onnx.write import OnnxExporter
+from exporters.pt2.write import Pt2Exporter
 from exporters.request import ExportRequest, Precision
 from exporters.runtime import Runtime
 from exporters.tensorrt.write import TensorrtExporter
@@ -66,6 +68,10 @@ _ALL: Final[tuple[Exporter, ...]] = (
     TensorrtExporter("tensorrt-int8", "int8"),
     LitertExporter("litert", "fp32"),
     ExecutorchExporter("executorch", "fp32"),
+    CoreaiExporter("coreai", "fp32", COREAI),
+    CoreaiExporter("coreai-fp16", "fp16", COREAI),
+    CoreaiExporter("coreai-int8", "int8", COREAI_INT8),
+    Pt2Exporter("pt2", "fp32"),
 )
 EXPORTERS: Final[Mapping[str, Exporter]] = {exporter.target: exporter for exporter in _ALL}
 # What the default installation cannot write.

@@ -1,5 +1,6 @@
 """What an export is asked to do: the network, real images, options, and what to write into the file."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +82,17 @@ def _per_channel(values: tuple[float, ...]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Written into the file where the format has a place for it."""
+    """Written into the file where the format has a place for it.
+
+    `mean` and `std` are those that the network's images are normalised with, one a channel, of values from 0 to 1.
+    """
 
     labels: tuple[str, ...] = ()
     architecture: str = ""
     budget: Mapping[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = [label for label in self.labels if not isinstance(label, str) or not label]
@@ -95,11 +101,11 @@ class Metadata:
         twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
         if twice:
             raise WrongInput(f"label {twice[0]!r} stands for {self.labels.count(twice[0])} classes; each needs its own")
+        if self.mean or self.std:
+            Preprocessing(self.mean, self.std)
 
     def as_strings(self) -> dict[str, str]:
         """What goes into a file: every value as text, lists and mappings as JSON."""
-        import json
-
         return {
             "architecture": self.architecture,
             "budget": json.dumps(dict(self.budget), sort_keys=True),
@@ -184,6 +190,26 @@ class ExportRequest:
     scratch: Path
     network_batch: int | None = None
     programs: dict[bool, Any] = field(default_factory=dict)
+
+    def described(self) -> dict[str, str]:
+        """What every file says about itself: the metadata, its output, and how an image becomes its input."""
+        folded = self.options.preprocessing
+        channels, height, width = self.samples.images.shape[1:]
+        given = folded or self.metadata
+        preprocessing = {
+            "channels": {1: "grey", 3: "RGB"}.get(channels, str(channels)),
+            "height": height,
+            "width": width,
+            "layout": "NCHW" if folded is None else folded.layout,
+            "input": "normalised float32" if folded is None else "uint8 pixels",
+            "mean": list(given.mean),
+            "std": list(given.std),
+        }
+        return {
+            **self.metadata.as_strings(),
+            "output": self.options.output_name,
+            "preprocessing": json.dumps(preprocessing, sort_keys=True),
+        }
 
     def file_inputs(self, images: Array) -> Array:
         """Normalised float32 NCHW `images` as the files take them: the same, or uint8 pixels."""

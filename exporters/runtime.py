@@ -22,6 +22,10 @@ class Runtime(Protocol):
     def by(self) -> str:
         """What executes the file, in words; the report prints it."""
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What was written into the file; empty where the format has no place for it."""
+
     def run(self, inputs: Array) -> Array:
         """Outputs (n, classes), float32, of any number n of inputs."""
 

@@ -62,6 +62,11 @@ class AppleRuntime:
         self._input: Any = self._description.input[0]
         self.by = f"Core ML of macOS, through coremltools {ct.__version__}"
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What was written into the package."""
+        return dict(self._description.metadata.userDefined)
+
     def run(self, inputs: Array) -> Array:
         return np.concatenate([self._predict(inputs[i : i + 1]) for i in range(len(inputs))])
 

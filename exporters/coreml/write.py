@@ -151,15 +151,26 @@ def _compressed(model: Any, compression: Compression) -> Any:
 
 def _describe(model: Any, request: ExportRequest) -> None:
     """Metadata of ours in; the conversion date out, or no two exports would be the same bytes."""
-    model.user_defined_metadata.update(request.metadata.as_strings())
+    model.user_defined_metadata.update(request.described())
     model.user_defined_metadata.pop("com.github.apple.coremltools.conversion_date", None)
     model.short_description = request.metadata.architecture or "image classifier"
 
 
 def _make_repeatable(path: Path) -> None:
-    """Manifest.json names its two items by random identifiers: use their content instead."""
+    """Maps in the program in the order of their keys; the items of Manifest.json named by their content.
+
+    Protobuf writes maps in another order in each process, and coremltools gives items random identifiers.
+    """
     import uuid
 
+    from coremltools.proto import Model_pb2
+
+    data = path / "Data" / "com.apple.CoreML"
+    specification = Model_pb2.Model()
+    specification.ParseFromString((data / "model.mlmodel").read_bytes())
+    (data / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
+    for debugging in path.rglob("executorch_debug_handle_mapping.json"):
+        debugging.unlink()
     manifest_path = path / "Manifest.json"
     manifest = json.loads(manifest_path.read_text())
     renamed = {

@@ -43,7 +43,7 @@ class ExecutorchExporter:
                 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
                 from executorch.exir import to_edge_transform_and_lower
 
-                methods: dict[str, Any] = request.metadata.as_strings()
+                methods: dict[str, Any] = request.described()
                 methods[SHAPE_METHOD] = " ".join(str(size) for size in inputs.shape)
                 program = to_edge_transform_and_lower(
                     torch.export.export(deployed(request), (inputs,)),

@@ -124,7 +124,7 @@ def _interpreter(path: Path, keep: bool) -> Any:
 def _attach(path: Path, request: ExportRequest) -> None:
     files = {
         "labels.txt": "".join(f"{label}\n" for label in request.metadata.labels),
-        "metadata.json": json.dumps(request.metadata.as_strings(), sort_keys=True),
+        "metadata.json": json.dumps(request.described(), sort_keys=True),
     }
     with zipfile.ZipFile(path, "a") as archive:
         for name, text in files.items():

@@ -56,7 +56,7 @@ def quantised(request: ExportRequest, path: Path, recipe: str) -> "onnx.ModelPro
             model.opset_import.remove(entry)  # the quantiser declares Microsoft's domain without using it
     drop_unused(model)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, request.metadata.as_strings())
+    onnx.helper.set_model_props(model, request.described())
     return model
 
 

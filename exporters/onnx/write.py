@@ -67,7 +67,7 @@ def _described(model: "onnx.ModelProto", request: ExportRequest) -> "onnx.ModelP
 
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     model.graph.name = "network"
-    onnx.helper.set_model_props(model, request.metadata.as_strings())
+    onnx.helper.set_model_props(model, request.described())
     return model
 
 

@@ -99,6 +99,10 @@ class TensorrtRuntime:
     def by(self) -> str:
         return f"{self._module} {_version(self._module)}, GPU"
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {}
+
     def run(self, inputs: Array) -> Array:
         return self._run(inputs)[0]
 

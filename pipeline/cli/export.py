@@ -97,7 +97,7 @@ def _export(
     skip_missing: bool,
     allow_unverified: bool,
 ) -> "list[ExportReport]":
-    from exporters import Metadata, Samples, export_all
+    from exporters import Samples, export_all
 
     with progress_bar() as progress:
         return export_all(
@@ -105,7 +105,7 @@ def _export(
             Samples(winner.test_images, winner.test_labels, winner.calibration_images),
             targets,
             folder,
-            Metadata(winner.labels, str(winner.arch), winner.budget, winner.source_sha256),
+            winner.metadata(),
             options,
             optional=targets if skip_missing else (),
             allow_unverified=allow_unverified,

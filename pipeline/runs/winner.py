@@ -12,6 +12,7 @@ from pipeline.runs.run import Run, normalised
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
+    from exporters import Metadata
     from pipeline.supernets.network import Network
 
 
@@ -30,6 +31,12 @@ class Winner:
     test_images: NDArray[np.float32]
     test_labels: NDArray[np.int64]
     calibration_images: NDArray[np.float32]
+
+    def metadata(self) -> "Metadata":
+        """What its exported files say about it."""
+        from exporters import Metadata
+
+        return Metadata(self.labels, str(self.arch), self.budget, self.source_sha256, self.mean, self.std)
 
 
 def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:

@@ -19,7 +19,14 @@ from exporters import EXPORTERS, ExportOptions, ExportReport, Metadata, Preproce
 
 PREPROCESSING = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.25, 0.3, 0.35))
 LABELS = tuple(f"digit {number}" for number in range(10))
-METADATA = Metadata(labels=LABELS, architecture="r16_test", budget={"latency_ms": 2.0}, source_sha256="ab" * 32)
+METADATA = Metadata(
+    labels=LABELS,
+    architecture="r16_test",
+    budget={"latency_ms": 2.0},
+    source_sha256="ab" * 32,
+    mean=PREPROCESSING.mean,
+    std=PREPROCESSING.std,
+)
 
 
 class MBConv(nn.Module):
@@ -203,7 +210,7 @@ def exported_again(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def folded(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """One target of each format that takes pixels and returns probabilities."""
-    targets = ["onnx", "ort", "coreml-fp16", "tensorrt", "litert", "executorch"]
+    targets = ["onnx", "ort", "coreml-fp16", "tensorrt", "litert", "executorch", "coreai", "pt2"]
     return _exported(
         tmp_path_factory, "folded", trained, targets, images=200, preprocessing=PREPROCESSING, softmax=True
     )

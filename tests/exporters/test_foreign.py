@@ -20,12 +20,14 @@ EXTRA = {
     "litert": ["litert"],
     "executorch": ["executorch"],
     "tensorrt": ["tensorrt", "tensorrt-fp16"],
-    "coreai": ["coreai", "coreai-fp16"],
+    "coreai": ["coreai"],
 }
 HERE = [target for tool, targets in EXTRA.items() if tool in EXPORTERS and available(tool) for target in targets]
-TARGETS = HERE or ["onnx", "coreml"]
+TARGETS = HERE or ["onnx", "coreml", "pt2"]
 # What a format refuses, and the words of its refusal; docs/export.md has the same table.
-REFUSED: dict[tuple[str, str], str] = {}
+REFUSED: dict[tuple[str, str], str] = {
+    ("coreai", "inception"): "largest difference",  # its mean pooling counts the padding, whatever was asked
+}
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

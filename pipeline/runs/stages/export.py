@@ -14,11 +14,11 @@ SESSIONS = 9
 
 def work(run: Run, progress: Progress) -> None:
     """Leave `exports/` with the files and `export.json`, and `latency.json` with what the device measured."""
-    from exporters import OPTIONAL, ExportOptions, Metadata, Samples, export_all
+    from exporters import OPTIONAL, ExportOptions, Samples, export_all
 
     winner = load_winner(run)
     samples = Samples(winner.test_images, winner.test_labels, winner.calibration_images)
-    metadata = Metadata(winner.labels, str(winner.arch), winner.budget, winner.source_sha256)
+    metadata = winner.metadata()
     export_all(
         winner.network,
         samples,

@@ -1,0 +1,117 @@
+"""Any exported file as a classifier of pictures, by its own runtime and by what it says about itself."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from exporters.dependencies import require
+from exporters.errors import WrongInput
+from exporters.registry import EXPORTERS, Exporter
+from exporters.request import Array, Preprocessing
+from exporters.runtime import Runtime
+
+
+class ImageInput(BaseModel):
+    """How a picture becomes the file's input, as its metadata say."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    channels: str
+    height: int
+    width: int
+    layout: Literal["NHWC", "NCHW"]
+    input: Literal["normalised float32", "uint8 pixels"]
+    mean: list[float]
+    std: list[float]
+
+    def prepared(self, pixels: Array) -> Array:
+        """uint8 pixels (n, height, width, channels) as the file takes them."""
+        if self.input == "uint8 pixels":
+            return pixels if self.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        return Preprocessing(tuple(self.mean), tuple(self.std)).normalised(pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """An opened file. `labels` may be empty; `probabilities` says whether its outputs are such already."""
+
+    path: Path
+    runtime: Runtime
+    labels: tuple[str, ...]
+    image: ImageInput
+    probabilities: bool
+
+    def run(self, pixels: Array) -> tuple[Array, float | None]:
+        """Outputs (n, classes) of uint8 pixels (n, height, width, channels), and milliseconds of one image.
+
+        The time is the median of single runs after one to warm up; None where the runtime here is not one that a
+        product would use (Core ML and Core AI outside macOS). Raises WrongInput for pixels of another shape.
+        """
+        wanted = (self.image.height, self.image.width)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:3] != wanted:
+            raise WrongInput(
+                f"pixels are {pixels.dtype} {pixels.shape}; accepted are uint8 (n, {wanted[0]}, {wanted[1]}, c)"
+            )
+        inputs = self.image.prepared(pixels)
+        outputs = self.runtime.run(inputs)
+        if self.runtime.latency_ms(inputs[:1]) is None:
+            return outputs, None
+        seconds = []
+        for number in range(min(len(inputs), 16)):
+            begin = time.perf_counter()
+            self.runtime.run(inputs[number : number + 1])
+            seconds.append(time.perf_counter() - begin)
+        return outputs, 1000 * float(np.median(seconds))
+
+    def classify(self, pixels: Array) -> tuple[Array, float | None]:
+        """As `run`, with the outputs as probabilities."""
+        outputs, milliseconds = self.run(pixels)
+        if not self.probabilities:
+            powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+            outputs = powers / powers.sum(axis=1, keepdims=True)
+        return outputs, milliseconds
+
+
+def open_file(path: Path) -> ModelFile:
+    """The exported file at `path`, ready to run on this machine.
+
+    An engine has no metadata: the export.json beside it has them. Raises WrongInput for what is no exported
+    file or does not say how its images are prepared, MissingDependency with the pip line, or CannotRun.
+    """
+    exporter = _exporter(path)
+    require(path.name, exporter.runs_with)
+    (*_, runtime) = exporter.open(path)  # the last is the closest to the product's
+    metadata = runtime.metadata or _beside(path)
+    try:
+        image = ImageInput.model_validate_json(metadata.get("preprocessing", ""))
+        labels = tuple(str(label) for label in json.loads(metadata.get("labels", "[]")))
+    except (ValidationError, ValueError, TypeError) as error:
+        raise WrongInput(
+            f"{path} does not say how its images are prepared; export it again with this version"
+        ) from error
+    if image.input == "normalised float32" and not image.mean:
+        raise WrongInput(f"{path} was written without mean and deviation; export it with Metadata(mean=…, std=…)")
+    return ModelFile(path, runtime, labels, image, metadata.get("output") == "probabilities")
+
+
+def _exporter(path: Path) -> Exporter:
+    if not path.exists():
+        raise WrongInput(f"no model file {str(path)!r}")
+    suffixes: dict[str, Exporter] = {}
+    for exporter in EXPORTERS.values():
+        suffixes.setdefault(exporter.suffix, exporter)
+    found = suffixes.get(path.suffix)
+    if found is None:
+        raise WrongInput(f"{path} is no exported model; accepted are {', '.join(suffixes)}")
+    return found
+
+
+def _beside(path: Path) -> dict[str, str]:
+    from exporters import manifest
+
+    return dict(manifest.read(path.parent).metadata)

@@ -1,0 +1,90 @@
+"""PT2: the network as torch's exported program, which plain PyTorch loads and runs without its classes.
+
+program = torch.export.load("model.pt2"); logits = program.module()(images)
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from exporters.dependencies import TORCH, Dependency
+from exporters.errors import CannotRun
+from exporters.quiet import first_line, quiet
+from exporters.request import Array, ExportRequest, Precision
+from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
+
+METADATA: Final = "metadata.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Pt2Exporter:
+    """Writes `.pt2`; runs it with PyTorch on this CPU. Metadata are its extra file `metadata.json`."""
+
+    target: str
+    precision: Precision
+    suffix: ClassVar[str] = ".pt2"
+    needs: ClassVar[tuple[Dependency, ...]] = (TORCH,)
+    runs_with: ClassVar[tuple[Dependency, ...]] = (TORCH,)
+    repeatable: ClassVar[bool] = True
+
+    def convert(self, request: ExportRequest, path: Path) -> Mapping[str, str]:
+        """Write the program to `path`."""
+        import torch
+
+        from exporters.program import exported_program
+
+        text = json.dumps(request.described(), sort_keys=True)
+        with quiet():
+            torch.export.save(exported_program(request), path, extra_files={METADATA: text})
+        return {}
+
+    def open(self, path: Path) -> Sequence[Runtime]:
+        """The program on this machine's CPU."""
+        return [Pt2Runtime(path)]
+
+
+class Pt2Runtime:
+    """The loaded program, run by PyTorch."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; CannotRun where torch refuses it."""
+        import torch
+
+        self._path = path
+        extra = {METADATA: ""}
+        try:
+            with quiet():
+                program = torch.export.load(path, extra_files=extra)
+        except Exception as error:  # torch reads back what it wrote with its own checks, of any type
+            raise CannotRun(f"torch cannot open {path}: {first_line(error)}") from error
+        self._module: Any = program.module()
+        (image,) = [
+            node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs
+        ]
+        self._shape = tuple(size if isinstance(size, int) else None for size in image.shape)
+        self._metadata = extra[METADATA]
+        self.by = f"PyTorch {torch.__version__}, CPU"
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What was written beside the program."""
+        return dict(json.loads(self._metadata or "{}"))
+
+    def run(self, inputs: Array) -> Array:
+        return in_batches(self._call, as_shaped(inputs, self._shape[1:], str(self._path)), self._shape[0])
+
+    def latency_ms(self, inputs: Array) -> float | None:
+        return median_ms(lambda: self.run(inputs))
+
+    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
+        return None
+
+    def _call(self, part: Array) -> Array:
+        import torch
+
+        with torch.no_grad():
+            result: Array = self._module(torch.from_numpy(part)).numpy()
+        return result
