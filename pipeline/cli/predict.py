@@ -7,7 +7,9 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from pipeline import foreign
 from pipeline.cli.output import emit
 from pipeline.errors import PipelineError
 
@@ -78,7 +80,7 @@ def _pixels(path: Path, wanted: "ImageInput") -> Any:
 
 
 def _render(console: Console, document: list[dict[str, Any]], title: str) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(foreign.terminal(title)), title_justify="left")
     for heading in ("image", "label", "probability", "here"):
         table.add_column(heading)
     for entry in document:
@@ -86,7 +88,11 @@ def _render(console: Console, document: list[dict[str, Any]], title: str) -> Non
         here = "-" if milliseconds is None else f"{milliseconds:.2f} ms"
         for place, found in enumerate(entry["top"]):
             first = place == 0
-            table.add_row(
-                entry["image"] if first else "", found["label"], f"{found['probability']:.1%}", here if first else ""
+            cells = (
+                entry["image"] if first else "",
+                found["label"],
+                f"{found['probability']:.1%}",
+                here if first else "",
             )
-    console.print(table, markup=False)
+            table.add_row(*(Text(foreign.terminal(cell)) for cell in cells))
+    console.print(table)
