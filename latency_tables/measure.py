@@ -17,7 +17,7 @@ from latency_tables.errors import DeviceLost
 from latency_tables.journal import SENTINEL, Entry, Header, Journal, open_journal, plan_hash
 from latency_tables.onnx_models import NamedModel
 from latency_tables.samples import Samples, collect
-from latency_tables.table import DeviceInfo
+from latency_tables.table import DeviceInfo, read_precision
 
 Progress = Callable[[int, int, str], None]
 
@@ -76,7 +76,8 @@ class MeasureOptions:
 def measure_models(
     models: Sequence[NamedModel], runner: Runner, journal_path: Path, options: MeasureOptions, progress: Progress | None
 ) -> tuple[DeviceInfo, Samples]:
-    """Time all `models` (names must be distinct), continuing the journal at `journal_path` where there is one.
+    """Time all `models` (names must be distinct) in the device's precision, continuing the journal at `journal_path`
+    where there is one.
 
     Raises MeasurementError when the device is lost (what was measured stays in the journal), TableError
     when the journal belongs to something else.
@@ -84,9 +85,11 @@ def measure_models(
     # More visits to the same models continue what fewer have begun.
     settings = {name: value for name, value in options.settings().items() if name != "visits"}
     header = Header(plan=plan_hash(models, settings), device=runner.describe())
+    precision = read_precision(header.device.precision)
     journal = open_journal(journal_path, header)
     try:
-        campaign = _Campaign({model.name: model for model in models}, runner, journal, options, progress)
+        named = {model.name: model.at(precision) for model in models}
+        campaign = _Campaign(named, SENTINEL_MODEL.at(precision), runner, journal, options, progress)
         for visit in range(options.visits):
             campaign.visit(visit, list(campaign.models))
         for visit in range(options.visits, options.visits + options.extra_visits):
@@ -100,6 +103,7 @@ def measure_models(
 @dataclass
 class _Campaign:
     models: dict[str, NamedModel]
+    sentinel: NamedModel
     runner: Runner
     journal: Journal
     options: MeasureOptions
@@ -133,10 +137,10 @@ class _Campaign:
     def _batch(self, visit: int, names: Sequence[str]) -> None:
         """Time `names` in one process, the sentinel before, between and after them."""
         every = self.options.sentinel_every
-        models = [SENTINEL_MODEL]
+        models = [self.sentinel]
         for start in range(0, len(names), every):
             models += [self.models[name] for name in names[start : start + every]]
-            models.append(SENTINEL_MODEL)
+            models.append(self.sentinel)
         for timing in self.runner.measure(models, self.options.protocol):
             values = list(timing.session_ms)
             entry = Entry(kind="timing", visit=visit, name=timing.name, session_ms=values, runs=timing.runs)
@@ -154,6 +158,8 @@ class _Campaign:
         off = [abs(value / usual - 1) > self.options.drift_percent / 100 for value in last]
         batch = self.journal.entries[-len(names) - len(last) :]
         disturbed = {entry.name for entry in batch if entry.disturbed}
+        if 2 * len(disturbed) > len(names):  # a machine that is always busy is not waited for
+            disturbed = set()
         return [
             name
             for segment, before, after in zip(segments, off[:-1], off[1:], strict=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +17,16 @@ Percent = Annotated[float, Field(ge=0, le=1e9)]
 Residual = Annotated[float, Field(ge=-1, le=1e4)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+
+
+def read_precision(name: str) -> Precision:
+    """The precision of that name. Raises TableError."""
+    for precision in PRECISIONS:
+        if precision == name:
+            return precision
+    raise TableError(f"precision {name!r} is unknown; accepted are {', '.join(PRECISIONS)}")
 
 
 class MissingRows(TableError):  # it says what it carries

@@ -16,11 +16,12 @@ from urllib.parse import SplitResult, parse_qs
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import DeviceLost, MeasurementError, TableError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import DeviceInfo, Precision
 
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _FOLDER: Final = PurePosixPath("/data/local/tmp/pocketnas")
 _MODEL: Final = str(_FOLDER / "model.onnx")
+_PROGRAM: Final = str(_FOLDER / "program")
 _TIMEOUT_S: Final = 300
 # "P50 Latency: 0.0123 s" and, before 1.16, "P50 Latency is 0.0123 sec".
 _MEDIAN = re.compile(r"^P50 Latency(?:\s+is|:)\s*([0-9.eE+-]+)\s*s(?:ec)?\s*$", re.MULTILINE)
@@ -29,7 +30,7 @@ _MEDIAN = re.compile(r"^P50 Latency(?:\s+is|:)\s*([0-9.eE+-]+)\s*s(?:ec)?\s*$", 
 class AdbRunner:
     """The phone with a serial number that `adb devices` lists. `adb` is the client's program."""
 
-    def __init__(self, url: SplitResult, threads: int, adb: str = "adb") -> None:
+    def __init__(self, url: SplitResult, threads: int, precision: Precision = "fp32", adb: str = "adb") -> None:
         options = parse_qs(url.query)
         self.serial = url.netloc
         if not _SERIAL.fullmatch(self.serial) or set(options) - {"binary", "library"} or url.path not in ("", "/"):
@@ -39,6 +40,7 @@ class AdbRunner:
             )
         self.files = [Path(name) for name in (*options.get("binary", [])[:1], *options.get("library", []))]
         self.threads = threads
+        self.precision = precision
         self.adb = adb
 
     def describe(self) -> DeviceInfo:
@@ -61,6 +63,7 @@ class AdbRunner:
             runtime_version=self.files[0].name if self.files else "unknown",
             delegate="CPUExecutionProvider",
             threads=self.threads,
+            precision=self.precision,
         )
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
@@ -70,9 +73,9 @@ class AdbRunner:
             raise TableError(f"no benchmark program {', '.join(missing) or 'given'}: adb://SERIAL?binary=PATH names it")
         self._shell("mkdir", "-p", str(_FOLDER))
         try:
-            for file in self.files:
-                self._adb("push", str(file), str(_FOLDER / file.name))
-            self._shell("chmod", "755", str(_FOLDER / "onnxruntime_perf_test"))
+            for file, name in zip(self.files, self._names(), strict=True):
+                self._adb("push", str(file), str(_FOLDER / name))
+            self._shell("chmod", "755", _PROGRAM)
             with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder:
                 for model in models:
                     local = Path(folder) / "model.onnx"
@@ -88,7 +91,7 @@ class AdbRunner:
         # Every word is ours: adb joins them into one line for the phone's shell.
         output = self._shell(
             f"LD_LIBRARY_PATH={_FOLDER}",
-            str(_FOLDER / "onnxruntime_perf_test"),
+            _PROGRAM,
             *("-e", "cpu", "-m", "times", "-r", str(protocol.runs), "-x", str(self.threads), "-I", "-s", _MODEL),
         )
         match = _MEDIAN.search(output)
@@ -99,6 +102,10 @@ class AdbRunner:
         if median_ms <= 0:
             raise MeasurementError(f"{self.serial} did not time {name!r}; its program said: {output[-200:]!r}")
         return median_ms
+
+    def _names(self) -> list[str]:
+        """What the files are called on the phone: the program as we like, libraries as the linker looks for them."""
+        return [PurePosixPath(_PROGRAM).name, *(file.name for file in self.files[1:])]
 
     def _first_property(self, properties: Sequence[str]) -> str:
         values = (self._shell("getprop", name) for name in properties)

@@ -12,7 +12,7 @@ from latency_tables.devices.jobs import job_document, last_line, parse_device, r
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import MeasurementError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import DeviceInfo, Precision
 
 _SCRIPT = Path(runner_script.__file__)
 
@@ -20,8 +20,9 @@ _SCRIPT = Path(runner_script.__file__)
 class HostRunner:
     """ONNX Runtime on this machine's CPU, a network using `threads` threads."""
 
-    def __init__(self, threads: int = 1, python: str = sys.executable) -> None:
+    def __init__(self, threads: int = 1, precision: Precision = "fp32", python: str = sys.executable) -> None:
         self.threads = threads
+        self.precision = precision
         self.python = python
         self._usual_s: float | None = None
 
@@ -31,7 +32,7 @@ class HostRunner:
         done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
         if done.returncode != 0:
             raise MeasurementError(f"this machine cannot be measured: {done.stderr.strip() or 'no answer'}")
-        return parse_device(done.stdout, "host")
+        return parse_device(done.stdout, "host", self.precision)
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
         """Time `models`, one process for all of them."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import DeviceLost, MeasurementError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import DeviceInfo, Precision
 
 
 def job_document(
@@ -71,9 +71,10 @@ def _parse_timing(line: str) -> Timing | None:
     return timing if values and all(0 < value < float("inf") for value in values) else None
 
 
-def parse_device(text: str, device: str) -> DeviceInfo:
-    """The device that the runner script's `describe` line tells of; MeasurementError if it is not one."""
+def parse_device(text: str, device: str, precision: Precision) -> DeviceInfo:
+    """The device that the runner script's `describe` line tells of, with the precision that it is given models in;
+    MeasurementError if it is not one."""
     try:
-        return DeviceInfo.model_validate_json(text)
+        return DeviceInfo.model_validate_json(text).model_copy(update={"precision": precision})
     except ValidationError:
         raise MeasurementError(f"{device} did not answer with a description of itself, but: {text[:200]!r}") from None

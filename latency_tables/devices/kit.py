@@ -23,7 +23,7 @@ from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
 from latency_tables.onnx_models import NamedModel
 from latency_tables.samples import collect
 from latency_tables.store import save_table
-from latency_tables.table import DeviceInfo, LatencyTable
+from latency_tables.table import DeviceInfo, LatencyTable, Precision, read_precision
 
 _MAIN = """import sys
 from runner_script import run_kit
@@ -40,13 +40,14 @@ _READ_ME = """Latency kit for the space {space!r}: {models} small and large netw
 """
 
 
-def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int) -> int:
+def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int, precision: Precision = "fp32") -> int:
     """Write the kit that measures `plan` to `path`; the number of models in it. Raises OSError."""
-    models = (SENTINEL_MODEL, *plan.models)
+    models = [model.at(precision) for model in (SENTINEL_MODEL, *plan.models)]
     files = {model.name: f"models/{number}.onnx" for number, model in enumerate(models)}
-    kit = kit_id(plan, options)
+    kit = kit_id(plan, options, precision)
     job = {
         "kit": kit,
+        "precision": precision,
         "files": files,
         "sentinel": SENTINEL,
         "protocol": options.protocol.to_dict(),
@@ -70,9 +71,10 @@ def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int) -> 
     return len(models)
 
 
-def kit_id(plan: Plan, options: MeasureOptions) -> str:
+def kit_id(plan: Plan, options: MeasureOptions, precision: Precision) -> str:
     """Identifies a kit by what it measures and how."""
-    return plan_hash(plan.models, options.settings())
+    plain = plan_hash(plan.models, options.settings())
+    return plain if precision == "fp32" else f"{plain}-{precision}"
 
 
 def table_from_kit(results: Path, out: Path, space_sha256: str, kit: Path | None = None) -> LatencyTable:
@@ -82,7 +84,7 @@ def table_from_kit(results: Path, out: Path, space_sha256: str, kit: Path | None
     """
     read = _read(results)
     plan, options = read.plan.restored()
-    if kit_id(plan, options) != read.kit:
+    if kit_id(plan, options, read_precision(read.device.precision)) != read.kit:
         raise TableError(f"{results} does not hold together: its plan is not that of its kit; bring the original file")
     if plan.space_sha256 != space_sha256:
         raise TableError(f"{results} is of a kit for another space ({plan.space!r}, or another version of it)")

@@ -12,24 +12,26 @@ from latency_tables.errors import TableError
 def _host(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.host import HostRunner
 
-    return HostRunner(options.threads)
+    return HostRunner(options.threads, options.precision)
 
 
 def _ssh(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.ssh import SshRunner
 
-    return SshRunner(url, options.threads)
+    return SshRunner(url, options.threads, options.precision)
 
 
 def _adb(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.adb import AdbRunner
 
-    return AdbRunner(url, options.threads)
+    return AdbRunner(url, options.threads, options.precision)
 
 
 def _tensorrt(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.tensorrt import TensorrtRunner
 
+    if options.precision != "fp32":
+        raise TableError(f"device tensorrt is measured in fp32, not in {options.precision}")
     return TensorrtRunner(url)
 
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from latency_tables.errors import TableError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import DeviceInfo, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,14 @@ class TimingProtocol:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOptions:
-    """How a device runs networks: the threads that each may use there.
+    """How a device runs networks: the threads that each may use there, and the precision it computes in.
 
     Of a browser (`web`) also the HOST:PORT that its page is served at, and the folder of an unpacked
     `onnxruntime-web` package.
     """
 
     threads: int = 1
+    precision: Precision = "fp32"
     listen: str | None = None
     ort_web: Path | None = None
 

@@ -186,7 +186,7 @@ def run_kit(kit: str, out: str = "results.json", threads: int = 1) -> int:
     with zipfile.ZipFile(kit) as archive:
         job = json.loads(archive.read("job.json"))
         partial = Path(out + ".partial")
-        header = {"kit": job["kit"], "device": describe(threads)}
+        header = {"kit": job["kit"], "device": dict(describe(threads), precision=job["precision"])}
         entries = _continued(partial, header)
         with partial.open("a") as stream:
             if not partial.stat().st_size:

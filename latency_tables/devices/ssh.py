@@ -22,7 +22,7 @@ from latency_tables.devices.jobs import job_document, last_line, parse_device, r
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import MeasurementError, TableError
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import DeviceInfo, Precision
 
 _SCRIPT = "runner_script.py"
 _CLEANUP_S = 20
@@ -42,8 +42,9 @@ _PATH = re.compile(r"[A-Za-z0-9_./~+-]+")
 class SshRunner:
     """A board at `ssh://user@host:port`; `?python=PATH` names its Python, `?config=PATH` an ssh_config here."""
 
-    def __init__(self, url: SplitResult, threads: int) -> None:
+    def __init__(self, url: SplitResult, threads: int, precision: Precision = "fp32") -> None:
         self.threads = threads
+        self.precision = precision
         self.address, port = _address(url)
         options = parse_qs(url.query)
         unknown = set(options) - {"python", "config"}
@@ -67,7 +68,7 @@ class SshRunner:
             output = process.communicate()[0]
             if process.returncode != 0:
                 raise MeasurementError(f"{self.address} cannot be measured: {last_line(errors) or 'no answer'}")
-        return parse_device(output, self.address)
+        return parse_device(output, self.address, self.precision)
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
         """Time `models`, one ssh command for all of them. DeviceLost where the connection ends early."""

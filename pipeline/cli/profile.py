@@ -45,6 +45,9 @@ def profile(
     extend: Annotated[
         str | None, typer.Option(help="Measure only the rows that this table of the same device lacks.")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="What networks are computed in on the device: fp32, fp16 or int8.")
+    ] = "fp32",
     ort_web: Annotated[
         Path | None,
         typer.Option(help="With --device web: an unpacked npm package onnxruntime-web, instead of a public CDN."),
@@ -65,6 +68,7 @@ def profile(
     from latency_tables.extend import extend_table
     from latency_tables.measure import MeasureOptions
     from latency_tables.store import load_table, save_table
+    from latency_tables.table import read_precision
     from pipeline.profiling import (
         ProfileOptions,
         profile_by_likeness,
@@ -83,7 +87,7 @@ def profile(
         refuse_foreign(out)
     options = ProfileOptions(networks, held_out, seed, measure)
     if kit is not None and from_kit is None:
-        models = write_kit(kit, profile_plan(found, options), options.measure, threads)
+        models = write_kit(kit, profile_plan(found, options), options.measure, threads, read_precision(precision))
         emit({"kit": str(kit), "models": models}, as_json, lambda console: _render_kit(console, kit, models))
         return
     if out is None:
@@ -93,7 +97,7 @@ def profile(
         table = table_from_kit(from_kit, out, space_sha256(found), kit)
         name = name or (device if device != "host" else None)
     else:
-        options_there = DeviceOptions(threads, listen, ort_web)
+        options_there = DeviceOptions(threads, read_precision(precision), listen, ort_web)
         with opened_runner(device, options_there) as runner, progress_bar() as progress:
             if extend is not None:
                 table = extend_table(load_table(extend), table_blocks(found), runner, out, options.measure, progress)

@@ -97,11 +97,12 @@ def validate(
     from latency_tables.devices.runner import DeviceOptions
     from latency_tables.measure import MeasureOptions
     from latency_tables.store import load_table
+    from latency_tables.table import read_precision
     from pipeline.profiling import random_networks, validate_table
     from pipeline.spaces.files import load_space
 
     found, loaded = load_space(space), load_table(table)
-    options_there = DeviceOptions(loaded.device.threads, listen, ort_web)
+    options_there = DeviceOptions(loaded.device.threads, read_precision(loaded.device.precision), listen, ort_web)
     archs = random_networks(found, models, random.Random(seed))
     with opened_runner(device, options_there) as runner, progress_bar() as progress:
         options = MeasureOptions.quick(seed) if quick else MeasureOptions(seed=seed)

@@ -66,6 +66,9 @@ class DeviceConfig(_Table):
     name: str = Field("host", description="host, web, ssh://user@board, or adb://serial: where blocks are measured")
     table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
     threads: Count = Field(1, description="Threads of the runtime on the device")
+    precision: Literal["fp32", "fp16", "int8"] | None = Field(
+        None, description="What networks are computed in on the device; by default the table's, or fp32"
+    )
     listen: str | None = Field(None, description="Device web: HOST:PORT of its page; by default this machine only")
     ort_web: str | None = Field(None, description="Device web: folder of an npm package onnxruntime-web, not a CDN")
     effort: Literal["quick", "full"] = Field(

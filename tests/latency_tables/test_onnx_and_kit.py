@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -137,8 +138,99 @@ def test_results_of_another_kit_or_torn_are_refused(results: Path, plan: Plan, t
     assert not out.exists()
 
 
+def test_a_kit_of_int8_says_so_wherever_it_goes(plan: Plan, tmp_path: Path) -> None:
+    options = MeasureOptions(QUICK.protocol, visits=1, repeats=0)
+    write_kit(tmp_path / "kit.zip", plan, options, 1, "int8")
+    done = subprocess.run([sys.executable, "-I", "kit.zip"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "results.json"
+    table = table_from_kit(results, tmp_path / "t.json", "sha-of-toy", tmp_path / "kit.zip")
+    assert table.device.precision == "int8"
+    document = json.loads(results.read_text())
+    document["device"]["precision"] = "fp32"
+    results.write_text(json.dumps(document))
+    with pytest.raises(TableError, match="does not hold together"):
+        table_from_kit(results, tmp_path / "t.json", "sha-of-toy")
+
+
 def test_a_large_model_is_small_in_a_kit(tmp_path: Path) -> None:
     wide = Block("mbconv", 7, 160, 160, 7, 1, 960, 240, "hswish", True)
     assert len(build_model([wide])) > 3_000_000
     write_kit(tmp_path / "kit.zip", Plan((wide,), (), ()), QUICK, 1)
     assert (tmp_path / "kit.zip").stat().st_size < 100_000
+
+
+PLAIN = (Block("conv", 16, 3, 8, 3, 2, activation="hswish"), Block("conv", 8, 8, 24, activation="hswish"))
+HEAD = (*PLAIN, Block("pool", 8, 24, 24), Block("mix", 1, 24, 32, activation="hswish"), Block("linear", 1, 32, 4))
+KINDS_OF_GRAPH = [
+    *((Block("mbconv", 8, 8, 8, 5, 1, 32, 8, activation, True),) for activation in ACTIVATIONS[1:]),
+    HEAD,
+    (Block("mbconv", 8, 8, 16, 3, 2, 8, 0, "relu6"),),
+]
+
+
+@pytest.mark.parametrize("blocks", KINDS_OF_GRAPH, ids=lambda blocks: f"{blocks[0].kind}-{blocks[0].activation}")
+def test_int8_is_what_onnx_runtime_s_quantiser_makes(blocks: tuple[Block, ...], tmp_path: Path) -> None:
+    """The recipe of exports: same operators in the same order, same 8-bit weights, before and after optimising."""
+    ours, theirs = tmp_path / "ours.onnx", tmp_path / "theirs.onnx"
+    ours.write_bytes(build_model(blocks, precision="int8"))
+    _quantise(build_model(blocks), theirs, blocks)
+    onnx.checker.check_model(str(ours), full_check=True)
+    for optimised in (False, True):
+        mine, other = (_shape(path, optimised, tmp_path) for path in (ours, theirs))
+        assert mine == other
+
+
+def _shape(path: Path, optimised: bool, folder: Path) -> tuple[Counter[str], list[str], list[tuple[int, list[int]]]]:
+    """Operators, their order without what only converts constants, and types and shapes of the large constants."""
+    if optimised:
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(folder / f"optimised-{path.name}")
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        path = folder / f"optimised-{path.name}"
+    graph = onnx.load(str(path)).graph
+    operators = [node.op_type for node in graph.node]
+    weights = sorted((entry.data_type, list(entry.dims)) for entry in graph.initializer if len(entry.dims) > 1)
+    return Counter(operators), [name for name in operators if "Linear" not in name], weights
+
+
+def _quantise(model: bytes, path: Path, blocks: tuple[Block, ...]) -> None:
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
+        left = 2
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            self.left -= 1
+            shape = NamedModel("", blocks).input_shape
+            image = np.random.default_rng(abs(self.left)).standard_normal(shape, dtype=np.float32)
+            return {"input": image} if self.left >= 0 else None
+
+    plain, prepared = path.with_suffix(".plain"), path.with_suffix(".prepared")
+    plain.write_bytes(model)
+    quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+    quantization.quantize_static(
+        str(prepared),
+        str(path),
+        Images(),
+        quant_format=quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        per_channel=True,
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("blocks", KINDS_OF_GRAPH, ids=lambda blocks: f"{blocks[0].kind}-{blocks[0].activation}")
+def test_other_precisions_compute_about_the_same(blocks: tuple[Block, ...], precision: str) -> None:
+    shape = NamedModel("", blocks).input_shape
+    exact = _run(build_model(blocks), shape)
+    rough = _run(build_model(blocks, precision=precision), shape)  # type: ignore[arg-type]
+    assert rough.shape == exact.shape
+    assert rough.dtype == np.float32
+    if precision == "fp16":
+        assert np.abs(rough - exact).max() < 0.02 * np.abs(exact).max()
+    else:
+        assert np.corrcoef(rough.ravel(), exact.ravel())[0, 1] > 0.9

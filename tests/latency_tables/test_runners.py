@@ -5,19 +5,23 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from latency_tables.build import Plan, measure_table
 from latency_tables.devices.adb import AdbRunner
 from latency_tables.devices.registry import RUNNERS, open_runner
-from latency_tables.devices.runner import Runner, TimingProtocol
+from latency_tables.devices.runner import DeviceOptions, Runner, Timing, TimingProtocol
 from latency_tables.devices.tensorrt import TensorrtRunner
 from latency_tables.errors import DeviceLost, MeasurementError, TableError
+from latency_tables.measure import MeasureOptions
 from latency_tables.onnx_models import NamedModel
-from tests.latency_tables.conftest import Sshd
+from latency_tables.store import load_table
+from latency_tables.table import PRECISIONS, DeviceInfo, Precision
+from tests.latency_tables.conftest import LINEAR, SMALL, Sshd
 from tests.latency_tables.web import chromium, ort_web, web_runner
 
 QUICK = TimingProtocol(sessions=2, warmups=1, runs=3, session_ms=0)
@@ -34,7 +38,7 @@ test "$2" = PHONE || { echo "error: device '$2' not found" >&2; exit 1; }
 verb=$3; shift 3
 echo "$verb $*" >> ROOT/log
 case $verb in
-  push) cp "$1" "ROOT$2" ;;
+  push) cp -- "$1" "ROOT$2" ;;
   shell) case $1 in
     getprop) case $2 in ro.product.model) echo Pixel ;; ro.product.cpu.abi) echo arm64-v8a ;; esac ;;
     nproc) echo 8 ;;
@@ -64,8 +68,8 @@ def phone(tmp_path: Path) -> AdbRunner:
     root = tmp_path / "phone"
     (root / "data/local/tmp").mkdir(parents=True)
     adb = _script(tmp_path / "adb", ADB.replace("ROOT", str(root)))
-    program = _script(tmp_path / "onnxruntime_perf_test", PERF_TEST)
-    return AdbRunner(urlsplit(f"adb://PHONE?binary={program}"), 2, str(adb))
+    program = _script(tmp_path / "perf-test v1", PERF_TEST)  # any file name will do
+    return AdbRunner(urlsplit(f"adb://PHONE?binary={program}"), 2, adb=str(adb))
 
 
 @pytest.fixture
@@ -117,6 +121,33 @@ def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
         assert len(timing.session_ms) == QUICK.sessions
         assert all(0 < value < 1000 for value in timing.session_ms)
         assert timing.runs >= QUICK.runs * QUICK.sessions
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_table_is_of_the_precision_that_its_device_was_opened_with(precision: Precision, tmp_path: Path) -> None:
+    runner = open_runner("host", DeviceOptions(precision=precision))
+    sent: list[bytes] = []
+
+    class Watched:
+        def describe(self) -> DeviceInfo:
+            return runner.describe()
+
+        def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
+            sent.extend(model.onnx_bytes for model in models)
+            return runner.measure(models, protocol)
+
+    plan = Plan((SMALL, LINEAR), (), ())
+    table = measure_table(plan, Watched(), tmp_path / "t.json", MeasureOptions(QUICK, visits=1, repeats=0))
+    assert load_table(tmp_path / "t.json").device.precision == table.device.precision == precision
+    mark = {"fp32": b"input", "fp16": b"Cast", "int8": b"QuantizeLinear"}[precision]
+    assert all(mark in model for model in sent)  # the sentinel, too
+    other = table.device.model_copy(update={"precision": "fp64"})
+    assert "precision" in table.device.differences(other)
+
+
+def test_a_device_that_has_one_precision_says_so() -> None:
+    with pytest.raises(TableError, match="fp32, not in int8"):
+        open_runner("tensorrt", DeviceOptions(precision="int8"))
 
 
 @pytest.mark.parametrize("device", ["hsot", "ftp://board", "", "ssh://", "host://x", "host:", "HOST", "tensorrt://0"])
@@ -189,14 +220,14 @@ def test_adb_cleans_up_and_refuses_output_without_a_latency(
     assert list((tmp_path / "phone/data/local/tmp").iterdir()) == []
     log = (tmp_path / "phone/log").read_text()
     assert "-r 3 -x 2" in log
-    _script(tmp_path / "onnxruntime_perf_test", "#!/bin/sh\necho 'Average: 3 ms'\n")
+    _script(tmp_path / "perf-test v1", "#!/bin/sh\necho 'Average: 3 ms'\n")
     with pytest.raises(MeasurementError, match="did not time 'one'"):
         list(phone.measure(models, QUICK))
     assert list((tmp_path / "phone/data/local/tmp").iterdir()) == []
 
 
 def test_adb_without_its_program_says_how_to_name_it(phone: AdbRunner, models: tuple[NamedModel, ...]) -> None:
-    bare = AdbRunner(urlsplit("adb://PHONE"), 1, phone.adb)
+    bare = AdbRunner(urlsplit("adb://PHONE"), 1, adb=phone.adb)
     with pytest.raises(TableError, match="binary=PATH"):
         list(bare.measure(models, QUICK))
 

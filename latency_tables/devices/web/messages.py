@@ -6,7 +6,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latency_tables.devices.web.exchange import Refused
-from latency_tables.table import BrowserInfo, DeviceInfo
+from latency_tables.table import BrowserInfo, DeviceInfo, Precision
 
 MAX_BYTES: Final = 16_384
 
@@ -38,8 +38,8 @@ class Join(FromPage):
     isolated: bool
     clock_ms: Milliseconds
 
-    def device(self, version: str, backend: str) -> DeviceInfo:
-        """The browser as a device: `version` of ONNX Runtime Web, with its `backend`."""
+    def device(self, version: str, backend: str, precision: Precision) -> DeviceInfo:
+        """The browser as a device: `version` of ONNX Runtime Web, with its `backend`, given models in `precision`."""
         return DeviceInfo(
             name=self.model or self.platform or "browser",
             soc=self.gpu if backend == "webgpu" and self.gpu else "unknown",
@@ -50,6 +50,7 @@ class Join(FromPage):
             runtime_version=version,
             delegate=backend,
             threads=self.threads,
+            precision=precision,
             browser=BrowserInfo(user_agent=self.user_agent, isolated=self.isolated, clock_ms=self.clock_ms),
         )
 

@@ -33,9 +33,7 @@ class WebRunner:
         )
         self._tell = tell
         self._exchange = Exchange(tell)
-        self._server: WebServer | None = WebServer(
-            options.listen or _LISTEN, self._exchange, self.runtime, options.threads
-        )
+        self._server: WebServer | None = WebServer(options.listen or _LISTEN, self._exchange, self.runtime, options)
         self.address = self._server.address
         self._invite(self._server.local_only)
 

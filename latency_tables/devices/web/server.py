@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from latency_tables.devices.runner import DeviceOptions
 from latency_tables.devices.web import messages
 from latency_tables.devices.web.exchange import Exchange, Refused
 from latency_tables.devices.web.package import CDN, WebRuntime
@@ -38,8 +39,8 @@ class WebServer(ThreadingHTTPServer):
     request_queue_size = 2 * _CONNECTIONS
     allow_reuse_address = True
 
-    def __init__(self, listen: str, exchange: Exchange, runtime: WebRuntime, threads: int) -> None:
-        self.exchange, self.runtime, self.threads = exchange, runtime, threads
+    def __init__(self, listen: str, exchange: Exchange, runtime: WebRuntime, options: DeviceOptions) -> None:
+        self.exchange, self.runtime, self.options = exchange, runtime, options
         self.token = secrets.token_urlsafe(16)
         host, port = parse_listen(listen)
         self._slots = threading.BoundedSemaphore(_CONNECTIONS)
@@ -85,7 +86,7 @@ class WebServer(ThreadingHTTPServer):
         settings = {
             "backend": runtime.backend,
             "version": runtime.version,
-            "threads": self.threads,
+            "threads": self.options.threads,
             "files": [{"address": file.address, "integrity": file.integrity} for file in runtime.files],
         }
         text = _asset("page.html").decode()
@@ -209,7 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
         match path:
             case "join":
                 join = messages.read(messages.Join, body)
-                exchange.join(join.page, join.device(self.server.runtime.version, self.server.runtime.backend))
+                runtime, options = self.server.runtime, self.server.options
+                exchange.join(join.page, join.device(runtime.version, runtime.backend, options.precision))
             case "alive":
                 exchange.heard(messages.read(messages.Alive, body).page)
             case "leave":

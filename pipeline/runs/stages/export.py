@@ -37,6 +37,7 @@ def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
     from latency_tables.devices.registry import needs_a_person, open_runner
     from latency_tables.devices.runner import DeviceOptions, TimingProtocol
     from latency_tables.onnx_models import NamedModel
+    from latency_tables.table import read_precision
 
     device, own = run.config.device, run.table.device.name
     progress(0, 1, f"measure on {device.name}")
@@ -44,10 +45,11 @@ def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
         reason = f"[device] name {device.name!r} needs somebody to open a page; `table validate` does it"
         MeasuredLatency(device=own, measured_ms=None, reason=reason).save(run.folder.latency)
         return
-    runner = open_runner(device.name, DeviceOptions(device.threads))
+    precision = read_precision(run.table.device.precision)
+    runner = open_runner(device.name, DeviceOptions(device.threads, precision))
     here = runner.describe().name
     if here == own:
-        (timing,) = runner.measure([NamedModel("winner", blocks)], TimingProtocol(sessions=SESSIONS))
+        (timing,) = runner.measure([NamedModel("winner", blocks).at(precision)], TimingProtocol(sessions=SESSIONS))
         found = MeasuredLatency(
             device=own, measured_ms=median(timing.session_ms), session_ms=list(map(float, timing.session_ms))
         )

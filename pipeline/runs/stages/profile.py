@@ -72,7 +72,13 @@ def _table(run: Run, space: SearchSpace, progress: Progress) -> LatencyTable:
 
     device = run.config.device
     if device.table is not None:
-        return with_interpolated_classifiers(load_table(device.table), space.distinct_blocks())
+        table = load_table(device.table)
+        if device.precision not in (None, table.device.precision):
+            raise RunError(
+                f"[device] precision is {device.precision!r}, but the table {device.table} is of "
+                f"{table.device.precision!r}"
+            )
+        return with_interpolated_classifiers(table, space.distinct_blocks())
     options = ProfileOptions(
         calibration=device.networks,
         held_out=device.networks,
@@ -84,5 +90,6 @@ def _table(run: Run, space: SearchSpace, progress: Progress) -> LatencyTable:
         progress(done, total, "profile device")
 
     where = None if device.ort_web is None else Path(device.ort_web)
-    with opened_runner(device.name, DeviceOptions(device.threads, device.listen, where)) as runner:
+    asked = DeviceOptions(device.threads, device.precision or "fp32", device.listen, where)
+    with opened_runner(device.name, asked) as runner:
         return profile_space(space, runner, run.folder.table, options, told)
