@@ -12,6 +12,8 @@ from latency_tables.errors import TableError
 def _host(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.host import HostRunner
 
+    if url.geturl() != "host":
+        raise TableError(f"device {url.geturl()!r} names more than 'host', which takes no address")
     return HostRunner(options.threads, options.precision)
 
 
@@ -48,7 +50,6 @@ RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
     "tensorrt": _tensorrt,
     "web": _web,
 }
-_WITH_ADDRESS: Final = frozenset({"ssh", "adb"})
 
 
 def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
@@ -62,8 +63,6 @@ def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
         raise TableError(
             f"device {device!r} cannot be measured; accepted are host, ssh://user@board, adb://serial, tensorrt, web"
         )
-    if scheme not in _WITH_ADDRESS and device != scheme:
-        raise TableError(f"device {device!r} names more than {scheme!r}, which takes no address")
     if scheme != "web" and (options.listen is not None or options.ort_web is not None):
         raise TableError(f"an address to listen at and onnxruntime-web's folder are for device web, not for {device}")
     return RUNNERS[scheme](urlsplit(device), options)

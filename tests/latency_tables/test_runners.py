@@ -145,6 +145,10 @@ def test_a_table_is_of_the_precision_that_its_device_was_opened_with(precision: 
     assert "precision" in table.device.differences(other)
 
 
+def test_options_in_a_device_s_name_are_the_device_s_own(tmp_path: Path) -> None:
+    assert isinstance(open_runner(f"tensorrt://?binary={tmp_path}"), TensorrtRunner)
+
+
 def test_a_device_that_has_one_precision_says_so() -> None:
     with pytest.raises(TableError, match="fp32, not in int8"):
         open_runner("tensorrt", DeviceOptions(precision="int8"))
