@@ -205,6 +205,14 @@ class PublishedBaseline(_Part):
     verdict: str
 
 
+class LinearBaseline(_Part):
+    """A linear classifier on the features of the published network scaled to the budget, nothing else trained."""
+
+    arch: str
+    accuracy: Share
+    images: int
+
+
 class WinnerFile(Document):
     """`winner/winner.json`: the network that was chosen, its only look at the test split, and all beside it."""
 
@@ -217,6 +225,7 @@ class WinnerFile(Document):
     predicted_interval_ms: Interval
     random_baseline: RandomBaseline
     published_baseline: PublishedBaseline | None = None
+    linear_baseline: LinearBaseline | None = None
     trained: list[TrainedEntry]
 
 
@@ -288,6 +297,7 @@ class Summary(Document):
     feasible: Feasible
     random_baseline: RandomBaseline
     published_baseline: PublishedBaseline | None = None
+    linear_baseline: LinearBaseline | None = None
     start: StartFile | None = None
     regions: list[RegionSize]
     search: SearchFacts

@@ -1,13 +1,16 @@
 """The baseline that matters: the published network scaled to the budget, trained as a person would do it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipeline.runs.run import Run
+from pipeline.runs.documents import LinearBaseline
+from pipeline.runs.run import Run, normalised
 from pipeline.spaces.architecture import Architecture, StageChoice
 from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from pipeline.supernets.network import Network
+
+_LINEAR_IMAGES: Final = 2000  # which take seconds and half a gigabyte
 
 
 def scaled_base(run: Run) -> Architecture | None:
@@ -33,6 +36,22 @@ def published_network(run: Run, arch: Architecture) -> "Network":
     supernet = Supernet(run.space, seed=run.config.seed)
     start_supernet(supernet, open_weights(run.config.train.start), run.dataset.classes)
     return supernet.extract(arch)
+
+
+def linear_baseline(run: Run) -> LinearBaseline | None:
+    """What a linear classifier reaches on that network's features, on the test split; None where there is none.
+
+    It learns from at most `_LINEAR_IMAGES` training images.
+    """
+    from pipeline.weights.linear import linear_accuracy
+
+    arch = scaled_base(run)
+    if arch is None:
+        return None
+    train = normalised(run.dataset.train, run.dataset, _LINEAR_IMAGES, 0)
+    test = normalised(run.dataset.test, run.dataset, None, 0)
+    accuracy = linear_accuracy(published_network(run, arch).eval(), train, test)
+    return LinearBaseline(arch=str(arch), accuracy=accuracy, images=len(train[1]))
 
 
 def _fits(run: Run, arch: Architecture) -> bool:

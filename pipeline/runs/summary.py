@@ -59,6 +59,7 @@ def build_summary(run: Run) -> Summary:
         ),
         random_baseline=winner.random_baseline,
         published_baseline=winner.published_baseline,
+        linear_baseline=winner.linear_baseline,
         start=run.start,
         regions=[RegionSize(size=region.size) for region in run.partition.regions],
         search=SearchFacts(
@@ -148,7 +149,12 @@ def _published_rows(summary: Summary) -> list[tuple[str, str, str]]:
     shown = {"better": "", "worse": " (worse than published)"}.get(published.verdict, " (improvement not shown)")
     difference = f"winner {100 * published.improvement:+.2f} points ({low:+.2f} to {high:+.2f}){shown}"
     name = "published network" if summary.start is None else summary.start.name
-    return [(f"{name}, scaled to the budget", f"{published.accuracy:.4f}", difference)]
+    rows = [(f"{name}, scaled to the budget", f"{published.accuracy:.4f}", difference)]
+    linear = summary.linear_baseline
+    if linear is not None:
+        beside = f"winner {100 * (summary.winner.accuracy - linear.accuracy):+.2f} points"
+        rows.append(("linear classifier on its features", f"{linear.accuracy:.4f}", beside))
+    return rows
 
 
 def _share(share: float) -> str:

@@ -5,24 +5,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.augment import resize
 from pipeline.supernets.evaluate import BATCH_SIZE
 from pipeline.supernets.network import Network
-from pipeline.supernets.supernet import Supernet
-from pipeline.weights.sources import Weights
-from pipeline.weights.start import start_supernet
 
 Labelled = tuple[Tensor, Tensor]  # normalised images (n, 3, h, w), and their labels (n,)
 _REGULARISATION: Final = 0.01  # scikit-learn's C, for features of unit variance; larger ones overfit a few thousand
 _STEPS: Final = 200
-
-
-def published_network(weights: Weights, space: SearchSpace, resolution: int) -> Network | None:
-    """The published network at `resolution` pixels, in evaluation mode; None where the space does not contain it."""
-    supernet = Supernet(space.with_resolutions([resolution]))
-    base = start_supernet(supernet, weights).base
-    return None if base is None else supernet.eval().extract(base)
 
 
 def features(network: Network, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.supernet import Supernet
 from pipeline.weights.labels import imagenet_names, matching_rows
-from pipeline.weights.linear import features, linear_accuracy, published_network
+from pipeline.weights.linear import features, linear_accuracy
 from pipeline.weights.reading import read_network
 from pipeline.weights.sources import Provenance, Weights
 from pipeline.weights.start import Start, start_supernet
@@ -69,8 +69,9 @@ def test_other_padding_than_the_weights_were_trained_with_is_told(weights: Weigh
 
 
 def test_the_linear_baseline_learns_what_the_features_tell(weights: Weights, space: SearchSpace) -> None:
-    network = published_network(weights, space, 32)
-    assert network is not None and network.resolution == 32
+    supernet, start = _started(weights, space)
+    assert start.base is not None
+    network = supernet.extract(replace(start.base, resolution=32))
     images = fixed_images(32)
     assert features(network, images).shape == (2, 1280)
     generator = torch.Generator().manual_seed(0)

@@ -12,7 +12,7 @@ from pipeline.ranking.verdict import on_the_same_images, random_baseline
 from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
 from pipeline.runs.documents import Lengths, PublishedBaseline, RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
 from pipeline.runs.engine import Progress, part_of
-from pipeline.runs.published import published_network, scaled_base
+from pipeline.runs.published import linear_baseline, published_network, scaled_base
 from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
 from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
@@ -208,6 +208,7 @@ def _winner_file(
         if randoms
         else RandomBaseline.left_out("too few other networks are inside the budget, or too little time"),
         published_baseline=published,
+        linear_baseline=linear_baseline(run),
         trained=trained,
     )
 
