@@ -50,7 +50,7 @@ class Inventory:
 
 def inventory_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """The account for a person, from `Inventory.document`."""
-    used = document["used"]
+    used = {split: document["used"][split] for split in SPLITS}
     total = sum(sum(classes.values()) for classes in used.values())
     yield (
         f"images: {total:,} used of {document['found']:,} {document['kind']} in {len(used['train'])} classes; "

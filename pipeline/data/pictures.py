@@ -95,7 +95,7 @@ def _read(name: str, content: Content, size: int | None, depth: int | None) -> A
                 raise ValueError("its 16-bit colours use 12 bits at most and would turn black; scale them up")
             if size is not None and plain.size != (size, size):
                 plain = ImageOps.fit(plain, (size, size), Image.Resampling.BICUBIC)
-            return plain if turn is None else plain.transpose(turn)
+            return (plain if turn is None else plain.transpose(turn)).convert("RGB")
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -145,10 +145,10 @@ def _turn(image: "Image.Image") -> "Image.Transpose | None":
 
 
 def _eight_bits(image: "Image.Image", depth: int | None) -> "Image.Image | Deep":
-    """RGB of eight bits. Greys of more are scaled from `depth` bits; Pillow's own conversion would clip them."""
+    """RGB or grey of eight bits. Greys of more are scaled from `depth` bits; Pillow would clip them to white."""
     from PIL import Image
 
-    if image.mode == "RGB":
+    if image.mode in ("RGB", "L"):
         return image
     if image.mode == "F":
         raise ValueError("it has floating-point pixels; save it with 8 or 16 bits a channel")
@@ -161,5 +161,7 @@ def _eight_bits(image: "Image.Image", depth: int | None) -> "Image.Image | Deep"
     if depth is None:
         depth_of(peak)
         return Deep(peak)
-    scaled = np.minimum(grey.astype(np.uint32) * 255 // (2**depth - 1), 255).astype(np.uint8)
-    return Image.fromarray(scaled).convert("RGB")
+    scaled = np.empty(grey.shape, np.uint8)
+    for row, values in enumerate(grey):  # row by row: the whole would need four times the memory
+        scaled[row] = np.minimum(values.astype(np.uint32) * 255 // (2**depth - 1), 255)
+    return Image.fromarray(scaled)

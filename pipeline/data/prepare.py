@@ -1,11 +1,10 @@
 """Decode a source once into arrays that training reads from the disk without decoding again."""
 
 import os
-import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -132,14 +131,21 @@ class _Decoding:
         return self.division.parts[place[0]][place[1]]
 
     def _pass(self, places: Sequence[Place], pool: ThreadPoolExecutor, depth: int | None) -> None:
-        big = threading.Lock()
         for start in range(0, len(places), _AHEAD):
-            some_places = places[start : start + _AHEAD]
-            read = [(place, self._content(place)) for place in some_places]
-            for place, picture in zip(
-                some_places, pool.map(lambda r: self._decode(r[0], r[1], depth, big), read), strict=True
-            ):
-                self._take(place, picture)
+            batch = places[start : start + _AHEAD]
+            contents = [self._content(place) for place in batch]
+            waiting = [
+                None if content is None or _is_big(content) else pool.submit(self._decode, place, content, depth)
+                for place, content in zip(batch, contents, strict=True)
+            ]
+            for place, content, future in zip(batch, contents, waiting, strict=True):
+                if future is not None:
+                    self._take(place, future.result())
+                elif content is not None:
+                    # Here and not in the pool: two threads would hold two huge pictures, and keep their memory.
+                    self._take(place, self._decode(place, content, depth))
+                else:
+                    self._take(place, None)
 
     def _content(self, place: Place) -> Content | None:
         try:
@@ -148,18 +154,12 @@ class _Decoding:
             self.broken[place] = f"image {self._item(place).name!r} cannot be read: {error}"
             return None
 
-    def _decode(
-        self, place: Place, content: Content | None, depth: int | None, big: threading.Lock
-    ) -> NDArray[np.uint8] | Deep | None:
-        if content is None:
+    def _decode(self, place: Place, content: Content, depth: int | None) -> NDArray[np.uint8] | Deep | None:
+        try:
+            return square(self._item(place).name, content, self.size, depth)
+        except DataError as error:
+            self.broken[place] = str(error)
             return None
-        width, height = shape(content) or (0, 0)
-        with big if width * height > BIG_MEGAPIXELS * 1_000_000 else nullcontext():
-            try:
-                return square(self._item(place).name, content, self.size, depth)
-            except DataError as error:
-                self.broken[place] = str(error)
-                return None
 
     def _take(self, place: Place, picture: NDArray[np.uint8] | Deep | None) -> None:
         if isinstance(picture, Deep):
@@ -175,6 +175,11 @@ class _Decoding:
         total = sum(map(len, self.division.parts.values()))
         if self.progress and (self._done % _AHEAD == 0 or self._done == total):
             self.progress(self._done, total, "reading images")
+
+
+def _is_big(content: Content) -> bool:
+    width, height = shape(content) or (0, 0)
+    return width * height > BIG_MEGAPIXELS * 1_000_000
 
 
 def _all_broken(division: Division, broken: Mapping[Place, str]) -> str:

@@ -1,6 +1,6 @@
 """A whole run: every stage in order, each told of, and what they found together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pipeline.runs.comparison import comparison_note
@@ -42,7 +42,7 @@ def all_stages(run: Run, progress: Progress, note: Callable[[str], None], renew:
             _tell_plan(run, note)
         done = run_stage(run, stage, progress, renew=renew)
         if stage.name == "data" and own and (lines := data_lines(run)):
-            note("\n".join(lines))
+            _tell(lines, note)
         if not done.ran_now:
             told = f"had finished ({done.seconds:.1f} s)" if own else f"of {run.folder.home(stage.name)}"
             note(f"{stage.name}: {told}")
@@ -52,9 +52,14 @@ def all_stages(run: Run, progress: Progress, note: Callable[[str], None], renew:
 def _tell_plan(run: Run, note: Callable[[str], None]) -> None:
     """What training will cost and what it will not show, before any of it is spent."""
     if run.config.train.minutes is None:
-        note("\n".join(run_plan(run).lines()))
+        _tell(run_plan(run).lines(), note)
     else:
         note("measuring how long training steps take here")
-        note("\n".join(schedule_lines(run, scheduled(run))))
+        _tell(schedule_lines(run, scheduled(run)), note)
     if (left_out := comparison_note(run)) is not None:
         note(left_out)
+
+
+def _tell(lines: Iterable[str], note: Callable[[str], None]) -> None:
+    for line in lines:
+        note(line)
