@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from pipeline.fewshot.partition import Partition
+from pipeline.supernets.compute import device_of
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings
@@ -45,7 +46,7 @@ def train_children(
             if progress is not None:
                 progress(done, total, what)
 
-        child = inherit(parent, region)
+        child = inherit(parent, region).to(device_of(parent))
         checkpoint = file.with_name("checkpoint.safetensors")
 
         def keep(epoch: int, model: object, file: Path = file) -> None:

@@ -15,6 +15,7 @@ from pipeline.fewshot.decisions import Decision
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.augment import resize
+from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.supernet import Supernet
 
 Batch = tuple[Tensor, Tensor]  # normalised images (n, 3, h, w) and labels (n,)
@@ -47,7 +48,8 @@ def network_gradient(supernet: Supernet, arch: Architecture, images: Tensor, lab
     try:
         supernet.train()
         supernet.activate(arch)
-        loss = F.cross_entropy(supernet(resize(images, arch.resolution)), labels)
+        device = device_of(supernet)
+        loss = F.cross_entropy(supernet(resize(on(device, images), arch.resolution)), on(device, labels))
         return list(torch.autograd.grad(loss, parameters, allow_unused=True))
     finally:
         # Normalising with batch statistics also moved the running ones.

@@ -17,6 +17,7 @@ from latency_tables.blocks import Block
 from pipeline.fewshot.decisions import SplitError
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
+from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.evaluate import BATCH_SIZE, Score
 from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.supernet import Supernet
@@ -76,11 +77,14 @@ class _Walk:
         self.path: list[tuple[str, Block]] = []
         self.activations: list[tuple[Tensor, tuple[Tensor, ...]]] = []
         self.resolution = 0
+        self.device = device_of(supernet)
 
     def score(self, resolution: int, path: Sequence[tuple[str, Block]]) -> Score:
         if resolution != self.resolution:
-            bn = _scaled(self.judging.bn_images, resolution)
-            parts = tuple(_scaled(part, resolution) for part in torch.split(self.judging.images, self.batch_size))
+            bn = _scaled(on(self.device, self.judging.bn_images), resolution)
+            parts = tuple(
+                _scaled(on(self.device, part), resolution) for part in torch.split(self.judging.images, self.batch_size)
+            )
             self.resolution, self.path, self.activations = resolution, [], [(bn, parts)]
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.path, path, strict=False)))
         del self.activations[shared + 1 :]
@@ -88,7 +92,7 @@ class _Walk:
             self.activations.append(self._run(key, block, *self.activations[-1]))
         self.path = list(path)
         logits = torch.cat(self.activations[-1][1])
-        labels = self.judging.labels
+        labels = on(self.device, self.judging.labels)
         right = int((logits.argmax(1) == labels).sum())
         return Score(right / len(labels), float(F.cross_entropy(logits, labels)), len(labels))
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -18,7 +18,8 @@ from pipeline.search.settings import Method, Relaxing
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
-HOW_ONLY: Final = ("workers", "storage")  # keys of [search]: how it is worked on, not what is made
+# Keys by table that say how a run is worked on, not what is made: they may change from call to call.
+HOW_ONLY: Final[Mapping[str, tuple[str, ...]]] = {"search": ("workers", "storage"), "train": ("device",)}
 
 
 # Keys whose value may be a path, relative to the configuration's folder.
@@ -115,12 +116,23 @@ class TrainConfig(_Table):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Every training ends with a running average of its weights that decays so; unset: without"
     )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
+        "auto",
+        description="Where networks train and are judged: auto (a GPU where there is one), cpu, cuda, cuda:1, mps",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Of the forward pass in training: auto is bf16 on GPUs that have it, else fp16; fp32 on CPUs",
+    )
 
     @property
     def of_every_training(self) -> dict[str, Any]:
         """Settings (of TrainSettings) that supernets, sub-supernets and single networks of a run share."""
+        from pipeline.supernets.compute import choose
+
         names = ("batch_size", "label_smoothing", "mixup", "ema_decay")
-        return {name: getattr(self, name) for name in names}
+        settings = {name: getattr(self, name) for name in names}
+        return settings | {"precision": choose(self.device, self.precision).precision}
 
 
 class SplitConfig(_Table):

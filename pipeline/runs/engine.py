@@ -120,7 +120,9 @@ def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
             raise RunError(f"stage {stage.name!r} needs {name!r}, which has not finished in {run.path}")
         earlier[name] = record.outputs
     said = run.document
-    tables = {name: {k: v for k, v in said.get(name, {}).items() if k not in HOW_ONLY} for name in stage.reads}
+    tables = {
+        name: {k: v for k, v in said.get(name, {}).items() if k not in HOW_ONLY.get(name, ())} for name in stage.reads
+    }
     return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=stage.outside(run))
 
 

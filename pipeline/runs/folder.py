@@ -304,8 +304,13 @@ def _created_or_opened(path: Path, config: Config, base: RunFolder | None) -> Ru
     if key is not None:
         raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
     # How to work may change from call to call.
-    search = there.config.search.model_copy(update={name: getattr(config.search, name) for name in HOW_ONLY})
-    return replace(there, config=there.config.model_copy(update={"search": search}))
+    tables = {
+        table: getattr(there.config, table).model_copy(
+            update={key: getattr(getattr(config, table), key) for key in keys}
+        )
+        for table, keys in HOW_ONLY.items()
+    }
+    return replace(there, config=there.config.model_copy(update=tables))
 
 
 def _write_run(path: Path, config: Config, base: RunFolder | None) -> RunFolder:
@@ -323,8 +328,9 @@ def _write_run(path: Path, config: Config, base: RunFolder | None) -> RunFolder:
 def _document(config: Config, written: bool = False) -> dict[str, Any]:
     """The configuration in plain values, without how it is worked on: a storage's address may hold a password."""
     document = config.model_dump(mode="json", exclude_unset=written)
-    if "search" in document:
-        document["search"] = {key: value for key, value in document["search"].items() if key not in HOW_ONLY}
+    for table, keys in HOW_ONLY.items():
+        if table in document:
+            document[table] = {key: value for key, value in document[table].items() if key not in keys}
     return document
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.runs.scoring import RunScorer
     from pipeline.search.costs import Costs
     from pipeline.search.pool import Problem
+    from pipeline.supernets.compute import Compute
     from pipeline.supernets.data import TrainingData
     from pipeline.supernets.supernet import Supernet
 
@@ -159,18 +160,25 @@ class Run:
         return Partition.load(self.folder.partition)
 
     @cached_property
+    def compute(self) -> "Compute":
+        """Where the run's networks live. Raises PipelineError where that device is not here."""
+        from pipeline.supernets.compute import choose
+
+        return choose(self.config.train.device, self.config.train.precision)
+
+    @cached_property
     def supernet(self) -> "Supernet":
         """The one-shot supernet as stage `train` left it."""
         from pipeline.supernets.files import load_supernet
 
-        return load_supernet(self.folder.supernet / "supernet.safetensors")
+        return self.compute.placed(load_supernet(self.folder.supernet / "supernet.safetensors"))
 
     @cached_property
     def children(self) -> "list[Supernet]":
         """The sub-supernet of each region."""
         from pipeline.fewshot.children import load_children
 
-        return load_children(self.partition, self.folder.children)
+        return [self.compute.placed(child) for child in load_children(self.partition, self.folder.children)]
 
     @cached_property
     def judging(self) -> "JudgingImages":

@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError
 def join_processes() -> None:
     """Meet the other processes where `torchrun` started this one; nothing happens otherwise."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def is_first() -> bool:

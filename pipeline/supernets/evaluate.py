@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
 from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
+from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.network import Network
 from pipeline.supernets.supernet import Supernet
 
@@ -66,16 +67,17 @@ def judge(
 
 def refresh_batchnorm(network: Network, images: Tensor, *, batch_size: int = BATCH_SIZE) -> None:
     """Re-estimate the BatchNorm statistics on normalised `images` (n, 3, h, w), at the network's resolution."""
-    size = network.resolution
-    reestimate_batchnorm(network, (_prepared(batch, size) for batch in torch.split(images, batch_size)))
+    size, device = network.resolution, device_of(network)
+    reestimate_batchnorm(network, (_prepared(on(device, batch), size) for batch in torch.split(images, batch_size)))
 
 
 @torch.inference_mode()
 def _logits(network: nn.Module, images: Tensor, size: int, batch_size: int) -> Tensor:
-    """Of `network` in evaluation mode, shape (n, classes); it is left in the mode that it was in."""
-    training = network.training
+    """Of `network` in evaluation mode, shape (n, classes), on the CPU; it is left in the mode that it was in."""
+    training, device = network.training, device_of(network)
     network.eval()
-    logits = torch.cat([network(_prepared(batch, size)) for batch in torch.split(images, batch_size)])
+    batches = torch.split(images, batch_size)
+    logits = torch.cat([network(_prepared(on(device, batch), size)) for batch in batches]).cpu()
     network.train(training)
     return logits
 

@@ -66,7 +66,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any])
     """Write `tensors` and the JSON document `about` as one file, whole or not at all."""
     document = json.dumps({"schema_version": SCHEMA_VERSION, **about}, sort_keys=True)
     # Channels_last tensors are stored in plain order; sizes and values are what a file is about.
-    write_atomic(path, save({name: t.detach().contiguous() for name, t in tensors.items()}, {_KEY: document}))
+    write_atomic(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {_KEY: document}))
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

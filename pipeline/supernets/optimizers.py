@@ -34,7 +34,7 @@ def still(optimizer: torch.optim.Optimizer) -> None:
             if isinstance(optimizer, torch.optim.SGD):
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             else:
-                state["step"] = torch.zeros(())
+                state["step"] = torch.zeros((), device=parameter.device)
                 state["exp_avg"] = torch.zeros_like(parameter)
                 state["exp_avg_sq"] = torch.zeros_like(parameter)
 

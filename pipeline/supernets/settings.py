@@ -6,7 +6,9 @@ from typing import Final, Literal, get_args
 from pipeline.errors import PipelineError
 
 Optimizer = Literal["sgd", "adamw"]
+Precision = Literal["fp32", "bf16", "fp16"]
 OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,8 @@ class TrainSettings:
     rises; `momentum` that of SGD, or of AdamW's mean gradient. Weight decay leaves out BatchNorm, biases and
     kernel transforms. `grad_clip` bounds the gradient's norm; `ema_decay` keeps a running average of the weights,
     which the model ends with. `mixup` blends each batch with itself in reverse, in a proportion drawn from
-    Beta(mixup, mixup) (Zhang et al. 2018); 0: not at all. Everything random derives from `seed` and the number of
-    the step.
+    Beta(mixup, mixup) (Zhang et al. 2018); 0: not at all. Below `fp32` precision the forward pass is torch's
+    automatic mixture, and weights stay 32-bit. Everything random derives from `seed` and the number of the step.
     """
 
     recipe: str = "sandwich"
@@ -36,6 +38,7 @@ class TrainSettings:
     ema_decay: float | None = None
     seed: int = 0
     checkpoint_seconds: float = 60.0
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -55,6 +58,9 @@ class TrainSettings:
         if self.optimizer not in OPTIMIZERS:
             known = ", ".join(OPTIMIZERS)
             raise PipelineError(f"train setting optimizer is {self.optimizer!r}; known are {known}")
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise PipelineError(f"train setting precision is {self.precision!r}; known are {known}")
         if self.grad_clip is not None and self.grad_clip <= 0:
             raise PipelineError(f"train setting grad_clip is {self.grad_clip}; it must be above 0")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

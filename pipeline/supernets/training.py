@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.supernets.augment import resize
+from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import average_gradients, average_value, is_first, share
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
@@ -62,7 +63,10 @@ def train(
     saved = time.monotonic()
     written = checkpoint if is_first() else None
     while training.step < training.steps:
-        training.advance()
+        try:
+            training.advance()
+        except torch.OutOfMemoryError:
+            raise PipelineError(_too_large(training)) from None
         if progress is not None:
             progress(training.step, training.steps, f"loss {training.losses[-1]:.3f}")
         if on_epoch is not None and training.step % training.steps_per_epoch == 0:
@@ -77,6 +81,19 @@ def train(
     return TrainResult(training.steps, tuple(training.losses))
 
 
+def _too_large(training: "_Training") -> str:
+    """One line about a batch that does not fit, with the largest half, quarter, … of it that does."""
+    size = training.batch_size
+    while size > 1:
+        size //= 2
+        if training.fits(size):
+            return (
+                f"a batch of {training.batch_size} images does not fit into the memory of {training.device};"
+                f" [train] batch_size = {size} does"
+            )
+    return f"not even one image at a time fits into the memory of {training.device}; use a smaller space or resolution"
+
+
 class _Training:
     """The state of one training between two steps."""
 
@@ -89,7 +106,9 @@ class _Training:
         self.step = 0
         self.losses: list[float] = []
         self.teacher: Network | None = None
+        self.device = device_of(model)
         self.optimizer = make_optimizer(model, settings)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.average = _Average(model, settings.ema_decay)
 
     def advance(self) -> None:
@@ -103,11 +122,26 @@ class _Training:
         loss = self._passes(phase, images, answers)
         average_gradients(self.model.parameters())
         if self.settings.grad_clip is not None:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.average.update(self.model, self.step)
         self.losses.append(average_value(loss))
         self.step += 1
+
+    def fits(self, size: int) -> bool:
+        """Whether `size` images of the current step pass forwards and backwards; the training is over after that."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        phase, _, _ = next(entry for entry in self.phases if entry[1] <= self.step < entry[2])
+        try:
+            images, answers = self._batch()
+            self._passes(phase, images[:size], [(labels[:size], weight) for labels, weight in answers])
+        except torch.OutOfMemoryError:
+            return False
+        return True
 
     def finish(self) -> None:
         """Leave the averaged weights in the model where they were asked for."""
@@ -115,21 +149,27 @@ class _Training:
 
     def _passes(self, phase: Phase, images: Tensor, answers: _Answers) -> float:
         """Add the gradients of every pass of the step; returns the summed loss."""
-        total = 0.0
+        total = torch.zeros((), device=self.device)
         soft: Tensor | None = None
         for part in phase.plan(random.Random(f"{self.settings.seed}/{self.step}")):
             size = self._activate(part)
             inputs = resize(images, size)
-            if phase.teacher == "frozen" and self.teacher is not None:
-                with torch.no_grad():
-                    soft = self.teacher(inputs).softmax(1)
-            logits = self.model(inputs)
-            loss = self._loss(part, logits, answers, soft)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            with self._mixed_precision():
+                if phase.teacher == "frozen" and self.teacher is not None:
+                    with torch.no_grad():
+                        soft = self.teacher(inputs).softmax(1)
+                logits = self.model(inputs)
+                loss = self._loss(part, logits, answers, soft)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
             if phase.teacher == "largest" and soft is None:
                 soft = logits.detach().softmax(1)
-        return total
+        return float(total)  # the only wait for a device in a step
+
+    def _mixed_precision(self) -> torch.autocast:
+        precision = self.settings.precision
+        dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
 
     def _loss(self, part: Pass, logits: Tensor, answers: _Answers, soft: Tensor | None) -> Tensor:
         loss = logits.new_zeros(())
@@ -187,7 +227,8 @@ class _Training:
         return blended, [(labels, share_of_own), (other_labels.flip(0), 1 - share_of_own)]
 
     def _augmented(self, indices: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        return self.data.training_batch(indices, self._generator(f"augment {self.step}"), part)
+        images, labels = self.data.training_batch(indices, self._generator(f"augment {self.step}"), part)
+        return on(self.device, images), on(self.device, labels)
 
     def _generator(self, purpose: str) -> torch.Generator:
         digest = hashlib.blake2b(f"{self.settings.seed}/{purpose}".encode(), digest_size=7).digest()
@@ -203,7 +244,8 @@ class _Training:
         if self.teacher is not None:
             tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        write_tensors(path, tensors, {"kind": "checkpoint", "step": self.step, "training": self._identity()})
+        about = {"kind": "checkpoint", "step": self.step, "training": self._identity()}
+        write_tensors(path, tensors, about | {"scaler": self.scaler.state_dict()})
 
     def restore(self, path: Path) -> None:
         """Go on from a file of `save`; PipelineError where it is of another training."""
@@ -218,16 +260,18 @@ class _Training:
         self.losses = tensors["losses"].tolist()
         load_weights(self.model, below(tensors, "model"), path)
         restore_optimizer(self.optimizer, self.model, below(tensors, "optimizer"))
-        self.average.tensors = below(tensors, "average")
+        if self.scaler.is_enabled() and about.get("scaler"):
+            self.scaler.load_state_dict(about["scaler"])
+        self.average.tensors = {name: on(self.device, tensor) for name, tensor in below(tensors, "average").items()}
         teacher = below(tensors, "teacher")
         if teacher and isinstance(self.model, Supernet):
             self.teacher = self.model.extract(self.model.space.max()).train()
             load_weights(self.teacher, teacher, path)
 
     def _identity(self) -> dict[str, object]:
-        """What two runs must share to be the same training."""
+        """What two runs must share to be the same training; on another device it may go on."""
         settings = asdict(self.settings)
-        del settings["checkpoint_seconds"]
+        del settings["checkpoint_seconds"], settings["precision"]
         sizes = hashlib.sha256(
             "".join(f"{name} {tuple(p.shape)}\n" for name, p in self.model.named_parameters()).encode()
         )

@@ -46,6 +46,7 @@ def train_supernet(run: Run, progress: Progress) -> "tuple[Supernet, tuple[float
     config = run.config.train
     supernet = Supernet(run.space, seed=run.config.seed)
     dataset = run.dataset if config.start == NONE else _start(run, supernet)
+    supernet = run.compute.placed(supernet)
     settings = TrainSettings(
         recipe=config.recipe,
         epochs=scheduled(run).train_epochs,
