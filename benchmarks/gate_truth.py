@@ -1,6 +1,7 @@
 """MACs of model files that packages ship, as `pocketnas check` counts them and as executing them does.
 
     python benchmarks/gate_truth.py --packages rapidocr-onnxruntime,mediapipe,… [--out truth.jsonl]
+    python benchmarks/gate_truth.py --table truth.jsonl
     python benchmarks/gate_truth.py --files a.onnx b.tflite
 
 Install the packages into the environment first, and for TFLite files also `tflite` and `ai-edge-litert`. The counter
@@ -29,9 +30,7 @@ from pipeline.errors import PipelineError
 from pipeline.modelfiles.read import ReadOptions, read_model
 
 SUFFIXES = (".onnx", ".tflite", ".mlpackage")
-MOST_BYTES = 120_000_000
-# Open sizes by file name; other images get 3 channels where the first layer needs them, and 64 pixels.
-DEFAULT_SIZE = 64
+DEFAULT_SIZE = 64  # of what a file leaves open and SHAPES does not name
 
 
 class NotExecutable(Exception):
@@ -48,8 +47,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class Row:
-    """One file: what the gate says (None: undecided), what executing it says (None: not executable)."""
+    """One file: what the gate says (None: undecided), what executing it says (None: no count)."""
 
+    package: str
     file: str
     format: str
     gate: int | None
@@ -64,7 +64,7 @@ class Row:
     def verdict(self) -> str:
         """One word."""
         if self.truth is None:
-            return "not executable" if self.gate is None else "gate only"
+            return "no count" if self.gate is None else "gate only"
         if self.gate is None:
             return "undecided"
         if self.gate == self.gate_most:
@@ -304,18 +304,9 @@ def _litert_truth(path: Path, shapes: dict[str, list[int]]) -> Truth:
         for op in interpreter._get_ops_details()
     ]
     truth = Truth(how="LiteRT, all tensors kept")
+    # LiteRT does not tell an operator's options; the schema's classes do.
     for (name, inputs, outputs), operator in zip(kernels, _schema_operators(path), strict=False):
-        del operator
-        truth.macs[name] += _kernel_macs(name, inputs, outputs, None)
-    return _with_transposed(truth, path, kernels)
-
-
-def _with_transposed(truth: Truth, path: Path, kernels: list[Any]) -> Truth:
-    """BATCH_MATMUL again, with its options, which LiteRT does not tell."""
-    truth.macs.pop("BATCH_MATMUL", None)
-    for (name, inputs, outputs), operator in zip(kernels, _schema_operators(path), strict=False):
-        if name == "BATCH_MATMUL":
-            truth.macs[name] += _kernel_macs(name, inputs, outputs, operator)
+        truth.macs[name] += _kernel_macs(name, inputs, outputs, operator)
     return truth
 
 
@@ -417,8 +408,8 @@ TRUTHS = {".onnx": onnx_truth, ".tflite": tflite_truth, ".mlpackage": coreml_tru
 # -- all files ------------------------------------------------------------------------------------------------
 
 
-def files_of(packages: Sequence[str]) -> Iterator[Path]:
-    """The model files of installed packages; each content once."""
+def files_of(packages: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The model files of installed packages with the package's name; each content once."""
     seen = set()
     for package in packages:
         found = set()
@@ -431,10 +422,10 @@ def files_of(packages: Sequence[str]) -> Iterator[Path]:
                 digest = hashlib.sha256(path.read_bytes() if path.is_file() else str(path).encode()).hexdigest()
                 if digest not in seen:
                     seen.add(digest)
-                    yield path
+                    yield package, path
 
 
-def measured(path: Path) -> Row:
+def measured(package: str, path: Path) -> Row:
     """Both counts of one file."""
     shapes = {}
     facts = None
@@ -459,6 +450,7 @@ def measured(path: Path) -> Row:
     except Exception as error:  # whatever a runtime raises: the file cannot be executed so
         total, how = None, f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
     return Row(
+        package=package,
         file=f"{path.parent.name}/{path.name}",
         format=path.suffix[1:],
         gate=None if known is None or known.macs is None else known.macs * known.images,
@@ -485,15 +477,31 @@ SHAPES: dict[str, dict[str, list[int]]] = {
 }
 
 
+def print_table(path: Path) -> None:
+    """The rows of an output file as a Markdown table."""
+    print("| package | file | MACs by the gate | MACs executed | |\n|---|---|---:|---:|---|")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = Row(**json.loads(line))
+        ends = "undecided" if row.gate is None else f"{row.gate:,}"
+        if row.gate is not None and row.gate_most != row.gate:
+            ends = f"{row.gate:,} to {row.gate_most:,}"
+        truth = row.how if row.truth is None else f"{row.truth:,}"
+        print(f"| {row.package} | {row.file} | {ends} | {truth} | {row.verdict} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", type=lambda text: text.split(","), default=[])
     parser.add_argument("--files", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path, help="print the rows of this file as Markdown and do nothing else")
     arguments = parser.parse_args()
+    if arguments.table is not None:
+        print_table(arguments.table)
+        return
     rows = []
-    for path in [*arguments.files, *files_of(arguments.packages)]:
-        row = measured(path)
+    for package, path in [*(("", path) for path in arguments.files), *files_of(arguments.packages)]:
+        row = measured(package, path)
         rows.append(row)
         print(
             f"{row.verdict:14} {row.file:50} {row.gate!s:>14} {row.truth!s:>14} {row.gate_ms:8.1f} ms "

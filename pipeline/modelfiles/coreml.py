@@ -2,25 +2,18 @@
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pipeline.modelfiles import wire
-from pipeline.modelfiles.cost import (
-    CostCounter,
-    CostRules,
-    Uncountable,
-    filtered,
-    input_shape,
-    multiplied,
-    output_shape,
-    require_same,
-)
+from pipeline.modelfiles.coreml_shapes import Given, follow
 from pipeline.modelfiles.errors import ModelFileError
+from pipeline.modelfiles.followed import Known
 from pipeline.modelfiles.graph import Constant, Graph, Node, Shape
 from pipeline.modelfiles.inputs import fixed_shape, require_known
+from pipeline.modelfiles.mil_values import plain_value
 from pipeline.modelfiles.stored import beside, read_file
 from pipeline.modelfiles.wire import Fields
 
@@ -37,66 +30,6 @@ _TENSOR_INPUTS: Final = ("x", "weight", "bias", "y", "weight_ih", "weight_hh", "
 _SETTINGS: Final = frozenset({"mean", "variance", "scale", "zero_point", "initial_h", "initial_c", "clip"})
 _BLOB_HEADER: Final = struct.Struct("<IIQQ")  # sentinel, kind, bytes, offset
 _BLOB_SENTINEL: Final = 0xDEADBEEF
-
-
-def _recurrent(graph: Graph, node: Node) -> int:
-    """Each step of each sequence, (steps, batch, features), multiplies with every matrix once."""
-    steps, batch, _ = input_shape(graph, node, 0)
-    matrices = (math.prod(input_shape(graph, node, index)) for index in range(4, 8) if node.inputs[index])
-    return steps * batch * sum(matrices)
-
-
-def _convolved(graph: Graph, node: Node) -> int:
-    """Weights of (outputs, inputs / groups, kernel…)."""
-    source, filters = input_shape(graph, node, 0), input_shape(graph, node, 1)
-    require_same(node, "ranks", len(source), len(filters), len(output_shape(graph, node)))
-    if not filters[1] or source[1] % filters[1]:
-        require_same(node, "channels", source[1], filters[1])
-    return filtered(1)(graph, node)
-
-
-def _transposed(graph: Graph, node: Node) -> int:
-    """Each input value is spread over one filter: (inputs, outputs / groups, kernel…)."""
-    source, filters = input_shape(graph, node, 0), input_shape(graph, node, 1)
-    require_same(node, "channels", source[1], filters[0])
-    return math.prod(source) * math.prod(filters[1:])
-
-
-def _product(graph: Graph, node: Node) -> int:
-    if None in (node.attributes["transpose_x"], node.attributes["transpose_y"]):
-        raise Uncountable(" of computed transposition")
-    return multiplied(0, 3, "transpose_x", "transpose_y")(graph, node)
-
-
-_COUNTERS: Final[Mapping[str, CostCounter]] = {
-    "conv": _convolved,
-    "conv_quantized": _convolved,
-    "conv_transpose": _transposed,
-    "gru": _recurrent,
-    "linear": filtered(1),
-    "lstm": _recurrent,
-    "matmul": _product,
-    "rnn": _recurrent,
-}
-_FREE: Final = frozenset(
-    """
-    abs acos add argsort asin atan atanh avg_pool band_part batch_norm batch_to_space cast ceil clamped_relu classify
-    clip concat const constexpr_affine_dequantize constexpr_blockwise_shift_scale constexpr_cast
-    constexpr_lut_to_dense constexpr_lut_to_sparse constexpr_sparse_blockwise_shift_scale
-    constexpr_sparse_to_dense cos cosh crop crop_resize cumsum depth_to_space dequantize elu equal erf exp exp2
-    expand_dims fill fill_like flatten2d floor floor_div gather gather_along_axis gather_nd gelu greater greater_equal
-    identity instance_norm inverse l2_norm l2_pool layer_norm leaky_relu less less_equal linear_activation
-    local_response_norm log logical_and logical_not logical_or logical_xor max_pool maximum minimum mod mul non_zero
-    non_maximum_suppression not_equal one_hot pad pixel_shuffle pixel_unshuffle pow prelu quantize range_1d real_div
-    reduce_argmax reduce_argmin reduce_l1_norm reduce_l2_norm reduce_log_sum reduce_log_sum_exp reduce_max reduce_mean
-    reduce_min reduce_prod reduce_sum reduce_sum_square relu relu6 resample reshape reshape_like resize resize_bilinear
-    resize_nearest_neighbor reverse reverse_sequence round rsqrt scaled_tanh scatter scatter_along_axis scatter_nd
-    select shape sigmoid sigmoid_hard sign silu sin sinh slice_by_index slice_by_size slice_update sliding_windows
-    softmax softplus softplus_parametric softsign space_to_batch space_to_depth split sqrt square squeeze stack sub tan
-    tanh threshold thresholded_relu tile topk transpose upsample_bilinear upsample_nearest_neighbor
-    """.split()  # noqa: SIM905  # a name a line would be 130 lines
-)
-MIL_RULES: Final = CostRules(_COUNTERS, _FREE, {}, frozenset({"other"}))
 
 
 def read_program(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph | None:
@@ -138,56 +71,59 @@ class _Program:
     def read(self, function: Fields, block: Fields, input_shapes: Mapping[str, tuple[int, ...]]) -> Graph:
         declared = {wire.text(value, 1): _type(value)[1] for value in wire.messages(function, 1)}
         require_known(input_shapes, list(declared))
-        shapes = {name: fixed_shape(name, shape, input_shapes.get(name)) or () for name, shape in declared.items()}
-        graph = self._block(block, shapes, {}, {}, 0)
+        known = {name: Known(fixed_shape(name, shape, input_shapes.get(name))) for name, shape in declared.items()}
+        graph = self._block(block, known, {}, 0)
         return Graph(graph.nodes, graph.shapes, graph.constants, tuple(declared), tuple(_texts(block, 2)))
 
-    def _block(
-        self,
-        block: Fields,
-        shapes: Mapping[str, Shape],
-        constants: Mapping[str, Constant],
-        flags: Mapping[str, bool],
-        depth: int,
-    ) -> Graph:
+    def _block(self, block: Fields, known: Mapping[str, Known], constants: Mapping[str, Constant], depth: int) -> Graph:
         """The operations of a block, which sees everything around it."""
         if depth > _DEEPEST:
             raise ModelFileError(f"blocks lie more than {_DEEPEST} deep inside each other")
-        shapes = dict(shapes) | {wire.text(value, 1): _type(value)[1] for value in wire.messages(block, 1)}
-        constants, flags, nodes = dict(constants), dict(flags), []
+        known, constants, nodes = dict(known), dict(constants), []
+        known.update({wire.text(value, 1): Known(_type(value)[1]) for value in wire.messages(block, 1)})
         for operation in wire.messages(block, 3):
             operator, outputs = wire.text(operation, 1), wire.messages(operation, 3)
             names = tuple(wire.text(output, 1) for output in outputs)
+            attributes = wire.entries(operation, 5)
             for name, output in zip(names, outputs, strict=True):
                 kind, shape = _type(output)
-                shapes[name] = shape
+                known[name] = Known(shape)
                 if operator == "const" or operator.startswith("constexpr_"):
                     constants[name] = Constant(tuple(size or 0 for size in shape), kind, None)
-            for value in wire.entries(operation, 5).values():
+            for value in attributes.values():
                 self._require_stored(value)
             if operator == "const":
-                flags.update(dict.fromkeys(names, _flag(wire.entries(operation, 5).get("val", {}))))
+                known.update({name: Known(known[name].shape, plain_value(attributes.get("val", {}))) for name in names})
                 continue
-            bodies = tuple(
-                self._block(inner, shapes, constants, flags, depth + 1) for inner in wire.messages(operation, 4)
-            )
-            bound = {}
-            for name, binding in _bindings(operation):
-                # A value in the place of a tensor's name gets a name of its own.
-                bound[name] = wire.text(binding, 1) or f"{next(iter(names), operator)} {name}"
+            bodies = tuple(self._block(inner, known, constants, depth + 1) for inner in wire.messages(operation, 4))
+            bound = self._bound(operation, next(iter(names), operator), known, constants)
+            given = Given({name: [known.get(one, Known()) for one in ones] for name, ones in bound.items()})
+            _enter(names, follow(operator, given) if not operator.startswith("constexpr_") else [], known)
+            first = {name: ones[0] for name, ones in bound.items() if ones}
+            flags = {name: _flag(given, name) for name in ("transpose_x", "transpose_y")}
+            inputs = () if operator.startswith("constexpr_") else _inputs(first)
+            exclusive = operator == "cond"
+            called = next(iter(names), "")
+            nodes.append(Node(operator, called, inputs, names, flags, bodies, exclusive, 1 if exclusive else None))
+        shapes = {name: one.shape for name, one in known.items() if one.shape is not None}
+        return Graph(tuple(nodes), shapes, constants, (), ())
+
+    def _bound(
+        self, operation: Fields, called: str, known: dict[str, Known], constants: dict[str, Constant]
+    ) -> dict[str, list[str]]:
+        """The tensors that each input of an operation is bound to; a value in place of a name gets a name."""
+        bound: dict[str, list[str]] = {}
+        for name, argument in wire.entries(operation, 2).items():
+            bound[name] = []
+            for place, binding in enumerate(wire.messages(argument, 1)):
+                one = wire.text(binding, 1) or f"{called} {name} {place}"
+                bound[name].append(one)
                 if value := wire.message(binding, 2):
                     kind, shape = _type(value)
-                    constants[bound[name]] = Constant(tuple(size or 0 for size in shape), kind, None)
-                    flags[bound[name]] = _flag(value)
+                    constants[one] = Constant(tuple(size or 0 for size in shape), kind, None)
+                    known[one] = Known(shape, plain_value(value))
                     self._require_stored(value)
-            attributes = {
-                name: flags.get(bound[name]) if name in bound else False for name in ("transpose_x", "transpose_y")
-            }
-            first = next(iter(names), "")
-            inputs = () if operator.startswith("constexpr_") else _inputs(bound)
-            exclusive = operator == "cond"
-            nodes.append(Node(operator, first, inputs, names, attributes, bodies, exclusive, 1 if exclusive else None))
-        return Graph(tuple(nodes), shapes, constants, (), ())
+        return bound
 
     def _require_stored(self, value: Fields) -> None:
         """ModelFileError unless a value's weights, where they are in a file, are there as long as declared."""
@@ -212,17 +148,20 @@ class _Program:
             )
 
 
-def _flag(value: Fields) -> bool:
-    """Whether a value is the single `true`."""
-    packed = wire.message(wire.message(wire.message(value, 3), 1), 3).get(1, [])
-    return any(one not in (0, b"", b"\0") for one in packed)
+def _enter(names: Sequence[str], found: Sequence[Known], known: dict[str, Known]) -> None:
+    """What was found of results where the file leaves their shapes open, and values of those that have few."""
+    for name, one in zip(names, found, strict=False):
+        shape = known[name].shape
+        if shape is None or None in shape or one.shape == shape:
+            known[name] = one
 
 
-def _bindings(operation: Fields) -> Iterator[tuple[str, Fields]]:
-    """What each input of an operation is bound to, the first of several."""
-    for name, argument in wire.entries(operation, 2).items():
-        for binding in wire.messages(argument, 1)[:1]:
-            yield name, binding
+def _flag(given: Given, name: str) -> bool | None:
+    """Whether an input is true; None where that is computed."""
+    if name not in given.tensors:
+        return False
+    value = given.tensors[name][0].values if given.tensors[name] else None
+    return None if value is None or isinstance(value, str) else bool(value.any())
 
 
 def _inputs(bound: Mapping[str, str]) -> tuple[str, ...]:

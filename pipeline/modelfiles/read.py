@@ -174,7 +174,8 @@ def _onnx(path: Path, options: ReadOptions) -> ModelFacts:
 
 
 def _coreml(path: Path, options: ReadOptions) -> ModelFacts:
-    from pipeline.modelfiles.coreml import MIL_RULES, read_program
+    from pipeline.modelfiles.coreml import read_program
+    from pipeline.modelfiles.coreml_cost import MIL_RULES
 
     graph = read_program(path, options.input_shapes)
     if graph is None:

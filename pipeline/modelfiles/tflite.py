@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from pipeline.modelfiles.errors import ModelFileError
 from pipeline.modelfiles.flat import Table
+from pipeline.modelfiles.followed import Known
 from pipeline.modelfiles.graph import Constant, Graph, Node, Shape
 from pipeline.modelfiles.inputs import fixed_shape, require_known
 from pipeline.modelfiles.stored import read_file
 from pipeline.modelfiles.tflite_operators import BYTES, DEFAULTS, KINDS, NAMES, OPTIONS, SUBGRAPHS
-from pipeline.modelfiles.tflite_shapes import Known, follow
+from pipeline.modelfiles.tflite_shapes import follow
 
 _LARGEST: Final = 2_147_483_647
 _FEW: Final = 1024  # values up to which a constant may tell a shape

@@ -18,14 +18,14 @@ def fields(data: bytes) -> Fields:
     found: dict[int, list[int | bytes]] = defaultdict(list)
     position, end = 0, len(data)
     while position < end:
-        tag, position = _varint(data, position)
+        tag, position = varint(data, position)
         number, kind = tag >> 3, tag & 7
         if kind == 0:
-            value, position = _varint(data, position)
+            value, position = varint(data, position)
             found[number].append(value)
             continue
         if kind == 2:
-            length, position = _varint(data, position)
+            length, position = varint(data, position)
         elif kind in (1, 5):
             length = 8 if kind == 1 else 4
         else:
@@ -68,7 +68,8 @@ def entries(of: Fields, number: int) -> dict[str, Fields]:
     return {text(entry, 1): message(entry, 2) for entry in messages(of, number)}
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number at a position, and where it ends. Raises WireError."""
     value = shift = 0
     while True:
         if position >= len(data) or shift > 63:

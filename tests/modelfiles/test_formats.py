@@ -6,7 +6,7 @@ import pytest
 
 from latency_tables.blocks import total_macs
 from pipeline.modelfiles.errors import ModelFileError
-from pipeline.modelfiles.read import READERS, read_model, sha256_of
+from pipeline.modelfiles.read import READERS, ReadOptions, read_model, sha256_of
 from tests.gate.conftest import FILES, TINY
 
 IN_FILE = 2950  # parameters with BatchNorm folded into biases
@@ -80,3 +80,15 @@ def test_the_hash_of_a_package_sees_names_and_contents(tmp_path: Path) -> None:
 
 def test_every_reader_says_what_it_read() -> None:
     assert set(READERS) == {".onnx", ".ort", ".mlpackage", ".mlmodel", ".tflite"}
+
+
+def test_a_range_of_sizes_in_core_ml_is_open_until_it_is_told() -> None:
+    """Convolutions, pooling, upsampling, a reshape to a computed size, a product with a transposed matrix, a layer."""
+    facts = read_model(FILES / "range.mlpackage")
+    assert facts.open_inputs == {"image": (1, 3, None, None)}
+    assert set(facts.uncounted) >= {"conv of unknown shape", "matmul of unknown shape"}
+    told = read_model(FILES / "range.mlpackage", ReadOptions({"image": (1, 3, 40, 32)}))
+    assert told.uncounted == {}
+    assert told.macs == 20 * 16 * 4 * 27 + 20 * 16 * 6 * 18 + 36 * 20 * 16 + 6 * 6 * 2
+    with pytest.raises(ModelFileError, match=r"input_shapes says image = \[1, 1, 40, 32\], but the file says"):
+        read_model(FILES / "range.mlpackage", ReadOptions({"image": (1, 1, 40, 32)}))

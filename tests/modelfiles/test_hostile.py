@@ -52,6 +52,7 @@ def sources() -> dict[str, bytes]:
         "tiny.tflite": (FILES / "tiny.tflite").read_bytes(),
         "tiny.mlpackage": Path(str(package).format("tiny")).read_bytes(),
         "branch.mlpackage": Path(str(package).format("branch")).read_bytes(),
+        "range.mlpackage": Path(str(package).format("range")).read_bytes(),
     }
 
 
