@@ -11,7 +11,7 @@ import typer
 from exporters.errors import ExportError
 from latency_tables.errors import TableError
 from pipeline import foreign
-from pipeline.cli import check, export, predict, profile, rank, run, space, specialise
+from pipeline.cli import check, compress, export, predict, profile, rank, run, space, specialise
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
@@ -35,6 +35,7 @@ app.command("search")(run.search)
 app.command("finetune")(run.stage_command("finetune", "Train a run's best candidates and its random baseline."))
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("compress")(compress.compress)
 app.command("check")(check.check)
 app.command("rank")(rank.rank)
 app.command("specialise")(specialise.specialise)

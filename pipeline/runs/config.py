@@ -104,6 +104,11 @@ class TrainConfig(_Table):
     minutes: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(
         None, description="The whole run ends in about this time: lengths follow from measured steps, not from epochs"
     )
+    sharing: Literal["nested", "separate"] = Field(
+        "nested",
+        description="nested: all ops of a layer slice the same weights; separate: each op has its own, which takes"
+        " more memory and longer training, and no published weights",
+    )
     epochs: Count = Field(30, description="Passes over the training images")
     batch_size: Count = Field(64, description="Images a step")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.05, description="Peak of the cosine schedule")
@@ -249,6 +254,11 @@ def _check_names(config: Config, where: str) -> None:
     from pipeline.fewshot.names import CRITERION_NAMES
     from pipeline.supernets.recipes import RECIPES
 
+    if config.train.sharing == "separate" and config.train.start != "none":
+        raise ConfigError(
+            f"{where}: [train] sharing = 'separate' has no place for the published weights of"
+            f" start = {config.train.start!r}; accepted with a start is 'nested'"
+        )
     named: list[tuple[str, str, Collection[str]]] = [
         ("[train] recipe", config.train.recipe, RECIPES),
         ("[split] criterion", config.split.criterion, CRITERION_NAMES),

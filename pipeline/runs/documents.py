@@ -115,6 +115,18 @@ class RelaxedFile(Document):
     losses: list[float]
 
 
+class CompressedFile(Document):
+    """`compressed.json`: a winner with fewer channels; pairs are before and after. `accuracy` is on the test split."""
+
+    limits: dict[str, float]
+    macs: tuple[int, int]
+    params: tuple[int, int]
+    accuracy: tuple[Share, Share]
+    search_accuracy: Share
+    middle_channels: list[tuple[int, int]]
+    exports: list[str]
+
+
 class CandidateEntry(BaseModel):
     """A network that the search judged; its costs (`latency_ms`, `macs`, …) are further keys."""
 

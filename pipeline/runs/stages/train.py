@@ -44,7 +44,7 @@ def train_supernet(run: Run, progress: Progress) -> "tuple[Supernet, tuple[float
     from pipeline.supernets.training import train
 
     config = run.config.train
-    supernet = Supernet(run.space, seed=run.config.seed)
+    supernet = Supernet(run.space, config.sharing, run.config.seed)
     dataset = run.dataset if config.start == NONE else _start(run, supernet)
     supernet = run.compute.placed(supernet)
     settings = TrainSettings(
