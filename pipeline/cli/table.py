@@ -47,17 +47,23 @@ def predict(
     table: TableName,
     space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
     arch: Annotated[str, typer.Argument(help="max, min, base, random:SEED, an architecture, or OFA-style JSON.")],
+    classes: Annotated[int | None, typer.Option(min=2, help="Classes, where not the space's own.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The latency of one network in milliseconds, with the interval that held 95 % of measured networks."""
     from latency_tables.blocks import total_macs, total_params
+    from latency_tables.extend import with_interpolated_classifiers
     from latency_tables.store import load_table
     from pipeline.spaces.files import load_space
     from pipeline.spaces.named import resolve_architecture
 
-    found, loaded = load_space(space), load_table(table)
+    found, measured = load_space(space), load_table(table)
+    if classes is not None:
+        found = found.with_classes(classes)
     chosen = resolve_architecture(found, arch)
     blocks = found.blocks(chosen)
+    loaded = with_interpolated_classifiers(measured, blocks)
+    notes = loaded.provenance.notes[len(measured.provenance.notes) :]
     predicted = loaded.predict(blocks)
     known = predicted.low_ms is not None and predicted.high_ms is not None
     document = {
@@ -66,9 +72,12 @@ def predict(
         "interval_ms": [predicted.low_ms, predicted.high_ms] if known else None,
         "macs": total_macs(blocks),
         "params": total_params(blocks),
+        "notes": notes,
     }
 
     def render(console: Console) -> None:
+        for text in notes:
+            console.print(text)
         interval = f"{predicted.low_ms:.3f} to {predicted.high_ms:.3f} ms" if known else "interval not known"
         console.print(f"{predicted.latency_ms:.3f} ms ({interval}) on {loaded.device.name}")
         console.print(f"{document['macs']:,} MACs, {document['params']:,} parameters: {chosen}")

@@ -32,6 +32,7 @@ from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from tests.latency_tables.fakes import FakeRunner, plain_cost_ms
 
+Capture = pytest.CaptureFixture[str]
 FAST = ProfileOptions(calibration=40, held_out=30, measure=MeasureOptions(visits=2, cool_seconds=0))
 
 
@@ -234,3 +235,42 @@ def test_classifiers_are_interpolated_only_when_asked_and_say_so(quickstart: Sea
     assert load_table(tmp_path / "t.json").rows[blocks[-1].key].interpolated
     with pytest.raises(MissingRows):  # nothing beyond the measured ones
         with_interpolated_classifiers(table, quickstart.with_classes(101).distinct_blocks())
+
+
+def test_a_published_table_of_1000_classes_serves_ten(shared_data: Path, tmp_path: Path) -> None:
+    """Once-for-All's own Note10 files, and a space for a person's ten classes: a prediction, and the bound of the
+    classifier's row, which nobody measured."""
+    out, files = tmp_path / "note10.json", sorted((shared_data / "latency_luts").glob("ofa_note10_*.yaml"))
+    command = ["table", "import", *map(str, files), "--format", "ofa", "--device", "note10", "--out", str(out)]
+    assert run(command) == 0
+    table, space = load_table(out), load_space("ofa-mbv3-1.2").with_classes(10)
+    sizes = {int(file.stem.rsplit("_", 1)[1]) for file in files}
+    archs = [arch for arch in random_networks(space, 200, random.Random(0)) if arch.resolution in sizes]
+    with pytest.raises(MissingRows):
+        table.predict(space.blocks(archs[0]))
+    for arch in archs[:10]:
+        blocks = space.blocks(arch)
+        thousand = table.network_ms(space.with_classes(1000).blocks(arch))
+        row_ms = table.block_ms(space.with_classes(1000).blocks(arch)[-1])
+        ten = with_interpolated_classifiers(table, blocks)
+        assert thousand - row_ms < ten.network_ms(blocks) < thousand
+        assert ten.rows[blocks[-1].key].interpolated
+        assert f"at most {row_ms:.3g} ms" in ten.provenance.notes[-1]
+        again = with_interpolated_classifiers(ten, space.with_classes(5).blocks(arch))
+        assert again.block_ms(space.with_classes(5).blocks(arch)[-1]) == pytest.approx(row_ms / 200)
+    with pytest.raises(MissingRows):  # nothing measured is above
+        with_interpolated_classifiers(table, space.with_classes(1001).blocks(archs[0]))
+
+
+def test_predict_says_what_it_did_not_measure(shared_data: Path, tmp_path: Path, capsys: Capture) -> None:
+    out, file = tmp_path / "note10.json", shared_data / "latency_luts" / "ofa_note10_224.yaml"
+    assert run(["table", "import", str(file), "--format", "ofa", "--device", "note10", "--out", str(out)]) == 0
+    capsys.readouterr()
+    arch = json.dumps({"r": 224, "d": [2, 3, 4, 2, 3], "ks": [3, 5, 7, 3] * 5, "e": [3, 4, 6, 4] * 5})
+    assert run(["table", "predict", str(out), "ofa-mbv3-1.2", arch, "--classes", "10", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["latency_ms"] > 5
+    assert said["notes"] == [
+        "the classifier of 10 classes is interpolated, not measured: that of 1000 classes in "
+        "proportion, 0.00669 ms; at most 0.669 ms"
+    ]

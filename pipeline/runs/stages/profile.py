@@ -78,7 +78,11 @@ def _table(run: Run, space: SearchSpace, progress: Progress) -> LatencyTable:
                 f"[device] precision is {device.precision!r}, but the table {device.table} is of "
                 f"{table.device.precision!r}"
             )
-        return with_interpolated_classifiers(table, space.distinct_blocks())
+        known = len(table.provenance.notes)
+        table = with_interpolated_classifiers(table, space.distinct_blocks())
+        for note in table.provenance.notes[known:]:
+            progress(1, 1, note)
+        return table
     options = ProfileOptions(
         calibration=device.networks,
         held_out=device.networks,
