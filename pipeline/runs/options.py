@@ -74,7 +74,7 @@ def for_a_start(document: dict[str, Any]) -> dict[str, Any]:
     minutes = {} if said or "minutes" in train else {"minutes": _START_MINUTES}
     defaults: dict[str, dict[str, Any]] = {
         "train": {"batch_size": 32, "learning_rate": 0.02, **minutes},
-        "finetune": {"learning_rate": 0.01},
+        "finetune": {"learning_rate": 0.02},
         "device": {"effort": "quick", "networks": 12},
     }
     tables = {name: {**values, **document.get(name, {})} for name, values in defaults.items()}

@@ -41,6 +41,7 @@ MEASURED = {"pi.json", "quick.json", "kit.zip", "results.json"}  # files of the 
 # Run by a test of its own, which has the device, or an hour's work made small.
 ELSEWHERE = {
     "quickstart --out runs/quickstart": "tests/runs/test_end_to_end.py::test_the_printed_document_keeps_the_contract",
+    "run photos --out runs/photos --macs 33M --minutes 10": "tests/runs/test_options.py::test_a_folder_and_its_minutes",
     "profile ofa-mbv3-1.0 --out phone.json --device adb://SERIAL?binary=build/onnxruntime_perf_test&"
     "library=build/libonnxruntime.so": "tests/latency_tables/test_runners.py::test_contract",
 }
