@@ -31,7 +31,9 @@ def verify(out_dir: Path, samples: Samples | None = None, *, progress: Progress 
         threshold = Threshold(**document.thresholds[entry.precision])  # type: ignore[arg-type]
         report = entry.report()
         parity = _parity(out_dir, report, inputs, expected, threshold, samples)
-        reports.append(replace(report, parity=parity))
+        # A time belongs to the file that was measured, not to one that is missing or another.
+        latency_ms = None if parity.status == "failed" else report.latency_ms
+        reports.append(replace(report, parity=parity, latency_ms=latency_ms))
     return reports
 
 

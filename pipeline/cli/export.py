@@ -25,7 +25,7 @@ def export(
     ] = None,
     verify: Annotated[
         Path | None,
-        typer.Option("--verify", help="Verify the files of this export folder instead; needs no run."),
+        typer.Option("--verify", help="Verify the files of this export folder (or run) instead; trains nothing."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write here. Default: RUN_DIR/exports.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Images a call: a number, or any.")] = "1",
@@ -127,6 +127,8 @@ def _record(run: "RunFolder") -> None:
 def _verify(folder: Path, as_json: bool) -> None:
     from exporters import verify
 
+    inside = folder / "exports"  # of a run, whose folder is as good a name
+    folder = inside if (inside / "export.json").is_file() else folder
     with progress_bar() as progress:
         reports = verify(folder, progress=progress)
     _print(reports, folder, as_json)

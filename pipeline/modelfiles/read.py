@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -130,6 +130,10 @@ def _facts(path: Path, kind: str, size_bytes: int, graph: Graph, rules: CostRule
     if images > 1:
         cost = replace(cost, macs=cost.macs // images, macs_most=cost.macs // images)
         notes.append(f"one run computes a batch of {images}: MACs are given for one image, latency for the batch")
+    present = set(_operators(graph))
+    for name in options.ignore_operators:
+        if name.removesuffix(" of unknown shape") not in present:
+            notes.append(f"ignore_operators names {name!r}, but there is no such operator in it")
     names = {name: graph.metadata.get(name, name) for name in graph.inputs} if kind == "tflite" else {}
     shapes = {names.get(name, name): graph.shape(name) for name in graph.inputs}
     return ModelFacts(
@@ -144,6 +148,14 @@ def _facts(path: Path, kind: str, size_bytes: int, graph: Graph, rules: CostRule
         open_inputs={name: shape for name, shape in shapes.items() if shape is not None and None in shape},
         notes=tuple(notes),
     )
+
+
+def _operators(graph: Graph) -> Iterator[str]:
+    """The operators of a graph and of those inside it."""
+    for node in graph.nodes:
+        yield node.operator
+        for body in node.bodies:
+            yield from _operators(body)
 
 
 def _fixed_batch(graph: Graph, cost: GraphCost) -> int:

@@ -61,7 +61,9 @@ def test_changed_missing_and_swapped_files_fail(folder: Path) -> None:
     torn = folder / "model-fp16.onnx"
     torn.write_bytes(torn.read_bytes()[:-1])
     (folder / "model-int8.onnx").unlink()
-    found = {report.format: report.parity for report in verify(folder)}
+    reports = verify(folder)
+    found = {report.format: report.parity for report in reports}
+    assert {report.format for report in reports if report.latency_ms is None} >= {"onnx-fp16", "onnx-int8"}
     assert found["onnx"].status == "passed"
     assert found["onnx-fp16"].status == "failed" and "was changed" in found["onnx-fp16"].reason
     assert found["onnx-int8"].status == "failed" and "is missing" in found["onnx-int8"].reason
@@ -134,3 +136,15 @@ def test_progress_is_told(folder: Path, trained: Trained, tmp_path: Path) -> Non
         progress=lambda done, total, what: told.append((done, total, what)),
     )
     assert told == [(0, 1, "export onnx"), (1, 1, "export")]
+
+
+def test_a_run_is_as_good_a_name_as_its_exports(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.cli.app import run_command
+
+    run = tmp_path / "run"
+    run.mkdir()
+    folder.rename(run / "exports")
+    assert run_command(["export", "--verify", str(run), "--json"]) == 0
+    assert {entry["format"] for entry in json.loads(capsys.readouterr().out)} >= {"onnx", "onnx-fp16"}

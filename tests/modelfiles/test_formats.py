@@ -92,3 +92,25 @@ def test_a_range_of_sizes_in_core_ml_is_open_until_it_is_told() -> None:
     assert told.macs == 20 * 16 * 4 * 27 + 20 * 16 * 6 * 18 + 36 * 20 * 16 + 6 * 6 * 2
     with pytest.raises(ModelFileError, match=r"input_shapes says image = \[1, 1, 40, 32\], but the file says"):
         read_model(FILES / "range.mlpackage", ReadOptions({"image": (1, 1, 40, 32)}))
+
+
+@pytest.mark.parametrize(("turn_x", "turn_y"), [(False, False), (True, False), (False, True)])
+def test_products_of_transposed_matrices_in_core_ml(tmp_path: Path, turn_x: bool, turn_y: bool) -> None:
+    """(4, 8) by (8, 6), each given the other way round where it is to be transposed."""
+    import coremltools as ct
+    from coremltools.converters.mil import Builder
+
+    one, two = ((8, 4) if turn_x else (4, 8)), ((6, 8) if turn_y else (8, 6))
+
+    @Builder.program(input_specs=[Builder.TensorSpec(shape=one), Builder.TensorSpec(shape=two)])
+    def program(x, y):  # type: ignore[no-untyped-def]
+        return Builder.matmul(x=x, y=y, transpose_x=turn_x, transpose_y=turn_y)
+
+    path = tmp_path / "product.mlpackage"
+    ct.convert(program, minimum_deployment_target=ct.target.iOS16, skip_model_load=True).save(str(path))
+    assert read_model(path).macs == 4 * 8 * 6
+
+
+def test_an_operator_to_ignore_that_is_not_there_is_told() -> None:
+    facts = read_model(FILES / "tiny.tflite", ReadOptions(ignore_operators=("DTF", "CONV_2D of unknown shape")))
+    assert facts.notes == ("ignore_operators names 'DTF', but there is no such operator in it",)
