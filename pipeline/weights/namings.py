@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 OWN: Final = "pocketnas"
+ONNX: Final = "ONNX, in the order of its graph"
 Part = tuple[str, tuple[int, ...]]  # "stem", "layer", "conv", "mix", "hidden" or "linear", and a layer's position
 STEM: Final[Part] = ("stem", ())
 CONV: Final[Part] = ("conv", ())
@@ -38,6 +39,7 @@ class Naming:
     places: Callable[[frozenset[str]], Places]
 
 
+_HEADS: Final = ("stem", "conv", "mix", "hidden", "linear")
 _ROLES: Final = ("expand", "depthwise", "project")  # a layer that does not expand has the last two
 
 
@@ -154,6 +156,17 @@ def _own_supernet(paths: frozenset[str]) -> Places:
     return fixed | layers
 
 
+def _onnx(paths: frozenset[str]) -> Places:
+    """The names that `onnx_layers` gives."""
+    heads = {path: Place((path.split(".")[0], ()), path.split(".", 1)[1]) for path in paths if "." in path}
+    members = r"(?:expand|depthwise|project|expand_norm|depthwise_norm|project_norm|squeeze\..+)"
+    inside = {}
+    for path in paths:
+        if match := re.fullmatch(rf"layers\.(\d+)\.({members})", path):
+            inside[path] = Place(("layer", (_number(match[1]),)), match[2])
+    return {path: place for path, place in heads.items() if place.part[0] in _HEADS} | inside
+
+
 def _layers(paths: frozenset[str], pattern: str, roles: Callable[[frozenset[str]], Mapping[str, str]]) -> Places:
     """Places of the modules inside the layers: `pattern` has a layer's position and the member's path as groups."""
     members: dict[str, dict[str, str]] = {}
@@ -173,6 +186,7 @@ def _number(text: str) -> int:
 
 
 NAMINGS: Final = (
+    Naming(ONNX, "stem.conv.weight", _onnx),
     Naming(OWN, "banks.stem.weights.conv.weight", _own_supernet),
     Naming("once-for-all", "first_conv.conv.weight", _once_for_all),
     Naming("timm", "conv_stem.weight", _timm),

@@ -79,6 +79,8 @@ def place(network: Published, supernet: Supernet, source: str) -> Placement:
         raise WeightsError(f"{source} does not fit space {space.name!r}: {objection}")
     base = published_architecture(network, space)
     ordered = network if network.elastic else sort_channels(network)
+    if network.folded:
+        ordered = ordered.with_variances(1 - space.batchnorm_eps)
     filled: set[str] = set()
     _fill(supernet, "stem", Layer(ordered.stem), filled)
     for number, (layers, stage) in enumerate(zip(ordered.stages(), space.stages, strict=True), 1):

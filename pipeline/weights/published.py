@@ -7,6 +7,7 @@ epsilon are not in a file of weights; a space has them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from pipeline.supernets.bank import AXES, Channels
@@ -70,6 +71,7 @@ class Published:
     """A stem, layers, and a head whose parts are `conv`, then maybe `mix` or `hidden`, then `linear`.
 
     `elastic`: the weights of a supernet, whose leading channels are networks already and must keep their order.
+    `folded`: its BatchNorms were merged into the convolutions; variances are 1 less the epsilon of whoever takes them.
     """
 
     naming: str
@@ -77,6 +79,7 @@ class Published:
     layers: tuple[Layer, ...]
     head: Mapping[str, Tensors]
     elastic: bool = False
+    folded: bool = False
 
     @property
     def classes(self) -> int:
@@ -103,3 +106,19 @@ class Published:
                 stages.append([])
             stages[-1].append(layer)
         return tuple(map(tuple, stages))
+
+    def with_variances(self, value: float) -> "Published":
+        """The same with every running variance set to `value`."""
+
+        def changed(tensors: Tensors) -> dict[str, Tensor]:
+            return {
+                name: torch.full_like(tensor, value) if name.endswith("running_var") else tensor
+                for name, tensor in tensors.items()
+            }
+
+        return replace(
+            self,
+            stem=changed(self.stem),
+            layers=tuple(replace(layer, tensors=changed(layer.tensors)) for layer in self.layers),
+            head={kind: changed(tensors) for kind, tensors in self.head.items()},
+        )

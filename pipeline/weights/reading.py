@@ -10,7 +10,7 @@ from torch import Tensor
 from latency_tables.blocks import Block
 from pipeline.supernets.files import WeightsError
 from pipeline.supernets.modules import BlockModule
-from pipeline.weights.namings import NAMINGS, OWN, Naming, Part, Place
+from pipeline.weights.namings import NAMINGS, ONNX, OWN, Naming, Part, Place
 from pipeline.weights.published import Layer, Published
 
 _Part = dict[str, tuple[str, Tensor]]  # our name of a tensor -> its published name, and the tensor
@@ -47,6 +47,7 @@ def read_network(state: Mapping[str, Tensor], source: str) -> Published:
         layers=tuple(Layer(read[part], _checked_transforms(transforms.get(part, {}), source)) for part in layers),
         head={kind: read[kind, ()] for kind in ("conv", "mix", "hidden", "linear") if (kind, ()) in read},
         elastic=bool(transforms) or naming.name == OWN,
+        folded=naming.name == ONNX,
     )
 
 

@@ -98,19 +98,14 @@ def _check_archive(path: Path) -> None:
 
 
 def _read_onnx(path: Path) -> Mapping[str, Any]:
-    from onnx import numpy_helper
-
+    """Tensors by their names where an exporter kept those, else by their places in the graph."""
     from pipeline.modelfiles.onnx_file import load_model
+    from pipeline.weights.onnx_layers import is_named, layers_in_order, onnx_tensor
 
-    state: dict[str, Tensor] = {}
-    for tensor in load_model(path).graph.initializer:
-        if tensor.external_data:
-            raise WeightsError(f"{path} keeps tensor {tensor.name[:60]!r} in another file; save it as one file")
-        try:
-            state[tensor.name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        except (TypeError, ValueError) as error:
-            raise WeightsError(f"{path}: tensor {tensor.name[:60]!r} cannot be read ({_line(error)})") from None
-    return state
+    model = load_model(path)
+    if is_named(model):
+        return {tensor.name: onnx_tensor(tensor, str(path)) for tensor in model.graph.initializer}
+    return layers_in_order(model, str(path))
 
 
 def _plain(found: Mapping[Any, Any], path: Path) -> State:

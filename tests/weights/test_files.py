@@ -4,22 +4,29 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from latency_tables.blocks import Block
+from latency_tables.onnx_models import build_model
+from pipeline.spaces.files import load_space
 from pipeline.supernets.files import WeightsError
+from pipeline.supernets.supernet import Supernet
 from pipeline.weights import statefile
 from pipeline.weights.reading import read_network
 from pipeline.weights.sources import open_weights
+from pipeline.weights.start import matching_preset, start_supernet
 from pipeline.weights.statefile import read_state
-from tests.weights.states import fixed_state, read_shapes
+from tests.weights.states import fixed_images, fixed_state, read_shapes
 
 State = dict[str, Tensor]
 
@@ -186,3 +193,33 @@ def test_the_hub_is_read_from_its_cache(tmp_path: Path, state: State, monkeypatc
     (snapshot / "config.json").write_text("[")
     with pytest.raises(WeightsError, match=r"config\.json cannot be read"):
         open_weights("timm/tf_mobilenetv3_small_100.in1k")
+
+
+@pytest.mark.parametrize("preset", ["efficientnet-lite0", "efficientnet-b0", "mobilenet-v3-small", "ofa-mbv3-1.0"])
+def test_an_onnx_file_without_names_is_read_in_the_order_of_its_graph(preset: str, tmp_path: Path) -> None:
+    """BatchNorms are merged into convolutions there and come back as such that only add."""
+    whole = load_space(preset)
+    space = whole.with_resolutions([64])
+    arch = replace(whole.base or whole.max(), resolution=64)
+    (tmp_path / "net.onnx").write_bytes(build_model(space.blocks(arch)))
+    weights = open_weights(str(tmp_path / "net.onnx"))
+    assert weights.network.naming.startswith("ONNX")
+    assert matching_preset(weights.network) == (preset if whole.base else None)
+    supernet = Supernet(space, seed=4).eval()
+    start = start_supernet(supernet, weights)
+    assert start.base == arch
+    supernet.activate(arch)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    image = fixed_images(64)[:1]
+    expected = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0])
+    with torch.no_grad():
+        ours = supernet(image)
+    # The made-up weights of Once-for-All's largest network give logits of thousands, and lose digits on the way.
+    assert float((ours - expected).abs().max()) < 1e-3 * max(1.0, float(expected.abs().max()))
+
+
+def test_an_onnx_file_of_another_kind_of_network_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(build_model([Block("conv", 16, 3, 8, 3), Block("pool", 16, 8, 8)]))
+    with pytest.raises(WeightsError, match="no chain of mbconv layers") as caught:
+        open_weights(str(tmp_path / "net.onnx"))
+    assert "\n" not in str(caught.value)
