@@ -68,7 +68,13 @@ class ModelFacts:
         return self.size_bytes / 1e6
 
 
-_WRITTEN: Final = {"onnx": "ONNX file", "ort": ".ort file", "coreml": "Core ML model", "tflite": "TFLite file"}
+_WRITTEN: Final = {
+    "onnx": "ONNX file",
+    "ort": ".ort file",
+    "coreml": "Core ML model",
+    "coreai": "Core AI asset",
+    "tflite": "TFLite file",
+}
 
 
 def read_model(path: Path, options: ReadOptions | None = None) -> ModelFacts:
@@ -203,6 +209,16 @@ def _tflite(path: Path, options: ReadOptions) -> ModelFacts:
     return _facts(path, "tflite", size_of(path), read_flatbuffer(path, options.input_shapes), TFLITE_RULES, options)
 
 
+def _coreai(path: Path, options: ReadOptions) -> ModelFacts:
+    from pipeline.modelfiles.coreai import COREAI_RULES, read_asset
+
+    graph = read_asset(path)
+    if graph is None:
+        note = "only its size is read: MACs of a Core AI asset need coreai-core; run: pip install 'pocketnas[coreai]'"
+        return ModelFacts(path, "coreai", size_of(path), notes=(note,))
+    return _facts(path, "coreai", size_of(path), graph, COREAI_RULES, options)
+
+
 def _ort(path: Path, _: ReadOptions) -> ModelFacts:
     require_file(path)
     note = "an .ort file's operators cannot be read; check the .onnx file that it was made from for MACs"
@@ -215,4 +231,5 @@ READERS: Final[Mapping[str, Callable[[Path, ReadOptions], ModelFacts]]] = {
     ".mlpackage": _coreml,
     ".mlmodel": _coreml,
     ".tflite": _tflite,
+    ".aimodel": _coreai,
 }
