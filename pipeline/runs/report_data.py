@@ -21,7 +21,7 @@ from pipeline.report.data import (
 )
 from pipeline.runs.documents import Summary
 from pipeline.runs.run import Run
-from pipeline.runs.summary import ORIGINS, data_lines
+from pipeline.runs.summary import ORIGINS, data_lines, published_rows
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def report_data(run: Run, summary: Summary) -> ReportData:
             ("random networks inside the budget", f"{summary.feasible.share:.1%}"),
             ("search ranked by", summary.search.ranked_by),
             ("winner came from", ORIGINS.get(winner.origin, winner.origin)),
+            *((name, f"{accuracy}; {beside}") for name, accuracy, beside in published_rows(summary)),
             ("regions", ", ".join(f"{region.size:,} networks" for region in summary.regions)),
         ),
     )

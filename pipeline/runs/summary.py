@@ -123,7 +123,7 @@ def _rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("MACs", f"{winner.macs:,}", _limit(budget, "macs", "<= {:,.0f}")),
         ("parameters", f"{winner.params:,}", _limit(budget, "params", "<= {:,.0f}")),
         _random_row(summary.random_baseline),
-        *_published_rows(summary),
+        *published_rows(summary),
         ("random networks inside the budget", _share(summary.feasible.share), ""),
         ("search ranked by", summary.search.ranked_by, ""),
     ]
@@ -141,7 +141,8 @@ def _random_row(random: RandomBaseline) -> tuple[str, str, str]:
     )
 
 
-def _published_rows(summary: Summary) -> list[tuple[str, str, str]]:
+def published_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """The published network and what its features give, beside the winner: name, accuracy, the winner's difference."""
     published = summary.published_baseline
     if published is None:
         return []
