@@ -16,11 +16,12 @@ import numpy as np
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import total_macs
 from latency_tables.calibration import METHODS, MeasuredNetwork, calibrate
-from latency_tables.devices.registry import open_runner
+from latency_tables.devices.registry import opened_runner
+from latency_tables.devices.runner import DeviceOptions
 from latency_tables.measure import MeasureOptions, measure_models
 from latency_tables.regression import fit_additive
 from latency_tables.samples import Samples
-from latency_tables.table import ErrorReport
+from latency_tables.table import PRECISIONS, ErrorReport
 from pipeline.profiling import ProfileOptions, profile_plan
 from pipeline.spaces.files import load_space
 
@@ -36,16 +37,21 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--held-out", type=int, default=100)
     parser.add_argument("--visits", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one short look, to try this script")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--ort-web", type=Path, help="with --device web: an unpacked npm package")
     arguments = parser.parse_args()
-    options = MeasureOptions(visits=arguments.visits)
+    options = MeasureOptions.quick() if arguments.quick else MeasureOptions(visits=arguments.visits)
     plan = profile_plan(load_space(arguments.space), ProfileOptions(arguments.networks, arguments.held_out))
-    runner = open_runner(arguments.device)
-    device, samples = measure_models(plan.models, runner, arguments.journal, options, _progress)
+    asked = DeviceOptions(precision=arguments.precision, ort_web=arguments.ort_web)
+    with opened_runner(arguments.device, asked) as runner:
+        device, samples = measure_models(plan.models, runner, arguments.journal, options, _progress)
     fitted, held_out = ([_measured(m.name, m.blocks, samples) for m in ms] for ms in (plan.calibration, plan.held_out))
     rows_ms = {block: samples.median_ms(block.key) for block in plan.blocks}
     print(
-        f"\n{device.soc}, {device.runtime} {device.runtime_version}, {device.threads} thread(s); {len(rows_ms)} rows, "
+        f"\n{device.soc}, {device.runtime} {device.runtime_version}, {device.threads} thread(s), {device.precision}; "
     )
+    print(f"{len(rows_ms)} rows, ", end="")
     print(f"{len(fitted)} networks fitted on, {len(held_out)} held out; sentinel drift {samples.drift_percent:.1f} %\n")
     print("| correction | MAPE % | RMSE ms | Spearman | in 5 % | in 10 % | worst under % | 95 % interval |")
     print("|---|---|---|---|---|---|---|---|")
