@@ -107,6 +107,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for number in range(40):
             shade = colour + rng.randrange(-40, 40)
             Image.new("RGB", (20, 16), (shade, shade, shade)).save(folder / "photos" / label / f"{number}.png")
+    for name in ("photo.jpg", "other.png"):
+        Image.new("RGB", (40, 30), (180, 170, 190)).save(folder / name)
     (folder / "tiny.toml").write_text(TINY_SPACE)
     (folder / "photos.toml").write_text(PHOTOS)
     for name in ("model.onnx", "old.onnx"):
