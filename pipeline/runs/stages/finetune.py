@@ -113,6 +113,7 @@ def _train(run: Run, job: Job, epochs: float, progress: Progress, before: "Netwo
         recipe="alone",
         epochs=epochs,
         **run.config.train.of_every_training,
+        optimizer=config.optimizer,
         lr=config.learning_rate if before is None else config.learning_rate / 2,
         seed=run.config.seed,
         checkpoint_seconds=CHECKPOINT_SECONDS,
