@@ -57,7 +57,7 @@ class Scale:
     judging: int
 
 
-SCALES = {"smoke": Scale(8, 512, 1, 1, 128), "small": Scale(12, 5120, 4, 4, 1024)}
+SCALES = {"smoke": Scale(8, 512, 1, 1, 128), "tiny": Scale(8, 2048, 3, 4, 512), "small": Scale(12, 5120, 4, 4, 1024)}
 
 
 @dataclass
@@ -215,7 +215,7 @@ def _bench(shared: Path, work: Path, scale: Scale) -> Bench:
     rows = slice(HELD_OUT, HELD_OUT + scale.images)
     size = scale.pixels
     small = torch.nn.functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(images[rows])).permute(0, 3, 1, 2).float(), (size, size), mode="area"
+        torch.from_numpy(np.array(images[rows])).permute(0, 3, 1, 2).float(), (size, size), mode="area"
     )
     data = TrainingData(
         small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous(),

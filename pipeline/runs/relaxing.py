@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.runs.documents import RelaxedFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run
+from pipeline.runs.timed import scheduled
 from pipeline.search.settings import Relaxing
 from pipeline.spaces.architecture import Architecture
 
@@ -53,9 +54,11 @@ def _settings(run: Run, method: Relaxing) -> "RelaxSettings":
     from pipeline.relax.settings import RelaxSettings
 
     config = run.config
+    # Under [train] minutes as many epochs as the supernet got: one of the largest network is no dearer than its steps.
+    timed = config.train.minutes is not None
     return RelaxSettings(
         method=method,
-        epochs=config.search.relax_epochs,
+        epochs=scheduled(run).train_epochs if timed else config.search.relax_epochs,
         batch_size=config.train.batch_size,
         lr=config.search.relax_learning_rate,
         seed=config.seed,

@@ -11,6 +11,7 @@ from latency_tables.blocks import total_macs
 from pipeline.errors import PipelineError
 from pipeline.runs.documents import Lengths, Schedule
 from pipeline.runs.run import Run
+from pipeline.search.settings import relaxing
 
 if TYPE_CHECKING:
     from pipeline.supernets.network import Network
@@ -93,6 +94,8 @@ def _fitted(run: Run, seconds: float) -> Schedule:
     measuring = time.perf_counter() - began
     left = max(0.1 * seconds, seconds - _elapsed(run) - measuring - _reserve(seconds))
     training, judging = _SHARES[run.config.train.start != "none"]
+    if relaxing(run.config.search.method):
+        training /= 2  # the relaxation takes the other half
     images = len(run.dataset.train)
     an_epoch = per_step * max(1, images // min(run.config.train.batch_size, images))
     epochs = training * left / an_epoch

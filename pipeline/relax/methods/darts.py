@@ -7,13 +7,14 @@ from torch import Tensor
 
 from pipeline.relax.gates import Gates
 from pipeline.relax.hypergradient import hypergradient
-from pipeline.relax.logits import OptionLogits, softmax
+from pipeline.relax.logits import OptionLogits, Weigh, softmax
 from pipeline.relax.method import Method
 from pipeline.supernets.supernet import Supernet
 
 if TYPE_CHECKING:
     from pipeline.relax.training import RelaxTraining
 
+_SHARP = 12.0  # what logits are multiplied by at the end
 _HOT, _COLD = 5.0, 0.087  # of FBNet: 5 at the start, times 0.956 in each of 90 epochs
 
 
@@ -21,7 +22,8 @@ class Darts(Method):
     """Every option weighed by a softmax; the gradient of the gates takes the weights as they are (first order).
 
     The options of a layer share weights and are mixed before they are computed, not after, so that a step costs
-    what the largest network does and not the sum of all options.
+    what the largest network does and not the sum of all options. The softmax sharpens while it trains: a soft
+    mixture may keep a limit that the network read off it exceeds or, as often, leaves far from used.
     """
 
     halves = True
@@ -32,10 +34,10 @@ class Darts(Method):
         self.options = OptionLogits(supernet.space)
 
     def gates(self, progress: float, generator: torch.Generator) -> Gates:
-        return self.options.gates()
+        return self.options.gates(_sharp(_SHARP**progress))
 
     def distribution(self) -> Gates:
-        return self.options.gates()
+        return self.options.gates(_sharp(_SHARP))
 
 
 class SecondOrderDarts(Darts):
@@ -66,6 +68,10 @@ class FBNet(Darts):
 
         def drawn(logits: Tensor) -> Tensor:
             noise = -torch.empty_like(logits).exponential_(generator=generator).log()
-            return softmax((logits + noise) / heat)
+            return softmax((_SHARP**progress * logits + noise) / heat)
 
         return self.options.gates(drawn)
+
+
+def _sharp(by: float) -> Weigh:
+    return lambda logits: softmax(by * logits)

@@ -57,7 +57,7 @@ class DartsPT(Darts):
     @torch.no_grad()
     def _loss_without(self, training: "RelaxTraining", place: int) -> float:
         self.options.allowed[place] = False
-        gates = self.options.gates()
+        gates = training.gates("gates")
         self.options.allowed[place] = True
         loss = sum(training.loss(gates, training.gate_batch(extra)) for extra in range(_BATCHES)) / _BATCHES
         return float(loss + training.limits.penalty(gates))
