@@ -38,12 +38,15 @@ QUICK = {
     "table validate": ["--quick"],
 }
 MEASURED = {"pi.json", "quick.json", "kit.zip", "results.json"}  # files of the small space
+IN_A_BROWSER = "tests/latency_tables/test_web.py::test_the_command_makes_a_table_in_a_real_browser"
 # Run by a test of its own, which has the device, or an hour's work made small.
 ELSEWHERE = {
     "quickstart --out runs/quickstart": "tests/runs/test_end_to_end.py::test_the_printed_document_keeps_the_contract",
     "run photos --out runs/photos --macs 33M --minutes 10": "tests/runs/test_options.py::test_a_folder_and_its_minutes",
     "profile ofa-mbv3-1.0 --out phone.json --device adb://SERIAL?binary=build/onnxruntime_perf_test&"
     "library=build/libonnxruntime.so": "tests/latency_tables/test_runners.py::test_contract",
+    "profile ofa-mbv3-1.0 --device web --out browser.json": IN_A_BROWSER,
+    "profile ofa-mbv3-1.0 --device web --listen 0.0.0.0:8000 --out browser.json": IN_A_BROWSER,
 }
 PAGES = (
     "README.md",
@@ -117,7 +120,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if fence.mark.startswith("file: "):
             (folder / fence.mark.removeprefix("file: ")).write_text(fence.text)
     save_table(made_table(), folder / "phone.json")
-    save_table(made_table(load_space("ofa-mbv3-1.0").distinct_blocks()), folder / "laptop.json")
+    for name in ("laptop.json", "browser.json"):
+        save_table(made_table(load_space("ofa-mbv3-1.0").distinct_blocks()), folder / name)
     _networks_csv(folder)
     _scores_csv(folder / "results.csv")
     with pytest.MonkeyPatch.context() as patch:
@@ -160,8 +164,8 @@ def prepared(words: list[str]) -> list[str]:
         swap = {"ofa-mbv3-1.0": "tiny.toml", "laptop.json": "quick.json", "--models": "--models", "30": "2", "20": "10"}
         result = [swap.get(word, word) for word in result]
         result += [option for name, options in QUICK.items() if " ".join(words).startswith(name) for option in options]
-    if words[0] == "check" and "pi.json" in words:
-        result[result.index("pi.json")] = "runs/mine/table.json"  # that of the run's own space
+    if words[0] == "check" and "browser.json" in words:
+        result[result.index("browser.json")] = "runs/mine/table.json"  # that of the run's own space
     return [match for word in result for match in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
 
 
