@@ -10,7 +10,7 @@ from pipeline.budget import read_budget
 from pipeline.data.items import Source
 from pipeline.data.sources import open_source
 from pipeline.runs.config import Config, ConfigError, parse_config
-from pipeline.runs.options import DEFAULT_MINUTES, Options, for_a_start
+from pipeline.runs.options import CPU_MINUTES, Options, for_a_start
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
@@ -46,7 +46,8 @@ def automatic_config(options: Options) -> tuple[Config, tuple[str, ...]]:
     start, told = _start(options)
     document.setdefault("train", {})["start"] = start
     space = load_space(document.setdefault("space", {}).setdefault("name", _space_of(start)))
-    document["train"].setdefault("minutes", DEFAULT_MINUTES)
+    if "minutes" not in document["train"]:
+        document["train"]["cpu_minutes"] = CPU_MINUTES
     lines = [told]
     if options.space is None:
         chosen = _resolutions(space.with_classes(len(source.classes)), source, document)
@@ -54,7 +55,9 @@ def automatic_config(options: Options) -> tuple[Config, tuple[str, ...]]:
         lines.append(f"space: {space.name} at {', '.join(map(str, chosen))} pixels")
     if not document.get("budget"):
         lines.append("budget: none; --latency-ms, --macs, --params or --size-mb limits what is searched")
-    lines.append(f"time: {document['train']['minutes']:g} minutes; --minutes changes that")
+    minutes = document["train"].get("minutes")
+    told_time = f"{CPU_MINUTES:g} minutes of CPU time" if minutes is None else f"{minutes:g} minutes"
+    lines.append(f"time: {told_time}; --minutes changes that")
     return parse_config(for_a_start(document), f"options of {path}"), tuple(lines)
 
 
@@ -81,12 +84,16 @@ def _space_of(start: str) -> str:
 
 def _resolutions(space: SearchSpace, source: Source, document: dict[str, Any]) -> list[int]:
     """The space's sizes from 64 pixels up to what the pictures, the budget and the time allow; at least one."""
+    import torch
+
     sizes = [px for px in space.resolutions if px >= SMALLEST_PX] or [space.resolutions[-1]]
     side = _side_px(source)
     most = min(LARGEST_PX, max(side, min(ENLARGED * side, 96), SMALLEST_PX))
     limit = read_budget(document.get("budget", {})).macs
     per_second = _macs_per_second(space.with_resolutions(sizes[:1]))
-    affordable = 60 * document["train"]["minutes"] * _SHARE_OF_TRAINING * per_second
+    threads = torch.get_num_threads() if "minutes" in document["train"] else 1
+    minutes = document["train"].get("minutes", CPU_MINUTES) * threads
+    affordable = 60 * minutes * _SHARE_OF_TRAINING * per_second
     kept: list[int] = []
     for px in sizes:
         costs = AdditiveCost(space.with_resolutions([px]), lambda block: block.macs)
@@ -114,7 +121,7 @@ def _side_px(source: Source) -> float:
 
 
 def _macs_per_second(space: SearchSpace) -> float:
-    """Multiply-accumulates a second of forward passes of the space's largest network, on this machine as it is now."""
+    """Multiply-accumulates a second of one thread in forward passes of the space's largest network."""
     import torch
 
     from pipeline.supernets.network import Network
@@ -123,8 +130,8 @@ def _macs_per_second(space: SearchSpace) -> float:
     images = torch.zeros(16, 3, space.resolutions[0], space.resolutions[0])
     with torch.inference_mode():
         network(images)
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(3):
             network(images)
     macs = sum(block.macs for block in space.blocks(space.max()))
-    return 3 * len(images) * macs / max(1e-6, time.perf_counter() - began)
+    return 3 * len(images) * macs / max(1e-6, time.process_time() - began)

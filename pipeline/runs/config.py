@@ -104,6 +104,11 @@ class TrainConfig(_Table):
     minutes: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(
         None, description="The whole run ends in about this time: lengths follow from measured steps, not from epochs"
     )
+    cpu_minutes: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(
+        None,
+        description="The same in CPU time, all threads together: other programs on the machine change nothing of the"
+        " result. What a start from published weights gets where no length is given",
+    )
     sharing: Literal["nested", "separate"] = Field(
         "nested",
         description="nested: all ops of a layer slice the same weights; separate: each op has its own, which takes"
@@ -129,6 +134,11 @@ class TrainConfig(_Table):
         "auto",
         description="Of the forward pass in training: auto is bf16 on GPUs that have it, else fp16; fp32 on CPUs",
     )
+
+    @property
+    def limited(self) -> bool:
+        """Whether lengths follow from a time instead of epochs."""
+        return self.minutes is not None or self.cpu_minutes is not None
 
     @property
     def of_every_training(self) -> dict[str, Any]:
@@ -248,6 +258,8 @@ def parse_config(document: dict[str, Any], where: str) -> Config:
     read_budget(budget.model_dump(exclude_none=True, exclude={"latency_quantile"}), f"{where} [budget]")
     if budget.latency_ms is not None and budget.latency_quantile is not None:
         raise ConfigError(f"{where}: [budget] has both latency_ms and latency_quantile; keep one")
+    if config.train.minutes is not None and config.train.cpu_minutes is not None:
+        raise ConfigError(f"{where}: [train] has both minutes and cpu_minutes; keep one")
     return config
 
 

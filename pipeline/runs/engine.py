@@ -1,5 +1,6 @@
 """Running stages: each once, in order, refusing inputs that changed, continuing after a kill."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -63,11 +64,11 @@ def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, r
         folder.verify_outputs(record)
         return StageTime(stage.name, record.seconds or 0.0, ran_now=False)
     folder.write_record(stage.name, inputs)
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), _cpu_seconds()
     stage.work(run, _watched(folder, progress))
     folder.require_present()
-    seconds = time.perf_counter() - started
-    folder.write_record(stage.name, inputs, seconds, stage.outputs(folder))
+    seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - cpu_started
+    folder.write_record(stage.name, inputs, seconds, stage.outputs(folder), cpu_seconds)
     return StageTime(stage.name, seconds, ran_now=True)
 
 
@@ -124,6 +125,11 @@ def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
         name: {k: v for k, v in said.get(name, {}).items() if k not in HOW_ONLY.get(name, ())} for name in stage.reads
     }
     return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=stage.outside(run))
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def _watched(run: RunFolder, progress: Progress) -> Progress:

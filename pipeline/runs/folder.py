@@ -142,14 +142,23 @@ class RunFolder:
         file = self.record_path(stage)
         return StageRecord.load(file) if file.exists() else None
 
-    def stage_seconds(self) -> list[tuple[str, float]]:
-        """The stages that have finished in this folder, in order, and how long each took."""
+    def stage_seconds(self, cpu: bool = False) -> list[tuple[str, float]]:
+        """The stages that have finished in this folder, in order, and how long each took, or how much CPU time."""
         own = [name for name in STAGE_NAMES if self.home(name) == self.path]
         records = [(name, self.record(name)) for name in own]
-        return [(name, record.seconds or 0.0) for name, record in records if record and record.finished]
+        return [
+            (name, (record.cpu_seconds if cpu else record.seconds) or 0.0)
+            for name, record in records
+            if record and record.finished
+        ]
 
     def write_record(
-        self, stage: str, inputs: Inputs | str, seconds: float | None = None, outputs: Sequence[Path] = ()
+        self,
+        stage: str,
+        inputs: Inputs | str,
+        seconds: float | None = None,
+        outputs: Sequence[Path] = (),
+        cpu_seconds: float | None = None,
     ) -> None:
         """Say that `stage` has begun on `inputs`, or with `seconds` that it has finished: the last thing it does."""
         files = sorted({file for output in outputs for file in _files(output)})
@@ -158,6 +167,7 @@ class RunFolder:
             inputs=inputs,
             finished=seconds is not None,
             seconds=None if seconds is None else round(seconds, 3),
+            cpu_seconds=None if cpu_seconds is None else round(cpu_seconds, 3),
             outputs={str(file.relative_to(self.path)): sha256_of(file) for file in files},
         )
         record.save(self.record_path(stage))

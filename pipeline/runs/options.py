@@ -18,8 +18,7 @@ _KEYS: Final[dict[str, tuple[str | None, str]]] = {
     "minutes": ("train", "minutes"),
     "seed": (None, "seed"),
 }
-DEFAULT_MINUTES: Final = 10.0  # of a run without a configuration
-_START_MINUTES: Final = 6.0  # of a configuration that says where to start and no length
+CPU_MINUTES: Final = 11.0  # of a run that starts from published weights or from a folder, and says no length
 _LENGTHS: Final = (("train", "epochs"), ("split", "epochs"), ("search", "evaluations"), ("finetune", "epochs"))
 _PATHS: Final = frozenset({"data", "space", "table", "start"})
 
@@ -65,13 +64,13 @@ class Options:
 def for_a_start(document: dict[str, Any]) -> dict[str, Any]:
     """A configuration that starts from published weights, with what suits those where the file does not say.
 
-    Without any length of its own it gets minutes: the defaults are made for random weights and need hours.
+    Without any length of its own it gets a time: the defaults are made for random weights and need hours.
     """
     train = document.get("train")
     if not isinstance(train, dict) or train.get("start", "none") == "none":
         return document
     said = [table for table, key in _LENGTHS if key in document.get(table, {})]
-    minutes = {} if said or "minutes" in train else {"minutes": _START_MINUTES}
+    minutes = {} if said or "minutes" in train or "cpu_minutes" in train else {"cpu_minutes": CPU_MINUTES}
     defaults: dict[str, dict[str, Any]] = {
         "train": {"batch_size": 32, "learning_rate": 0.02, **minutes},
         "finetune": {"learning_rate": 0.02},

@@ -50,12 +50,14 @@ class Inputs(BaseModel):
 
 
 class StageRecord(Document):
-    """The record of one stage. `seconds` and `outputs` (SHA-256 by path inside the run) belong to a finished one."""
+    """The record of one stage. `seconds`, `cpu_seconds` (of this process and those that it waited for) and `outputs`
+    (SHA-256 by path inside the run) belong to a finished one."""
 
     name: str
     inputs: Inputs | str
     finished: bool
     seconds: float | None
+    cpu_seconds: float | None = None
     outputs: dict[str, str]
 
 

@@ -1,4 +1,7 @@
-"""Runs that end in time: `[train] minutes` is shared out among the stages by what a step takes on this machine."""
+"""Runs that end in time: `[train] minutes` is shared out among the stages by what a step takes on this machine.
+
+With `cpu_minutes` every second below is one of CPU time, so that other work on the machine changes nothing.
+"""
 
 import contextlib
 import time
@@ -33,7 +36,7 @@ def scheduled(run: Run) -> Schedule:
     With minutes it is measured once and kept in `schedule.json`, so that a run that continues keeps to it.
     """
     config = run.config
-    if config.train.minutes is None:
+    if not config.train.limited:
         return Schedule(
             train_epochs=config.train.epochs,
             split_epochs=config.split.epochs,
@@ -53,7 +56,7 @@ def lengths(run: Run, networks: int, kept: int) -> Lengths:
     Kept in the winner's folder once chosen. As configured where there are no minutes.
     """
     config, file = run.config, run.folder.winner / "lengths.json"
-    if config.train.minutes is None:
+    if not config.train.limited:
         return Lengths(epochs=config.finetune.epochs, further_epochs=0.0)
     if not file.exists():
         left = _left(run)
@@ -67,7 +70,7 @@ def lengths(run: Run, networks: int, kept: int) -> Lengths:
 
 def pays_for(run: Run, networks: int) -> bool:
     """Whether the minutes, where there are any, are enough to train so many networks for a while."""
-    if run.config.train.minutes is None:
+    if not run.config.train.limited:
         return True
     an_epoch = scheduled(run).seconds_per_image * len(run.dataset.train)
     return _FIRST_ROUND * _left(run) / (networks * an_epoch) >= _LEAST_EPOCHS
@@ -75,10 +78,12 @@ def pays_for(run: Run, networks: int) -> bool:
 
 def schedule_lines(run: Run, schedule: Schedule) -> tuple[str, ...]:
     """The plan for people."""
-    minutes, used = run.config.train.minutes, _elapsed(run) / 60
+    cpu = run.config.train.cpu_minutes
+    minutes, used = _seconds(run) / 60, _elapsed(run) / 60
     ranked = "the ranker" if schedule.rank_by == "ranker" else "inherited scores"
+    unit = "minutes of CPU time" if cpu else "minutes"
     return (
-        f"{minutes:g} minutes, {used:.1f} of them used: {schedule.train_epochs + schedule.split_epochs:.1f} epochs of"
+        f"{minutes:g} {unit}, {used:.1f} of them used: {schedule.train_epochs + schedule.split_epochs:.1f} epochs of"
         f" the supernet ({schedule.seconds_per_step:.2f} s a step), {schedule.evaluations} evaluations by {ranked},"
         " then networks alone in what is left",
     )
@@ -89,9 +94,10 @@ def _fitted(run: Run, seconds: float) -> Schedule:
 
     if processes() > 1:
         raise PipelineError("[train] minutes is measured by one process; under torchrun give [train] epochs instead")
-    began = time.perf_counter()
+    now = _clock(run)
+    began = now()
     per_step, per_image = _seconds_per_step(run), _seconds_per_image(run)
-    measuring = time.perf_counter() - began
+    measuring = now() - began
     left = max(0.1 * seconds, seconds - _elapsed(run) - measuring - _reserve(seconds))
     training, judging = _SHARES[run.config.train.start != "none"]
     if relaxing(run.config.search.method):
@@ -121,13 +127,19 @@ def _left(run: Run) -> float:
 
 
 def _seconds(run: Run) -> float:
-    return 60 * (run.config.train.minutes or 0.0)
+    """The time that the run has: wall time, or CPU time of all threads."""
+    return 60 * (run.config.train.minutes or run.config.train.cpu_minutes or 0.0)
+
+
+def _clock(run: Run) -> Callable[[], float]:
+    return time.perf_counter if run.config.train.cpu_minutes is None else time.process_time
 
 
 def _elapsed(run: Run) -> float:
     """Seconds of the stages that have finished, and of measuring steps before the first training."""
     measuring = Schedule.load(run.folder.schedule).measuring_seconds if run.folder.schedule.exists() else 0.0
-    return measuring + sum(seconds for _, seconds in run.folder.stage_seconds())
+    cpu = run.config.train.cpu_minutes is not None
+    return measuring + sum(seconds for _, seconds in run.folder.stage_seconds(cpu))
 
 
 def _reserve(seconds: float) -> float:
@@ -160,9 +172,10 @@ def _timed_step(run: Run, model: "Supernet | Network", recipe: str) -> float:
     from pipeline.supernets.training import train
 
     stamps: list[float] = []
+    now = _clock(run)
 
     def told(done: int, total: int, what: str) -> None:
-        stamps.append(time.perf_counter())
+        stamps.append(now())
         enough = done > _WARM_STEPS + 1 and stamps[-1] - stamps[_WARM_STEPS - 1] > _TIMED_SHARE * _seconds(run)
         if done >= _WARM_STEPS + _TIMED_STEPS or enough:
             raise _Enough

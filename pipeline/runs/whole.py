@@ -51,7 +51,7 @@ def all_stages(run: Run, progress: Progress, note: Callable[[str], None], renew:
 
 def _tell_plan(run: Run, note: Callable[[str], None]) -> None:
     """What training will cost and what it will not show, before any of it is spent."""
-    if run.config.train.minutes is None:
+    if not run.config.train.limited:
         _tell(run_plan(run).lines(), note)
     else:
         note("measuring how long training steps take here")

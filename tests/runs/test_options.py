@@ -79,11 +79,11 @@ def test_a_start_brings_what_suits_it_and_a_time(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('[data]\npath = "x"\n[train]\nstart = "efficientnet-lite0"\n[device]\nthreads = 2\n')
     config = read_config(file)
-    assert config.train.minutes is not None and config.train.batch_size == 32
+    assert config.train.cpu_minutes is not None and config.train.batch_size == 32
     assert (config.device.effort, config.device.threads) == ("quick", 2)
     file.write_text('[data]\npath = "x"\n[train]\nstart = "efficientnet-lite0"\nepochs = 3\nbatch_size = 16\n')
     said = read_config(file)
-    assert said.train.minutes is None and (said.train.epochs, said.train.batch_size) == (3, 16)
+    assert not said.train.limited and (said.train.epochs, said.train.batch_size) == (3, 16)
 
 
 def test_keys_are_chosen_from_the_images_and_told(tmp_path: Path) -> None:
