@@ -15,7 +15,7 @@ from latency_tables.files import write_json
 from pipeline.gate.errors import GateError
 from pipeline.gate.metrics import METRICS
 
-Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=0, le=1e18)]  # what is derived from it must stay a number
 
 
 class _Model(BaseModel):

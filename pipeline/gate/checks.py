@@ -1,5 +1,6 @@
 """From what is known about a model to answers: inside its limits, not worse than its baseline."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -120,9 +121,10 @@ def _compared(name: str, file: BudgetFile, figure: Figure, before: Before) -> tu
     worse = grown < allowed if METRICS[name].at_least else grown > allowed
     told = f"{amount(name, old, value)} became {amount(name, value, old)} ({change(grown, True)})"
     message = f"{told}; allowed is {change(allowed, True)}"
+    shown = grown if math.isfinite(grown) else None  # a document has no infinity
     if figure.most is None and not worse:
-        return "undecided", grown, f"{message}; but {figure.reason}"
-    return "failed" if worse else "passed", grown, message
+        return "undecided", shown, f"{message}; but {figure.reason}"
+    return "failed" if worse else "passed", shown, message
 
 
 def relative_change(now: float, before: float) -> float:

@@ -240,11 +240,19 @@ def read_config(path: Path, options: Options | None = None) -> Config:
     for entry, key in entries:
         if isinstance(entry, dict) and isinstance(entry.get(key), str):
             beside = path.parent / entry[key]
-            if not Path(entry[key]).is_absolute() and beside.exists():
+            if not Path(entry[key]).is_absolute() and is_there(beside):
                 entry[key] = str(beside.resolve())
     document = (options or Options()).into(document)
     parse_config(document, str(path))  # refuses what the file says before anything is added to it
     return parse_config(for_a_start(document), str(path))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; a text that can be no path is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return False
 
 
 def parse_config(document: dict[str, Any], where: str) -> Config:

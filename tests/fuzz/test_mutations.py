@@ -29,7 +29,7 @@ from pipeline.cli.app import run_command
 from pipeline.errors import PipelineError
 from pipeline.fewshot.partition import Partition
 from pipeline.runs.config import read_config
-from pipeline.runs.folder import create_or_open
+from pipeline.runs.folder import create_or_open, open_run
 from pipeline.search.costs import space_costs
 from pipeline.search.evaluators import Scored
 from pipeline.search.settings import SearchSettings
@@ -45,6 +45,7 @@ from tests.fuzz.mutations import mutated
 COUNT = int(os.environ.get("POCKETNAS_MUTATIONS", "60"))
 SECONDS, MEGABYTES = 10.0, 1000
 FILES = Path(__file__).parents[1] / "gate" / "files"
+BUDGET = 'macs = "100M"\nsize_mb = 10\n[tolerance]\nmacs = 0.05\n'
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,13 @@ def _parquet(folder: Path) -> Path:
     return folder / "photos" / "data" / "all.parquet"
 
 
+def _run_document(folder: Path) -> Path:
+    _images(folder)
+    with create_or_open(folder / "run", read_config(folder / "config.toml")):
+        pass
+    return folder / "run" / "run.json"
+
+
 def _partition(folder: Path) -> Path:
     space = load_space("quickstart")
     Partition(space, (space,)).save(folder / "partition.json")
@@ -188,6 +196,7 @@ def _ofa(folder: Path) -> Path:
 
 
 SPACE = (Path(__file__).parents[2] / "examples" / "spaces" / "mobile-32px.toml").read_text()
+CONFIG = (Path(__file__).parents[2] / "examples" / "sign-digits.toml").read_text()
 KINDS = [
     Kind("table", "json", _table, lambda path: ["table", "show", str(path), "--json"]),
     Kind(
@@ -198,6 +207,27 @@ KINDS = [
     ),
     Kind("space", "text", _text("space.toml", SPACE), lambda path: ["space", str(path), "random:1", "--json"]),
     Kind("ranks", "text", _csv, lambda path: ["rank", str(path), "--truth", "truth", "--proxy", "score", "--json"]),
+    Kind(
+        "budget",
+        "text",
+        lambda folder: (_copied("tiny.tflite")(folder), _text("budget.toml", BUDGET)(folder))[1],
+        lambda path: ["check", str(path.parent / "tiny.tflite"), "--budget", str(path), "--json"],
+    ),
+    Kind(
+        "baseline",
+        "json",
+        lambda folder: (
+            _copied("tiny.tflite")(folder),
+            _text("budget.toml", "size_mb = 10\n[tolerance]\nsize_mb = 0.05\n")(folder),
+            _text("base.json", _baseline(folder))(folder),
+        )[2],
+        lambda path: [
+            *("check", str(path.parent / "tiny.tflite"), "--budget", str(path.parent / "budget.toml")),
+            *("--baseline", str(path), "--json"),
+        ],
+    ),
+    Kind("configuration", "text", _text("config.toml", CONFIG), read=read_config),
+    Kind("run", "json", _run_document, read=lambda path: open_run(path.parent)),
     Kind("partition", "json", _partition, read=Partition.load),
     Kind("supernet", "binary", _supernet, read=load_supernet),
     Kind("network", "binary", _network, read=load_network),
@@ -210,6 +240,14 @@ KINDS = [
     _model("coreml lstm", "lstm.mlmodel"),
     _model("coreml package", "tiny.mlpackage"),
 ]
+
+
+def _baseline(folder: Path) -> str:
+    """What `check --update-baseline` writes."""
+    base = folder / "made.json"
+    model, budget = str(folder / "tiny.tflite"), str(folder / "budget.toml")
+    run_command(["check", model, "--budget", budget, "--baseline", str(base), "--update-baseline"])
+    return base.read_text()
 
 
 @contextmanager
