@@ -122,8 +122,14 @@ def _address(url: SplitResult) -> tuple[str, int | None]:
     try:
         host, port = url.hostname or "", url.port
     except ValueError:
-        raise TableError(f"{url.geturl()!r} has no valid port") from None
+        raise TableError(f"{_shown(url)!r} has no valid port") from None
     user = url.username
     if not _HOST.fullmatch(host) or (user is not None and not _NAME.fullmatch(user)) or url.password is not None:
-        raise TableError(f"{url.geturl()!r} names no board; accepted is ssh://user@host:port, with a key, no password")
+        raise TableError(f"{_shown(url)!r} names no board; accepted is ssh://user@host:port, with a key, no password")
     return (f"{user}@{host}" if user else host), port
+
+
+def _shown(url: SplitResult) -> str:
+    """An address without what may be a password."""
+    credentials, at, host = url.netloc.rpartition("@")
+    return f"{url.scheme}://{credentials.partition(':')[0]}{at}{host}"

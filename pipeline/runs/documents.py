@@ -311,6 +311,7 @@ class Summary(Document):
     published_baseline: PublishedBaseline | None = None
     linear_baseline: LinearBaseline | None = None
     start: StartFile | None = None
+    threads: int | None = None  # a part of what a seed decides; not known of a run of an older version
     regions: list[RegionSize]
     search: SearchFacts
     exports: list[Entry]

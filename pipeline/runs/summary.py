@@ -61,6 +61,7 @@ def build_summary(run: Run) -> Summary:
         published_baseline=winner.published_baseline,
         linear_baseline=winner.linear_baseline,
         start=run.start,
+        threads=threads(),
         regions=[RegionSize(size=region.size) for region in run.partition.regions],
         search=SearchFacts(
             method=candidates.method,
@@ -71,6 +72,13 @@ def build_summary(run: Run) -> Summary:
         exports=manifest.read(run.folder.exports).exports,
         check=CheckFacts(passed=check.passed, checks=check.checks),
     )
+
+
+def threads() -> int:
+    """On how many threads this process computes."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def data_lines(run: Run) -> list[str]:

@@ -76,3 +76,12 @@ def test_two_measurements_into_one_file_are_refused(tmp_path: Path) -> None:
     first.add(Entry(kind="timing", visit=0, name="a", session_ms=[1.0]))
     first.close()
     assert [entry.name for entry in open_journal(tmp_path / "journal", header).entries] == ["a"]
+
+
+@pytest.mark.parametrize("address", ["ssh://me:secret@board", "ssh://me:secret@board:port", "ssh://[bad:secret"])
+def test_a_password_in_an_address_is_refused_and_not_printed(address: str) -> None:
+    from latency_tables.devices.registry import open_runner
+
+    with pytest.raises(TableError) as raised:
+        open_runner(address)
+    assert "secret" not in str(raised.value) or "[bad" in address
