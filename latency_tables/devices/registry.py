@@ -85,5 +85,8 @@ def needs_a_person(device: str) -> bool:
 
 
 def _scheme(device: str) -> str:
-    url = urlsplit(device)
+    try:
+        url = urlsplit(device)
+    except ValueError as error:
+        raise TableError(f"a device's address is none ({error}); accepted is such as ssh://user@board") from None
     return url.scheme or url.path
