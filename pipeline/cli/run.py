@@ -1,7 +1,8 @@
 """`pocketnas quickstart`, `pocketnas run` and the commands that run one stage."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.runs.config import Config
+    from pipeline.runs.options import Options
     from pipeline.runs.run import Run
 
 STORAGE_VARIABLE = "POCKETNAS_STORAGE"  # so that a password stands in no command line and no file
@@ -37,7 +39,7 @@ def quickstart(
     """Run everything on embedded handwritten digits and this machine's CPU, in under 4 minutes on 2 cores."""
     from pipeline.runs.quickstart import quickstart_config
 
-    _run(quickstart_config(seed or 0, table), out, as_json, again)
+    _run(lambda: quickstart_config(seed or 0, table), out, as_json, again)
 
 
 def run(
@@ -77,19 +79,28 @@ def run(
 
     Without a configuration its keys are chosen from the images and this machine. Every option is a key of it.
     """
-    from pipeline.runs.automatic import automatic_config, is_data
-    from pipeline.runs.config import read_config
     from pipeline.runs.options import Options
 
     options = Options(data, space, device, table, latency_ms, macs, params, size_mb, start, minutes, seed)
+    _run(lambda: _configuration(config, options), out, as_json, again)
+
+
+def _configuration(config: str, options: "Options") -> "Config":
+    """That of a file, or chosen for a folder of images; what was chosen is told."""
+    from pipeline.runs.automatic import automatic_config, is_data
+    from pipeline.runs.config import read_config
+    from pipeline.runs.team import first_process
+
     if not is_data(config):
-        _run(read_config(Path(config), options), out, as_json, again)
-        return
-    if data is not None:
-        raise PipelineError(f"--data {data!r} replaces the images of a configuration; {config!r} are images already")
+        return read_config(Path(config), options)
+    if options.data is not None:
+        raise PipelineError(
+            f"--data {options.data!r} replaces the images of a configuration; {config!r} are images already"
+        )
     chosen, lines = automatic_config(replace(options, data=config))
-    note("\n".join(lines))
-    _run(chosen, out, as_json, again)
+    if first_process():
+        note("\n".join(lines))
+    return chosen
 
 
 def stage_command(name: str, help_text: str) -> Callable[..., None]:
@@ -155,33 +166,38 @@ def search(
 
 def _run_one(run: "Run", name: str, again: bool, as_json: bool) -> None:
     from pipeline.runs.engine import require_finished, run_stage
+    from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES
-    from pipeline.runs.together import refuse_torchrun, train_together, under_torchrun
+    from pipeline.runs.together import together
 
-    if name == "train" and under_torchrun():
-        with progress_bar() as progress:
-            together = train_together(run, progress, again)
-        if together is None:
-            return
-        done = together
-    else:
-        refuse_torchrun(f"pocketnas {name}")
-        with run.folder.lock(), progress_bar() as progress:
-            done = run_stage(run, require_finished(run.folder, STAGES, name), progress, again)
+    led = together(run.path, lambda: run.config)
+    with _followers_leave(), led as (team, _), run.folder.lock(), progress_bar() as progress:
+        stage = require_finished(run.folder, STAGES, name)
+        done = run_stage(Run(run.folder, team), stage, progress, again)
     document = {"stage": name, "seconds": round(done.seconds, 3), "ran_now": done.ran_now}
     text = f"{name}: {'done' if done.ran_now else 'had finished'}, {done.seconds:.1f} s"
     emit(document, as_json, lambda console: console.print(text))
 
 
-def _run(config: "Config", out: Path, as_json: bool, renew: bool) -> None:
+def _run(configured: "Callable[[], Config]", out: Path, as_json: bool, renew: bool) -> None:
     from pipeline.runs.summary import render_summary, summary_document
-    from pipeline.runs.together import refuse_torchrun
+    from pipeline.runs.together import together
     from pipeline.runs.whole import run_all
 
-    refuse_torchrun("pocketnas run")
-    with progress_bar() as progress:
-        run, summary = run_all(config, out, progress, note, renew)
+    with _followers_leave(), together(out, configured) as (team, config), progress_bar() as progress:
+        run, summary = run_all(config, out, progress, note, renew, team)
     document = summary_document(run.folder, summary)
     emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
     if not summary.check.passed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _followers_leave() -> Iterator[None]:
+    """Under `torchrun`: processes other than the first one end here, in silence."""
+    from pipeline.runs.together import Followed
+
+    try:
+        yield
+    except Followed as followed:
+        raise typer.Exit(2 if followed.failed else 0) from None

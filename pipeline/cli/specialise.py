@@ -37,6 +37,7 @@ def specialise(
     from pipeline.runs.specialise import Wish, folder_name, parse_budget
     from pipeline.runs.specialise import specialise as answer
     from pipeline.runs.summary import render_summary, summary_document
+    from pipeline.runs.together import refuse_torchrun
 
     one = {"latency_ms": latency_ms, "macs": macs, "params": params, "size_mb": size_mb}
     limits = {key: value for key, value in one.items() if value is not None}
@@ -44,6 +45,7 @@ def specialise(
         raise typer.BadParameter("give either --budget or single limits such as --latency-ms, not both")
     if table is not None and device is not None:
         raise typer.BadParameter("give either --table or --device, not both")
+    refuse_torchrun("pocketnas specialise")
     source = open_run(run_dir)
     if not budget:
         with progress_bar() as progress:

@@ -8,6 +8,7 @@ import torch
 from pipeline.fewshot.partition import Partition
 from pipeline.supernets.compute import device_of
 from pipeline.supernets.data import TrainingData
+from pipeline.supernets.distributed import is_first
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet, inherit
@@ -34,7 +35,7 @@ def train_children(
     order of images, so that their scores can be compared. `late` above 1 leaves each child with the mean of its
     weights after its last `late` epochs (rankings of single checkpoints vary: Zhang et al. 2020, "Deeper insights
     into weight sharing in neural architecture search", section 4.2). A training that was killed goes on. With 0
-    epochs each child is what it inherits.
+    epochs each child is what it inherits. Where several processes train together, the first one writes.
     """
     for number, region in enumerate(partition.regions):
         file = child_file(folder, number)
@@ -50,12 +51,14 @@ def train_children(
         checkpoint = file.with_name("checkpoint.safetensors")
 
         def keep(epoch: int, model: object, file: Path = file) -> None:
-            if late > 1 and isinstance(model, Supernet):
+            if late > 1 and is_first() and isinstance(model, Supernet):
                 save_supernet(model, file.with_name(f"epoch-{epoch}.safetensors"))
                 file.with_name(f"epoch-{epoch - late}.safetensors").unlink(missing_ok=True)
 
         if settings.epochs:
             train(child, data, settings, checkpoint, told, keep)
+        if not is_first():
+            continue
         kept = sorted(file.parent.glob("epoch-*.safetensors"))
         if len(kept) > 1:
             average_weights(child, [load_supernet(path) for path in kept])

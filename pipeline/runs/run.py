@@ -14,6 +14,7 @@ from pipeline.data.dataset import Dataset, Images, load_dataset
 from pipeline.runs.config import Config
 from pipeline.runs.documents import Candidates, ResolvedBudget, RunError, StartFile, WinnerFile
 from pipeline.runs.folder import RunFolder, open_run
+from pipeline.runs.team import Team
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
@@ -37,8 +38,9 @@ class Run:
     Only a stage changes files, and only files that no earlier stage reads; `forget` is for when one is made anew.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, team: Team | None = None) -> None:
+        """A run that this process works on alone, or with a `team`."""
+        self.folder, self.team = folder, team or Team()
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -57,9 +59,9 @@ class Run:
 
     def forget(self) -> None:
         """Read everything anew when it is next asked for."""
-        folder = self.folder
+        folder, team = self.folder, self.team
         self.__dict__.clear()
-        self.folder = folder
+        self.folder, self.team = folder, team
 
     @cached_property
     def unlabelled_space(self) -> SearchSpace:

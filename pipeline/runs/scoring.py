@@ -9,15 +9,16 @@ import numpy as np
 
 from pipeline.ranking.ranker import FEWEST_LABELS
 from pipeline.runs.documents import CalibrationFile
+from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
-from pipeline.search.score_log import ScoreLog
+from pipeline.search.score_log import Numbers, ScoreLog
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
     from pipeline.ranking.ranked import RankedScorer
     from pipeline.ranking.scores import RegionScorer
     from pipeline.runs.run import Run
-    from pipeline.search.evaluators import Evaluator
+    from pipeline.search.evaluators import Evaluator, Remembered
     from pipeline.supernets.supernet import Supernet
 
 Progress = Callable[[int, int, str], None]
@@ -56,7 +57,7 @@ class RunScorer:
         return replace(self.uncalibrated, calibration=Calibration(read.scale, tuple(read.shifts)))
 
     @cached_property
-    def private(self) -> "Evaluator":
+    def private(self) -> "Remembered":
         """Minus the cross-entropy (nats) after a private fine-tune; none is done twice."""
         from pipeline.ranking.repair import PrivateTuning
         from pipeline.search.evaluators import Remembered, fine_tuned
@@ -128,14 +129,33 @@ class RunScorer:
 
         if self._ranker is not None or not (archs := self.networks):
             return self
-        scores = self.inherited(archs, progress)
-        labelled, labels = archs[: self._run.config.search.labels], []
-        for done, arch in enumerate(labelled, 1):
-            labels += self.private.evaluate([arch])
-            if progress is not None:
-                progress(done, len(labelled), "label networks")
+        self._judge(archs, progress or _silent)
+        scores = self.inherited(archs)
+        labels = self.privately(archs[: self._run.config.search.labels], progress or _silent, "label networks")
         self._ranker = RankedScorer.learn(self._run.partition, archs, scores, labels)
         return self
+
+    def privately(self, archs: Sequence[Architecture], progress: Progress, what: str) -> list[float]:
+        """Each one's private score, in their order; all processes of the run take part in what is new."""
+        new, private = self.private.unknown(archs), self.private
+        done = len(archs) - len(new)
+
+        def keep(entry: Mapping[str, Numbers]) -> None:
+            nonlocal done
+            private.keep(entry)
+            done += 1
+            progress(done, len(archs), what)
+
+        if new:
+            self._run.team.do(PRIVATE, self._run, [str(arch) for arch in new], _silent, keep)
+        return private.evaluate(archs)
+
+    def _judge(self, archs: Sequence[Architecture], progress: Progress) -> None:
+        """Leave the inherited numbers of `archs` in the log; all processes of the run take part in what is new."""
+        known = self._log.known()
+        new = sorted({str(arch) for arch in archs} - set(known))  # neighbours share beginnings
+        if new:
+            self._run.team.do(JUDGING, self._run, new, progress, self._log.add)
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network, kept on the disk."""
@@ -149,14 +169,16 @@ class RunScorer:
         # Another worker may have judged them, even one that was killed before it told the study.
         known = self._log.known()
         new = [arch for arch in dict.fromkeys(archs) if str(arch) not in known]
-        found = dict(zip(map(str, new), self.regions.judged(new, progress), strict=True))
-        judged: dict[str, Mapping[str, float]] = {
-            arch: {"accuracy": score.accuracy, "cross_entropy": score.cross_entropy} for arch, score in found.items()
-        }
+        judged = self.judged(new, progress)
         if keep and judged:
             self._log.add(judged)
         numbers = {**known, **judged}
         return self.regions.calibrated([-numbers[str(arch)]["cross_entropy"] for arch in archs], archs)
+
+    def judged(self, archs: Sequence[Architecture], progress: Progress | None = None) -> dict[str, Numbers]:
+        """What inherited weights reach with each network, judged now and not kept."""
+        found = zip(archs, self.regions.judged(archs, progress), strict=True)
+        return {str(arch): {"accuracy": score.accuracy, "cross_entropy": score.cross_entropy} for arch, score in found}
 
     def proxies(self, archs: Sequence[Architecture]) -> list[dict[str, float]]:
         """What is known of each network without training it to the end, by name; higher should be better."""
@@ -170,3 +192,23 @@ class RunScorer:
     def accuracies(self) -> dict[str, float]:
         """Search accuracy with inherited weights of every architecture that was judged."""
         return {arch: numbers["accuracy"] for arch, numbers in self._log.known().items()}
+
+
+def _judge_share(run: "Run", archs: list[str], progress: Progress) -> None:
+    """Judge this process's part of `archs`, which lies together."""
+    first, last = (part * len(archs) // run.team.size for part in (run.team.rank, run.team.rank + 1))
+    run.team.tell(run.scorer.judged([Architecture.parse(arch) for arch in archs[first:last]], progress))
+
+
+def _tune_share(run: "Run", archs: list[str], progress: Progress) -> None:
+    """Fine-tune those of `archs` privately that fall to this process, one after another."""
+    for number in run.team.numbers(len(archs)):
+        run.team.tell(run.scorer.private.judged(Architecture.parse(archs[number])))
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """Nobody asked how far it is."""
+
+
+JUDGING: Final = SharedWork("judging", _judge_share)
+PRIVATE: Final = SharedWork("private", _tune_share)

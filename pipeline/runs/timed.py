@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from latency_tables.blocks import total_macs
-from pipeline.errors import PipelineError
 from pipeline.runs.documents import Lengths, Schedule
 from pipeline.runs.run import Run
 from pipeline.search.settings import relaxing
@@ -90,10 +89,6 @@ def schedule_lines(run: Run, schedule: Schedule) -> tuple[str, ...]:
 
 
 def _fitted(run: Run, seconds: float) -> Schedule:
-    from pipeline.supernets.distributed import processes
-
-    if processes() > 1:
-        raise PipelineError("[train] minutes is measured by one process; under torchrun give [train] epochs instead")
     now = _clock(run)
     began = now()
     per_step, per_image = _seconds_per_step(run), _seconds_per_image(run)

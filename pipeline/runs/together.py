@@ -1,47 +1,95 @@
-"""Training under `torchrun`: the first process does the stage, the others lend it their share of every batch.
+"""A run by all processes that `torchrun` started: the first one leads through the stages, the others follow.
 
-Only the first one holds the folder and writes files.
+What can be shared: training of the supernet and the sub-supernets (data-parallel), judging for the ranker, private
+fine-tunes, and the networks that are trained alone. Everything else only the first process does. It alone holds the
+folder; the others write nothing but the networks that they train.
 """
 
+import contextlib
 import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 from pipeline.errors import PipelineError
-from pipeline.runs.engine import Progress, require_finished, run_stage
-from pipeline.runs.record import StageTime
+from pipeline.runs.config import Config, differing_key
+from pipeline.runs.folder import open_run
 from pipeline.runs.run import Run
-from pipeline.runs.stages import STAGES, train
+from pipeline.runs.scoring import JUDGING, PRIVATE
+from pipeline.runs.stages.finetune import NETWORKS
+from pipeline.runs.stages.split import CHILDREN
+from pipeline.runs.stages.train import SUPERNET
+from pipeline.runs.team import SharedWork, Team, join, under_torchrun
+
+WORK: Final[dict[str, SharedWork]] = {work.name: work for work in (SUPERNET, CHILDREN, JUDGING, PRIVATE, NETWORKS)}
+_VISIBLE_SECONDS: Final = 30.0  # that a network file system may take to show a new file
 
 
-def under_torchrun() -> bool:
-    """Whether `torchrun` started this process beside others."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+class Followed(Exception):
+    """This process has helped another one; `failed` where the run ended with an error, which that one tells."""
+
+    def __init__(self, failed: bool) -> None:
+        super().__init__("this process followed another one")
+        self.failed = failed
+
+
+@contextlib.contextmanager
+def together(out: Path, configured: Callable[[], Config]) -> Iterator[tuple[Team, Config]]:
+    """The first process's team and configuration; the others do their share and leave with `Followed`.
+
+    Raises PipelineError where a process began with another configuration than the first one, or failed.
+    """
+    team = join()
+    if team.rank:
+        raise Followed(_follow(team, out, configured))
+    failed = True
+    try:
+        config = configured()
+        team.agree(_told(config), differing_key)
+        yield team, config
+        failed = False
+    finally:
+        team.end(failed)
 
 
 def refuse_torchrun(what: str) -> None:
     """PipelineError under `torchrun`, for what one process does."""
     if under_torchrun():
-        raise PipelineError(
-            f"'{what}' is done by one process; under torchrun only 'pocketnas train RUN' is, the rest without it"
-        )
+        raise PipelineError(f"'{what}' is done by one process; under torchrun 'run' and single stages are")
 
 
-def train_together(run: Run, progress: Progress, again: bool) -> StageTime | None:
-    """The stage `train`, by all processes that `torchrun` started; None in those that only helped.
+def _follow(team: Team, out: Path, configured: Callable[[], Config]) -> bool:
+    """Help until the first process is done; whether it ended with an error. Nothing is printed here."""
+    failure: str | None = None
+    try:
+        config = configured()
+        team.begin(_told(config))
+        team.orders(WORK, lambda: _opened(out, config, team))
+    except KeyboardInterrupt:
+        return True  # whoever stops one process stops all
+    except Exception as error:  # the first process tells of it, whatever it is
+        kind = "" if isinstance(error, PipelineError | OSError) else f"internal error: {type(error).__name__}: "
+        failure = f"{kind}{error}"
+    team.leave(failure)
+    return failure is not None
 
-    Raises what the stage raises; `torchrun` then ends the others.
-    """
-    import torch.distributed as dist
 
-    from pipeline.supernets.distributed import is_first, join_processes
+def _opened(out: Path, config: Config, team: Team) -> Run:
+    """The run that the first process leads, worked on as this process was told to."""
+    ends = time.monotonic() + _VISIBLE_SECONDS
+    while not (out / "run.json").exists():
+        if time.monotonic() > ends:
+            raise PipelineError(f"{out / 'run.json'} is not there; all processes need the same shared --out folder")
+        time.sleep(0.2)
+    if not os.access(out, os.W_OK):
+        raise PipelineError(f"{out} cannot be written to; all processes need write access to the shared folder")
+    folder = open_run(out)
+    train = folder.config.train.model_copy(update={"device": config.train.device})
+    return Run(replace(folder, config=folder.config.model_copy(update={"train": train})), team)
 
-    join_processes()
-    done, folder = None, run.folder
-    if is_first():
-        with folder.lock():
-            done = run_stage(run, require_finished(folder, STAGES, "train"), progress, again)
-        if not done.ran_now:
-            train.call_helpers(False)
-    elif train.called():
-        train.train_supernet(run, lambda done, total, what: None)
-    dist.destroy_process_group()
-    return done
+
+def _told(config: Config) -> dict[str, Any]:
+    """The configuration without how each process works and where scores are kept."""
+    return config.model_dump(mode="json", exclude={"search": {"workers", "storage"}, "train": {"device"}})

@@ -14,23 +14,29 @@ from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 from pipeline.runs.stages.data import require_images
 from pipeline.runs.summary import data_lines
+from pipeline.runs.team import Team
 from pipeline.runs.timed import schedule_lines, scheduled
 
 
 def run_all(
-    config: Config, out: Path, progress: Progress, note: Callable[[str], None], renew: bool = False
+    config: Config,
+    out: Path,
+    progress: Progress,
+    note: Callable[[str], None],
+    renew: bool = False,
+    team: Team | None = None,
 ) -> tuple[Run, Summary]:
     """Bring the run at `out` up to date, from images to a checked file; `note` gets lines for the person.
 
     A new run where there is none, else the one that is there is continued. With `renew`, what was made from other
-    inputs than are there now is made anew. Raises RunError as `create_or_open` and `run_stage` do, and what a stage
-    raises; whatever had finished by then stays.
+    inputs than are there now is made anew. A `team` shares what can be shared. Raises RunError as `create_or_open` and
+    `run_stage` do, and what a stage raises; whatever had finished by then stays.
     """
     if not (out / "run.json").exists():
         require_images(config.data)  # images that cannot be used leave no folder behind
         require_sources(config)
     with create_or_open(out, config) as folder:
-        run = Run(folder)
+        run = Run(folder, team)
         return run, all_stages(run, progress, note, renew)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CodeArray, FloatArray
-from pipeline.search.score_log import ScoreLog
+from pipeline.search.score_log import Numbers, ScoreLog
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.space import SearchSpace
@@ -77,14 +77,25 @@ class Remembered:
 
     def evaluate(self, archs: Sequence[Any], /) -> list[float]:
         """One score per network, judged only where it is not known yet."""
+        for arch in self.unknown(archs):
+            self.keep(self.judged(arch))
         known = self._log.known()
-        for arch in dict.fromkeys(archs):
-            if str(arch) in known:
-                continue
-            began = time.perf_counter()
-            (score,) = self.inner.evaluate([arch])
-            self._log.add({str(arch): {"score": score, "seconds": round(time.perf_counter() - began, 6)}})
         return [known[str(arch)]["score"] for arch in archs]
+
+    def unknown(self, archs: Sequence[Any]) -> list[Any]:
+        """Those that have no score yet, each once."""
+        known = self._log.known()
+        return [arch for arch in dict.fromkeys(archs) if str(arch) not in known]
+
+    def judged(self, arch: Any) -> dict[str, Numbers]:
+        """The entry of one network, judged now and not kept yet."""
+        began = time.perf_counter()
+        (score,) = self.inner.evaluate([arch])
+        return {str(arch): {"score": score, "seconds": round(time.perf_counter() - began, 6)}}
+
+    def keep(self, entry: Mapping[str, Numbers]) -> None:
+        """Write down what `judged` returned, here or in another process."""
+        self._log.add(entry)
 
     def seconds(self, archs: Iterable[str]) -> float:
         """How long it took to judge these networks, each once, when they were first met."""

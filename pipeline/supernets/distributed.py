@@ -4,22 +4,28 @@ Each takes its share of the images; gradients are averaged, and BatchNorm normal
 whole batch.
 """
 
-import os
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import Store
 
 from pipeline.errors import PipelineError
 
 
-def join_processes() -> None:
-    """Meet the other processes where `torchrun` started this one; nothing happens otherwise."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+@contextlib.contextmanager
+def process_group(store: Store, rank: int, size: int) -> Iterator[None]:
+    """Train as process `rank` of `size`, which meet in `store`."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def is_first() -> bool:
@@ -30,6 +36,12 @@ def is_first() -> bool:
 def processes() -> int:
     """How many processes train together; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Return when all processes are here."""
+    if processes() > 1:
+        dist.barrier()
 
 
 def share(batch_size: int) -> slice | None:

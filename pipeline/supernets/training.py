@@ -20,7 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.supernets.augment import resize
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.distributed import average_gradients, average_value, is_first, share
+from pipeline.supernets.distributed import average_gradients, average_value, is_first, share, wait_for_all
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer, still
@@ -59,6 +59,7 @@ def train(
     training = _Training(model, data, settings)
     if checkpoint is not None and checkpoint.is_file():
         training.restore(checkpoint)
+    wait_for_all()  # before the first one changes or removes what the others still read
     model.train()
     saved = time.monotonic()
     written = checkpoint if is_first() else None

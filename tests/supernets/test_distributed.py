@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.rendezvous import rendezvous
 
 from pipeline.errors import PipelineError
 from pipeline.spaces.files import load_space
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.distributed import join_processes, processes, share
+from pipeline.supernets.distributed import process_group, processes, share
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import _Training
@@ -59,14 +60,13 @@ def test_unequal_parts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _main(folder: Path) -> None:
     torch.set_num_threads(1)
-    join_processes()
-    if processes() != 2:
-        raise RuntimeError("torchrun started two processes")
-    tensors, losses = one_step()
-    rank = torch.distributed.get_rank()
+    store, rank, size = next(rendezvous("env://"))
+    with process_group(store, rank, size):
+        if processes() != 2:
+            raise RuntimeError("torchrun started two processes")
+        tensors, losses = one_step()
     torch.save(tensors, folder / f"{rank}.pt")
     (folder / f"{rank}.json").write_text(json.dumps(losses))
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pipeline.runs.published import linear_baseline, published_network, scaled_b
 from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
 from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
+from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import lengths, pays_for
 from pipeline.spaces.architecture import Architecture
 
@@ -45,8 +46,7 @@ def work(run: Run, progress: Progress) -> None:
 
     jobs = _jobs(run)
     planned = lengths(run, len(jobs), kept=len({"winner", *(job.role for job in jobs if job.role == "published")}))
-    for number, job in enumerate(jobs):
-        _train(run, job, planned.epochs, part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks"))
+    run.team.do(NETWORKS, run, {"epochs": planned.epochs, "jobs": [_order(job) for job in jobs]}, progress)
     trained = {job.name: TrainedNetwork.load(_record_path(run, job.name)) for job in jobs}
     winner = max(jobs, key=lambda job: trained[job.name].search_accuracy)
     final = _trained_on(run, winner, jobs, planned, progress)
@@ -69,6 +69,18 @@ def work(run: Run, progress: Progress) -> None:
     _winner_file(run, winner, right[winner.name], ours, entries, _published(run, jobs, ours, right, final)).save(
         run.folder.winner_file
     )
+
+
+def _train_networks(run: Run, payload: dict[str, Any], progress: Progress) -> None:
+    """Train those of the networks that fall to this process; each leaves its weights and its record."""
+    jobs = [Job(order["role"], order["name"], Architecture.parse(order["arch"])) for order in payload["jobs"]]
+    for number in run.team.numbers(len(jobs)):
+        told = part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks")
+        _train(run, jobs[number], payload["epochs"], told)
+
+
+def _order(job: Job) -> dict[str, str]:
+    return {"role": job.role, "name": job.name, "arch": str(job.arch)}
 
 
 def _jobs(run: Run) -> list[Job]:
@@ -220,3 +232,6 @@ def _record_path(run: Run, name: str) -> Path:
 
 def _weights_path(run: Run, name: str) -> Path:
     return run.folder.winner / "trained" / f"{name}.safetensors"
+
+
+NETWORKS: Final = SharedWork("networks", _train_networks)

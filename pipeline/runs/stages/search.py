@@ -127,8 +127,5 @@ def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[Candid
 
 def _privately_tuned(run: Run, best: "tuple[Candidate, ...]", progress: Progress) -> list[float]:
     """Minus the cross-entropy of each of the `best` after some batches without sharing, in their order."""
-    tuned: list[float] = []
-    for done, candidate in enumerate(best, 1):
-        tuned += run.scorer.private.evaluate([Architecture.parse(candidate.arch)])
-        progress(done, len(best), "private fine-tunes")
-    return tuned
+    archs = [Architecture.parse(candidate.arch) for candidate in best]
+    return run.scorer.privately(archs, progress, "private fine-tunes")

@@ -1,13 +1,14 @@
 """Stage `split`: the space in regions, each with a sub-supernet that inherits from the supernet and trains on."""
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.runs.documents import CalibrationFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.plan import GRADIENT_BATCHES
 from pipeline.runs.run import Run
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
+from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
 
 if TYPE_CHECKING:
@@ -18,12 +19,18 @@ CALIBRATION_NETWORKS = 12  # a region; their scores by the parent say where the 
 
 def work(run: Run, progress: Progress) -> None:
     """Leave `partition.json` and `children/<k>/`; a child that has been trained is not trained again."""
-    from pipeline.fewshot.children import train_children
-    from pipeline.supernets.settings import TrainSettings
-
     folder = run.folder
     if not folder.partition.exists():
         _divide(run, progress).save(folder.partition)
+    run.team.do(CHILDREN, run, None, progress)
+    if run.config.split.calibrate:
+        _calibration(run).save(folder.children / "calibration.json")
+
+
+def _train_children(run: Run, payload: None, progress: Progress) -> None:
+    from pipeline.fewshot.children import train_children
+    from pipeline.supernets.settings import TrainSettings
+
     settings = TrainSettings(
         recipe=run.config.train.recipe,
         epochs=scheduled(run).split_epochs,
@@ -33,9 +40,7 @@ def work(run: Run, progress: Progress) -> None:
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
     late = run.config.split.late
-    train_children(run.supernet, run.partition, run.training_data, settings, folder.children, progress, late)
-    if run.config.split.calibrate:
-        _calibration(run).save(folder.children / "calibration.json")
+    train_children(run.supernet, run.partition, run.training_data, settings, run.folder.children, progress, late)
 
 
 def _calibration(run: Run) -> CalibrationFile:
@@ -65,3 +70,6 @@ def _divide(run: Run, progress: Progress) -> "Partition":
     batches = [data.training_batch(chunk, generator) for chunk in chunks]
     evidence = Evidence(run.supernet, batches, random.Random(seed), progress)
     return divide(run.space, run.config.split.criterion, run.config.split.regions, evidence)
+
+
+CHILDREN: Final = SharedWork("children", _train_children, parallel=True)

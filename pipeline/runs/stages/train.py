@@ -3,13 +3,14 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
 from pipeline.runs.documents import Losses, StartFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run
+from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ def work(run: Run, progress: Progress) -> None:
     from pipeline.supernets.files import save_supernet
 
     scheduled(run)
-    call_helpers(True)
-    supernet, losses = train_supernet(run, progress)
+    supernet, losses = run.team.do(SUPERNET, run, None, progress)
     checkpoint = _checkpoint(run)
     if not all(map(math.isfinite, losses)):
         checkpoint.unlink(missing_ok=True)
@@ -36,9 +36,8 @@ def work(run: Run, progress: Progress) -> None:
     checkpoint.unlink(missing_ok=True)
 
 
-def train_supernet(run: Run, progress: Progress) -> "tuple[Supernet, tuple[float, ...]]":
-    """The trained supernet and the loss of each step. Under `torchrun` all processes do this at the same time, and
-    only the first writes the checkpoint."""
+def _train_supernet(run: Run, payload: None, progress: Progress) -> "tuple[Supernet, tuple[float, ...]]":
+    """The trained supernet and the loss of each step; of several processes the first one writes the checkpoint."""
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.supernet import Supernet
     from pipeline.supernets.training import train
@@ -79,28 +78,8 @@ def _start(run: Run, supernet: "Supernet") -> Dataset:
     return replace(dataset, mean=about.mean, std=about.std)
 
 
-def call_helpers(needed: bool) -> None:
-    """Tell the other processes that `torchrun` started, where there are any, whether there is something to train."""
-    _told(needed)
-
-
-def called() -> bool:
-    """In such another process: wait for the first one's word."""
-    return _told(False)
-
-
-def _told(word: bool) -> bool:
-    """The first process's word in all of them."""
-    import torch.distributed as dist
-
-    from pipeline.supernets.distributed import processes
-
-    if processes() == 1:
-        return word
-    words: list[bool] = [word]
-    dist.broadcast_object_list(words)
-    return words[0]
-
-
 def _checkpoint(run: Run) -> Path:
     return run.folder.supernet / "checkpoint.safetensors"
+
+
+SUPERNET: Final = SharedWork("supernet", _train_supernet, parallel=True)
