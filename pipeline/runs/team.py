@@ -200,10 +200,13 @@ def join() -> Team:
     """The team of this process; alone where `torchrun` started no others."""
     if not under_torchrun():
         return Team()
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
-    return Team(store, rank, size)
+    # The launcher's store outlives the processes: what those before a restart said must not be heard again.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return Team(PrefixStore(f"run, attempt {attempt}", store), rank, size)
 
 
 def _silent(done: int, total: int, what: str) -> None:
