@@ -151,7 +151,7 @@ def names(folder: Path) -> set[Path]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("epochs = 2", "epochs = 3"), "process 1 on .* has another configuration: .train. epochs .was 2.0, is 3.0"),
+        (("epochs = 2", "epochs = 3"), "process 1 on .* has another configuration: .train. epochs .was 2, is 3"),
         (("epochs = 2", "epoch = 2"), "process 1 on .*c1.toml.*epoch"),
     ],
 )
