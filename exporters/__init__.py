@@ -4,6 +4,8 @@ from exporters import Metadata, Samples, export_all
 export_all(network, Samples(images, labels), ["onnx", "coreml-fp16"], Path("out"), Metadata())
 """
 
+from typing import TYPE_CHECKING, Any
+
 from exporters.errors import (
     CannotRun,
     ConversionFailed,
@@ -16,7 +18,6 @@ from exporters.errors import (
     WrongInput,
 )
 from exporters.export import export_all
-from exporters.opened import ModelFile, open_file
 from exporters.registry import EXPORTERS, OPTIONAL, Exporter
 from exporters.report import ExportReport, Parity
 from exporters.request import (
@@ -29,6 +30,9 @@ from exporters.request import (
     Threshold,
 )
 from exporters.verify import verify
+
+if TYPE_CHECKING:
+    from exporters.opened import ModelFile, open_file
 
 __all__ = [
     "EXPORTERS",
@@ -57,3 +61,12 @@ __all__ = [
     "open_file",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What reads files back needs pydantic, which who writes them need not wait for.
+    if name in ("ModelFile", "open_file"):
+        from exporters import opened
+
+        return getattr(opened, name)
+    raise AttributeError(f"module 'exporters' has no attribute {name!r}")

@@ -237,7 +237,7 @@ KINDS = [
     _model("onnx", "tiny-dynamo.onnx"),
     _model("tflite", "tiny.tflite"),
     _model("coreml", "tiny.mlmodel"),
-    _model("coreml lstm", "lstm.mlmodel"),
+    _model("coreml lstm", "lstm.mlpackage"),
     _model("coreml package", "tiny.mlpackage"),
 ]
 

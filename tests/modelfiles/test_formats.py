@@ -79,7 +79,7 @@ def test_the_hash_of_a_package_sees_names_and_contents(tmp_path: Path) -> None:
 
 
 def test_every_reader_says_what_it_read() -> None:
-    assert set(READERS) == {".onnx", ".ort", ".mlpackage", ".mlmodel", ".tflite"}
+    assert set(READERS) == {".onnx", ".ort", ".mlpackage", ".mlmodel", ".tflite", ".aimodel"}
 
 
 def test_a_range_of_sizes_in_core_ml_is_open_until_it_is_told() -> None:
