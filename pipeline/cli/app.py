@@ -1,10 +1,12 @@
 """The command `pocketnas`: registration of every command, and the one place where errors become exit codes."""
 
 import errno
+import importlib.metadata
 import os
 import signal
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -20,35 +22,55 @@ app = typer.Typer(
     name="pocketnas",
     help="The best network for your images that answers in time on your phone, as a file, with the proof.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command("quickstart")(run.quickstart)
-app.command("run")(run.run)
-app.command("space")(space.space)
-app.command("profile")(profile.profile)
-app.add_typer(table_app, name="table")
-app.add_typer(weights_app, name="weights")
-app.command("train")(run.stage_command("train", "Train the supernet of a run."))
-app.command("split")(run.stage_command("split", "Divide a run's space and train a sub-supernet for each region."))
-app.command("search")(run.search)
-app.command("finetune")(run.stage_command("finetune", "Train a run's best candidates and its random baseline."))
-app.command("export")(export.export)
-app.command("predict")(predict.predict)
-app.command("compress")(compress.compress)
-app.command("check")(check.check)
-app.command("rank")(rank.rank)
-app.command("specialise")(specialise.specialise)
-app.command("front")(specialise.front)
-app.command("stage")(run.stage)
-app.command("report")(run.stage_command("report", "Write a run's report page."))
+_START, _MEASURE, _SEARCH = "Start here", "Measure devices", "Search, stage by stage"
+_USE, _GATE = "Use what was found", "Check in CI"
+app.command("quickstart", rich_help_panel=_START)(run.quickstart)
+app.command("run", rich_help_panel=_START)(run.run)
+app.command("specialise", rich_help_panel=_START)(specialise.specialise)
+app.add_typer(weights_app, name="weights", rich_help_panel=_START)
+app.command("profile", rich_help_panel=_MEASURE)(profile.profile)
+app.add_typer(table_app, name="table", rich_help_panel=_MEASURE)
+app.command("space", rich_help_panel=_SEARCH)(space.space)
+app.command("train", rich_help_panel=_SEARCH)(run.stage_command("train", "Train the supernet of a run."))
+app.command("split", rich_help_panel=_SEARCH)(
+    run.stage_command("split", "Divide a run's space and train a sub-supernet for each region.")
+)
+app.command("search", rich_help_panel=_SEARCH)(run.search)
+app.command("front", rich_help_panel=_SEARCH)(specialise.front)
+app.command("rank", rich_help_panel=_SEARCH)(rank.rank)
+app.command("finetune", rich_help_panel=_SEARCH)(
+    run.stage_command("finetune", "Train a run's best candidates and its random baseline.")
+)
+app.command("stage", rich_help_panel=_SEARCH)(run.stage)
+app.command("export", rich_help_panel=_USE)(export.export)
+app.command("predict", rich_help_panel=_USE)(predict.predict)
+app.command("compress", rich_help_panel=_USE)(compress.compress)
+app.command("report", rich_help_panel=_USE)(run.stage_command("report", "Write a run's report page."))
+app.command("check", rich_help_panel=_GATE)(check.check)
 
 # Typer shows only the leaves of its exceptions; this is the base of all that a wrong command line raises.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        try:
+            version = importlib.metadata.version("pocketnas")
+        except importlib.metadata.PackageNotFoundError:
+            version = "of a checkout that is not installed"
+        typer.echo(f"pocketnas {version}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """The best network for your images that answers in time on your phone, as a file, with the proof."""
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def check(
     models: Annotated[
-        list[Path] | None, typer.Argument(metavar="MODEL…", help="Model files or run folders; default: [[models]].")
+        list[Path] | None,
+        typer.Argument(metavar="MODEL…", help="Model files or run folders; default: the budget's models."),
     ] = None,
     budget: Annotated[Path | None, typer.Option("--budget", help="TOML file with the limits.")] = None,
     table: Annotated[

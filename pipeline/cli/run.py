@@ -48,7 +48,7 @@ def run(
     ],
     out: Out,
     data: Annotated[
-        str | None, typer.Option("--data", help="Images, instead of the configuration's [data] path.")
+        str | None, typer.Option("--data", help="Images, instead of the configuration's \\[data] path.")
     ] = None,
     latency_ms: Annotated[
         float | None, typer.Option("--latency-ms", min=0, help="Milliseconds for one image on the device, at most.")

@@ -19,7 +19,7 @@ from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
-from pipeline.search.samplers import sampler_of
+from pipeline.search.samplers import ProposalSampler, sampler_of
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import (
     WORKER_ATTRIBUTE,
@@ -84,12 +84,14 @@ def search(
     storage: str | Path,
     progress: Progress | None = None,
     heartbeat_s: int = _HEARTBEAT_S,
+    sampler: type[ProposalSampler] | None = None,
 ) -> SearchResult:
     """Judge up to `settings.evaluations` feasible networks in the study at `storage`, and return what is best.
 
     Calling it again with the same arguments continues where it was; processes that call it at the same time
     with the same storage share the work, no network being judged twice. `settings.workers` is for whoever
-    starts those processes; this function is one of them.
+    starts those processes; this function is one of them. A `sampler` class of one's own proposes instead of
+    `settings.method`.
 
     Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
     begun for another space, budget, evaluator, method or seed.
@@ -100,7 +102,7 @@ def search(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        worker = _Worker(problem, evaluator, settings, storage, progress, heartbeat_s)
+        worker = _Worker(problem, evaluator, settings, storage, progress, heartbeat_s, sampler)
         worker.run()
         return worker.result()
     finally:
@@ -134,7 +136,9 @@ class _Worker:
         storage: str | Path,
         progress: Progress | None,
         heartbeat_s: int,
+        sampler: type[ProposalSampler] | None = None,
     ) -> None:
+        self._method = settings.method if sampler is None else f"{sampler.__module__}.{sampler.__qualname__}"
         self._problem, self._evaluator, self._settings = problem, evaluator, settings
         self._progress = progress
         self._packing = Packing(problem.space)
@@ -145,7 +149,7 @@ class _Worker:
         self._study = optuna.create_study(
             study_name=study_name(storage, settings),
             storage=open_storage(storage, heartbeat_s),
-            sampler=sampler_of(settings.method)(problem, settings.seed, self._front),
+            sampler=(sampler or sampler_of(settings.method))(problem, settings.seed, self._front),
             directions=["maximize"] if self._front is None else ["maximize", "minimize"],
             load_if_exists=True,
         )
@@ -328,7 +332,7 @@ class _Worker:
             "genes": json.dumps(dict(zip(self._problem.space.names, self._problem.space.cardinalities, strict=True))),
             "limits": {limit.name: limit.limit for limit in self._problem.costs.limits},
             "fidelity": self._evaluator.fidelity,
-            "method": self._settings.method,
+            "method": self._method,
             "seed": self._settings.seed,
             "objective": self._settings.objective,
             "subject": self._settings.subject,
