@@ -62,6 +62,7 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
         request = _halved(request)
     # coreai-torch 0.4 has no variance, and its table leaves it whole.
     parts = torch._decomp.get_decompositions([torch.ops.aten.var.correction, torch.ops.aten.std.correction])
+    parts[torch.ops.aten.adaptive_avg_pool2d.default] = _pooled
     decomposed = exported_program(request).run_decompositions({**get_decomp_table(), **parts})
     converter = TorchConverter().add_exported_program(
         decomposed, input_names=[INPUT_NAME], output_names=[request.options.output_name]
@@ -72,6 +73,11 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
     from coreai_opt.coreai_utils import DType, quantize_weights
 
     return quantize_weights(program, dtype=DType.INT8)
+
+
+def _pooled(image: Any, size: Sequence[int]) -> Any:
+    """Pooling to one pixel as a plain mean: torch's own way leaves `as_strided` after pixels in NHWC."""
+    return image.mean((-2, -1), keepdim=True) if tuple(size) == (1, 1) else NotImplemented
 
 
 def _halved(request: ExportRequest) -> ExportRequest:
