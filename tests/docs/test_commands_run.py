@@ -31,6 +31,7 @@ REPLACED = {
     "path/to/class-folders": "photos",
     "my-space.toml": "tiny.toml",
     "runs/photos": "runs/mine",
+    "runs/photos/exports/model.onnx": "runs/mine/exports/model.onnx",
 }
 # Measuring commands get a small space and less to measure.
 QUICK = {
@@ -49,9 +50,9 @@ ELSEWHERE = {
     "profile ofa-mbv3-1.0 --device web --listen 0.0.0.0:8000 --out browser.json": IN_A_BROWSER,
 }
 PAGES = (
+    "docs/search-my-images.md",  # first, since it makes the run that others read
     "README.md",
     "docs/quick-start.md",
-    "docs/search-my-images.md",
     "docs/pretrained.md",
     "docs/export.md",
     "docs/measure-my-phone.md",
