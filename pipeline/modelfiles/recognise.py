@@ -9,12 +9,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 from latency_tables.blocks import Activation, Block, BlockError, Padding, same_pads, total_macs
+from pipeline.modelfiles.dequantised import Precision, computed_in, dequantised
 from pipeline.modelfiles.graph import Graph, Node
-
-Precision = Literal["fp32", "fp16", "int8"]
 
 _TRANSPARENT: Final = frozenset({"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"})
 _RESHAPES: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Gather"})
@@ -38,22 +37,15 @@ class Recognised:
 
 def recognise(graph: Graph, macs: int, uncounted: bool = False) -> Recognised:
     """The blocks in an ONNX `graph` of so many MACs for one image, at least so many where some are `uncounted`."""
-    parser = _Parser(graph)
+    parser = _Parser(dequantised(graph))
     blocks = tuple(parser.blocks())
     share = total_macs(blocks) / macs if macs else 0.0
     whole = bool(blocks) and total_macs(blocks) == macs and not uncounted
-    return Recognised(blocks, min(share, 1.0), whole and _chained(blocks), parser.leftover(), _precision(graph))
+    return Recognised(blocks, min(share, 1.0), whole and _chained(blocks), parser.leftover(), computed_in(graph))
 
 
 def _chained(blocks: Sequence[Block]) -> bool:
     return all((a.out_channels, a.out_size) == (b.in_channels, b.in_size) for a, b in pairwise(blocks))
-
-
-def _precision(graph: Graph) -> Precision:
-    if any("QuantizeLinear" in node.operator or "QLinear" in node.operator for node in graph.nodes):
-        return "int8"
-    halves = any(constant.kind == "float16" and constant.elements > 1 for constant in graph.constants.values())
-    return "fp16" if halves else "fp32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,17 @@ def test_a_table_of_another_precision_is_no_prediction(
     assert "computes in fp32, the table was measured in int8" in found.by_name["latency_ms"]["message"]
 
 
+def test_an_int8_file_is_predicted_from_an_int8_table(
+    check: Callable[..., Checked], budget: Budget, tmp_path: Path
+) -> None:
+    save_table(made_table(precision="int8"), tmp_path / "int8.json")
+    (tmp_path / "quantised.onnx").write_bytes(build_model(TINY, precision="int8"))
+    found = check(
+        tmp_path / "quantised.onnx", "--budget", budget("latency_ms = 7.5"), "--table", tmp_path / "int8.json"
+    )
+    assert (found.code, found.by_name["latency_ms"]["actual"]) == (0, pytest.approx(len(TINY)))
+
+
 def test_an_old_table_and_one_without_error_are_told(
     check: Callable[..., Checked], tiny: Path, budget: Budget, tmp_path: Path
 ) -> None:
