@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.output import emit, note
+from pipeline.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from pipeline.gate.gate import Request

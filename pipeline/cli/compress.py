@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.output import emit, progress_bar
+from pipeline.cli.output import emit
+from pipeline.cli.progress import progress_bar
 from pipeline.cli.run import Json, RunDir
 from pipeline.cli.run import Out as OutFolder
 

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.output import emit, progress_bar
+from pipeline.cli.output import emit
+from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:

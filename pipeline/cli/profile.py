@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 
 from latency_tables.errors import TableError
-from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.output import emit, note
+from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.output import emit, note
+from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _run(configured: "Callable[[], Config]", out: Path, as_json: bool, renew: bo
     from pipeline.runs.whole import run_all
 
     with _followers_leave(), together(out, configured) as (team, config), progress_bar() as progress:
-        run, summary = run_all(config, out, progress, note, renew, team)
+        run, summary = run_all(config, out, progress, renew, team)
     document = summary_document(run.folder, summary)
     emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
     if not summary.check.passed:

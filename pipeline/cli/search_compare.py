@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.cli.output import emit, progress_bar
+from pipeline.cli.output import emit
+from pipeline.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.output import emit
+from pipeline.cli.progress import progress_bar
 from pipeline.cli.run import Json, Out, Renew, RunDir, Seed
 from pipeline.errors import PipelineError
 
@@ -49,7 +50,7 @@ def specialise(
     source = open_run(run_dir)
     if not budget:
         with progress_bar() as progress:
-            run, summary = answer(source, out, Wish(limits, table, device, seed), progress, note, again)
+            run, summary = answer(source, out, Wish(limits, table, device, seed), progress, again)
         document = summary_document(run.folder, summary)
         emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
         if not summary.check.passed:
@@ -61,8 +62,8 @@ def specialise(
     found = []
     with progress_bar() as progress:
         for number, (name, parsed) in enumerate(wanted.items(), 1):
-            note(f"budget {number} of {len(wanted)}: {name}")
-            run, summary = answer(source, out / name, Wish(parsed, table, device, seed), progress, note, again)
+            progress.note(f"budget {number} of {len(wanted)}: {name}")
+            run, summary = answer(source, out / name, Wish(parsed, table, device, seed), progress, again)
             found.append((name, run, summary))
     _several(out, found, as_json)
 

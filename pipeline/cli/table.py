@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.output import emit, note
 from pipeline.cli.profile import refuse_foreign, render_summary, table_summary
+from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
 
 table_app = typer.Typer(help="Look at latency tables, compare them, import them, and ask them.", no_args_is_help=True)

@@ -1,5 +1,6 @@
 """Sub-supernets: one for each region, warm-started from the parent supernet, trained alike."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.supernets.distributed import is_first
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet, inherit
-from pipeline.supernets.training import Progress, train
+from pipeline.supernets.training import EpochEnd, OnEpoch, Progress, train
 
 
 def child_file(folder: Path, region: int) -> Path:
@@ -28,6 +29,7 @@ def train_children(
     folder: Path,
     progress: Progress | None = None,
     late: int = 1,
+    curves: Callable[[int, Path], OnEpoch] | None = None,
 ) -> None:
     """Write `folder/<k>/supernet.safetensors` for every region k; a child that is there is not trained again.
 
@@ -35,25 +37,31 @@ def train_children(
     order of images, so that their scores can be compared. `late` above 1 leaves each child with the mean of its
     weights after its last `late` epochs (rankings of single checkpoints vary: Zhang et al. 2020, "Deeper insights
     into weight sharing in neural architecture search", section 4.2). A training that was killed goes on. With 0
-    epochs each child is what it inherits. Where several processes train together, the first one writes.
+    epochs each child is what it inherits. `curves(k, file)` keeps the curve of child k in `file`. Where several
+    processes train together, the first one writes.
     """
     for number, region in enumerate(partition.regions):
         file = child_file(folder, number)
         if file.is_file():
             continue
-        what = f"sub-supernet {number + 1} of {len(partition.regions)}"
+        what = f"sub-supernet {number + 1} of {len(partition.regions)}: images"
+        each = min(settings.batch_size, len(data))
 
-        def told(done: int, total: int, _: str, what: str = what) -> None:
+        def told(done: int, total: int, _: str, what: str = what, each: int = each) -> None:
             if progress is not None:
-                progress(done, total, what)
+                progress(done * each, total * each, what)
 
         child = inherit(parent, region).to(device_of(parent))
         checkpoint = file.with_name("checkpoint.safetensors")
 
-        def keep(epoch: int, model: object, file: Path = file) -> None:
-            if late > 1 and is_first() and isinstance(model, Supernet):
-                save_supernet(model, file.with_name(f"epoch-{epoch}.safetensors"))
-                file.with_name(f"epoch-{epoch - late}.safetensors").unlink(missing_ok=True)
+        curve = None if curves is None else curves(number, file.with_name("curve.jsonl"))
+
+        def keep(end: EpochEnd, file: Path = file, curve: OnEpoch | None = curve) -> None:
+            if late > 1 and is_first() and end.epoch.is_integer() and isinstance(end.model, Supernet):
+                save_supernet(end.model, file.with_name(f"epoch-{end.epoch:.0f}.safetensors"))
+                file.with_name(f"epoch-{end.epoch - late:.0f}.safetensors").unlink(missing_ok=True)
+            if curve is not None:
+                curve(end)
 
         if settings.epochs:
             train(child, data, settings, checkpoint, told, keep)

@@ -112,6 +112,15 @@ def part_of(progress: Progress, number: int, parts: int, what: str) -> Progress:
     return told
 
 
+def counted(progress: Progress, each: int, what: str) -> Progress:
+    """The progress of steps of `each` images, told in images as that of `what`."""
+
+    def told(done: int, total: int, _: str) -> None:
+        progress(done * each, total * each, f"{what}: images")
+
+    return told
+
+
 def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
     """What the stage depends on now: its tables as the run's file has them, the seed, files of earlier stages."""
     earlier = {}

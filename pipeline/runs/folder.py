@@ -58,6 +58,10 @@ class RunFolder:
         return self.path / "budget.json"
 
     @property
+    def expected(self) -> Path:
+        return self.path / "expected.json"
+
+    @property
     def supernet(self) -> Path:
         return self.home("train") / "supernet"
 
@@ -68,6 +72,10 @@ class RunFolder:
     @property
     def start(self) -> Path:
         return self.supernet / "start.json"
+
+    @property
+    def curve(self) -> Path:
+        return self.supernet / "curve.jsonl"
 
     @property
     def partition(self) -> Path:

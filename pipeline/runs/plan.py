@@ -21,7 +21,7 @@ def run_plan(run: Run) -> "FewShotPlan":
 
     config, space = run.config, run.space
     images = len(run.dataset.train)
-    passes = _passes_per_step(config.train.recipe, space)
+    passes = passes_per_step(config.train.recipe, space)
     batch = config.train.batch_size
     compares = config.split.criterion == "gradient" and config.split.regions > 1
     by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if compares else 0
@@ -48,7 +48,7 @@ def run_plan(run: Run) -> "FewShotPlan":
     )
 
 
-def _passes_per_step(recipe: str, space: SearchSpace) -> float:
+def passes_per_step(recipe: str, space: SearchSpace) -> float:
     """Networks that see each batch, averaged over the recipe's phases."""
     from pipeline.supernets.recipes import RECIPES
 

@@ -36,7 +36,7 @@ def relaxed_networks(run: Run, method: Relaxing, progress: Progress) -> list[Arc
             run.costs,
             _settings(run, method),
             checkpoint,
-            lambda done, total, what: progress(done, total, f"relax the space, {what}"),
+            lambda done, total, what: progress(done, total, "relax the space"),
         )
         archs = feasible_networks(run.space, found.gates, problem, run.config.search.evaluations, run.config.seed)
         RelaxedFile(

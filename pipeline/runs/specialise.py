@@ -1,7 +1,7 @@
 """More answers from one training: another budget or device, with the images and supernets of a run that is there."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,8 @@ from latency_tables.files import write_atomic
 from pipeline.budget import BudgetError, read_budget
 from pipeline.runs.config import BudgetConfig, Config, DeviceConfig
 from pipeline.runs.documents import RunError, Summary
-from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder, create_or_open
+from pipeline.runs.outlook import Teller
 from pipeline.runs.run import Run
 from pipeline.runs.whole import all_stages
 
@@ -48,9 +48,7 @@ def folder_name(limits: Mapping[str, float | str]) -> str:
     return "_".join(f"{key}-{re.sub(r'[^0-9A-Za-z.]', '', str(value))}" for key, value in limits.items())
 
 
-def specialise(
-    source: RunFolder, out: Path, wish: Wish, progress: Progress, note: Callable[[str], None], renew: bool = False
-) -> tuple[Run, Summary]:
+def specialise(source: RunFolder, out: Path, wish: Wish, teller: Teller, renew: bool = False) -> tuple[Run, Summary]:
     """A run at `out` for another budget or device: searched, trained, exported and checked with the supernet, the
     children and the images of `source`, which are verified and only read. What `source` judged or trained to the end
     is not done again. Killed, the same call continues.
@@ -64,7 +62,7 @@ def specialise(
     with create_or_open(out, specialised(source, wish), base) as folder:
         _take_scores(source, folder)
         run = Run(folder)
-        return run, all_stages(run, progress, note, renew)
+        return run, all_stages(run, teller, renew)
 
 
 def specialised(source: RunFolder, wish: Wish) -> Config:

@@ -58,7 +58,7 @@ def lengths(run: Run, networks: int, kept: int) -> Lengths:
     if not config.train.limited:
         return Lengths(epochs=config.finetune.epochs, further_epochs=0.0)
     if not file.exists():
-        left = _left(run)
+        left = remaining(run)
         an_epoch = scheduled(run).seconds_per_image * len(run.dataset.train)
         Lengths(
             epochs=_rounded(_FIRST_ROUND * left / (networks * an_epoch)),
@@ -72,7 +72,7 @@ def pays_for(run: Run, networks: int) -> bool:
     if not run.config.train.limited:
         return True
     an_epoch = scheduled(run).seconds_per_image * len(run.dataset.train)
-    return _FIRST_ROUND * _left(run) / (networks * an_epoch) >= _LEAST_EPOCHS
+    return _FIRST_ROUND * remaining(run) / (networks * an_epoch) >= _LEAST_EPOCHS
 
 
 def schedule_lines(run: Run, schedule: Schedule) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def schedule_lines(run: Run, schedule: Schedule) -> tuple[str, ...]:
 def _fitted(run: Run, seconds: float) -> Schedule:
     now = _clock(run)
     began = now()
-    per_step, per_image = _seconds_per_step(run), _seconds_per_image(run)
+    per_step, per_image = seconds_per_step(run), seconds_per_image(run)
     measuring = now() - began
     left = max(0.1 * seconds, seconds - _elapsed(run) - measuring - _reserve(seconds))
     training, judging = _SHARES[run.config.train.start != "none"]
@@ -115,8 +115,8 @@ def _fitted(run: Run, seconds: float) -> Schedule:
     )
 
 
-def _left(run: Run) -> float:
-    """Seconds for the networks that are trained alone."""
+def remaining(run: Run) -> float:
+    """Seconds that a run with minutes has left for training and judging, not less than a tenth of them."""
     seconds = _seconds(run)
     return max(0.1 * seconds, seconds - _elapsed(run) - _reserve(seconds))
 
@@ -141,14 +141,15 @@ def _reserve(seconds: float) -> float:
     return min(_RESERVE[0] * seconds, _RESERVE[1])
 
 
-def _seconds_per_step(run: Run) -> float:
+def seconds_per_step(run: Run) -> float:
+    """Of training the supernet, measured now."""
     from pipeline.supernets.supernet import Supernet
 
     return _timed_step(run, Supernet(run.space), run.config.train.recipe)
 
 
-def _seconds_per_image(run: Run) -> float:
-    """Of training one typical network inside the budget alone."""
+def seconds_per_image(run: Run) -> float:
+    """Of training one typical network inside the budget alone, measured now."""
     from pipeline.supernets.network import Network
 
     rows = run.problem.random(16, np.random.default_rng(run.config.seed))

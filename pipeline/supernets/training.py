@@ -30,7 +30,25 @@ from pipeline.supernets.supernet import Supernet
 
 Progress = Callable[[int, int, str], None]
 _Answers = Sequence[tuple[Tensor, float]]  # labels (n,) and their weights, which add up to 1
-OnEpoch = Callable[[int, "Supernet | Network"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """Where a training stands after an epoch, or after its last step where that is within one.
+
+    `epoch` counts passes over the images, `loss` (nats) is the mean over the epoch's steps, each the sum over the
+    networks of the step, and `learning_rate` that of the last step. After the `last` one weights are not averaged yet.
+    """
+
+    epoch: float
+    step: int
+    last: bool
+    loss: float
+    learning_rate: float
+    model: Supernet | Network
+
+
+OnEpoch = Callable[[EpochEnd], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +70,9 @@ def train(
     """Train `model` in place and leave it in evaluation mode.
 
     Where `checkpoint` exists the training goes on from it; it is rewritten every `checkpoint_seconds` and at
-    the end. Under `torchrun` each process takes its share of every batch. `on_epoch(epoch, model)` is called
-    after each whole epoch. Raises PipelineError for settings that do not fit the model or the data, or a
-    checkpoint of another training.
+    the end. Under `torchrun` each process takes its share of every batch. `on_epoch` is called in each of them
+    after every epoch and after the last step; it may use the model and must leave its weights alone. Raises
+    PipelineError for settings that do not fit the model or the data, or a checkpoint of another training.
     """
     training = _Training(model, data, settings)
     if checkpoint is not None and checkpoint.is_file():
@@ -70,10 +88,10 @@ def train(
             raise PipelineError(_too_large(training)) from None
         if progress is not None:
             progress(training.step, training.steps, f"loss {training.losses[-1]:.3f}")
-        if on_epoch is not None and training.step % training.steps_per_epoch == 0:
-            on_epoch(training.step // training.steps_per_epoch, model)
-            model.train()
         done = training.step == training.steps
+        if on_epoch is not None and (done or training.step % training.steps_per_epoch == 0):
+            on_epoch(training.epoch_end())
+            model.train()
         if written is not None and (done or time.monotonic() - saved >= settings.checkpoint_seconds):
             training.save(written)
             saved = time.monotonic()
@@ -130,6 +148,18 @@ class _Training:
         self.average.update(self.model, self.step)
         self.losses.append(average_value(loss))
         self.step += 1
+
+    def epoch_end(self) -> EpochEnd:
+        """Where the training stands; its last step ended an epoch, or everything."""
+        losses = self.losses[-(self.step % self.steps_per_epoch or self.steps_per_epoch) :]
+        return EpochEnd(
+            epoch=self.step / self.steps_per_epoch,
+            step=self.step,
+            last=self.step == self.steps,
+            loss=sum(losses) / len(losses),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            model=self.model,
+        )
 
     def fits(self, size: int) -> bool:
         """Whether `size` images of the current step pass forwards and backwards; the training is over after that."""

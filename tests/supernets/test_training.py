@@ -221,9 +221,9 @@ def test_separate_ops_that_were_not_drawn_do_not_move(tiny_space: SearchSpace, t
 def test_epochs_are_reported_and_settings_are_part_of_a_checkpoint(
     tiny_space: SearchSpace, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    epochs: list[int] = []
+    epochs: list[float] = []
     settings, checkpoint = _settings("single-path"), tmp_path / "checkpoint.safetensors"
-    train(Supernet(tiny_space), tiny_data, settings, checkpoint, on_epoch=lambda epoch, model: epochs.append(epoch))
+    train(Supernet(tiny_space), tiny_data, settings, checkpoint, on_epoch=lambda end: epochs.append(end.epoch))
     assert epochs == [1, 2]
     with pytest.raises(PipelineError, match=r"another training \(lr differ\)"):
         train(Supernet(tiny_space), tiny_data, replace(settings, lr=0.3), checkpoint)

@@ -15,6 +15,7 @@ def work(run: Run, progress: Progress) -> None:
     data = run.config.data
     progress(0, 1, "listing images")
     source = require_images(data)
+    progress(1, 1, "listing images")
     division = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
     seen_px = max(run.unlabelled_space.resolutions)
     size = stored_px(division, seen_px)

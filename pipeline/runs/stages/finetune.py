@@ -11,7 +11,7 @@ from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.verdict import on_the_same_images, random_baseline
 from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
 from pipeline.runs.documents import Lengths, PublishedBaseline, RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
-from pipeline.runs.engine import Progress, part_of
+from pipeline.runs.engine import Progress, counted, part_of
 from pipeline.runs.published import linear_baseline, published_network, scaled_base
 from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
 from pipeline.runs.run import Run, normalised
@@ -75,8 +75,12 @@ def _train_networks(run: Run, payload: dict[str, Any], progress: Progress) -> No
     """Train those of the networks that fall to this process; each leaves its weights and its record."""
     jobs = [Job(order["role"], order["name"], Architecture.parse(order["arch"])) for order in payload["jobs"]]
     for number in run.team.numbers(len(jobs)):
-        told = part_of(progress, number, len(jobs), f"fine-tune {len(jobs)} networks")
+        told = part_of(_in_images(run, progress, f"fine-tune {len(jobs)} networks"), number, len(jobs), "")
         _train(run, jobs[number], payload["epochs"], told)
+
+
+def _in_images(run: Run, progress: Progress, what: str) -> Progress:
+    return counted(progress, min(run.config.train.batch_size, len(run.dataset.train)), what)
 
 
 def _order(job: Job) -> dict[str, str]:
@@ -159,7 +163,7 @@ def _trained_on(run: Run, winner: Job, jobs: list[Job], planned: Lengths, progre
     for number, job in enumerate(kept):
         before = TrainedNetwork.load(_record_path(run, job.name))
         further = Job(job.role, job.name + FURTHER, job.arch)
-        told = part_of(progress, number, len(kept), "train the best on")
+        told = part_of(_in_images(run, progress, "train the best on"), number, len(kept), "")
         after = _train(run, further, planned.further_epochs, told, load_network(_weights_path(run, job.name)))
         if after.search_accuracy >= before.search_accuracy:
             final[job.role] = further.name

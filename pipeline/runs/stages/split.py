@@ -1,8 +1,10 @@
 """Stage `split`: the space in regions, each with a sub-supernet that inherits from the supernet and trains on."""
 
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import CalibrationFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.plan import GRADIENT_BATCHES
@@ -13,6 +15,7 @@ from pipeline.runs.timed import scheduled
 
 if TYPE_CHECKING:
     from pipeline.fewshot.partition import Partition
+    from pipeline.supernets.curve import Curve
 
 CALIBRATION_NETWORKS = 12  # a region; their scores by the parent say where the region's own scores belong
 
@@ -40,7 +43,12 @@ def _train_children(run: Run, payload: None, progress: Progress) -> None:
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
     late = run.config.split.late
-    train_children(run.supernet, run.partition, run.training_data, settings, run.folder.children, progress, late)
+
+    def curves(number: int, file: Path) -> "Curve":
+        return curve_of(run, file, run.partition.regions[number], run.dataset)
+
+    data, folder = run.training_data, run.folder.children
+    train_children(run.supernet, run.partition, data, settings, folder, progress, late, curves)
 
 
 def _calibration(run: Run) -> CalibrationFile:

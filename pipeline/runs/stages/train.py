@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
+from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import Losses, StartFile
-from pipeline.runs.engine import Progress
+from pipeline.runs.engine import Progress, counted
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
@@ -59,7 +60,8 @@ def _train_supernet(run: Run, payload: None, progress: Progress) -> "tuple[Super
         run.augmented(dataset),
         settings,
         _checkpoint(run),
-        lambda done, total, what: progress(done, total, "train supernet"),
+        counted(progress, min(config.batch_size, len(dataset.train)), "train supernet"),
+        curve_of(run, run.folder.curve, run.space, dataset),
     )
     return supernet, result.losses
 

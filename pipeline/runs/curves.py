@@ -1,0 +1,29 @@
+"""Which networks a run's training curves follow, and on what images."""
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.data.dataset import Dataset
+from pipeline.runs.plan import passes_per_step
+from pipeline.runs.run import Run, normalised
+from pipeline.spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from pipeline.supernets.curve import Curve, Images
+
+
+def curve_of(run: Run, file: Path, space: SearchSpace, dataset: Dataset) -> "Curve":
+    """The curve in `file` of the training of a supernet of `space`: its largest, smallest and one random network."""
+    from pipeline.supernets.curve import BATCHNORM_IMAGES, JUDGED_IMAGES, Curve, judged_every
+
+    seed = run.config.seed
+    networks = {"largest": space.max(), "smallest": space.min(), "random": space.sample(random.Random(seed))}
+
+    def images() -> "Images":
+        batchnorm_images, _ = normalised(dataset.train, dataset, BATCHNORM_IMAGES, seed)
+        return batchnorm_images, *normalised(dataset.search, dataset, JUDGED_IMAGES, seed)
+
+    count = len(dataset.train)
+    every = judged_every(len(networks), count, passes_per_step(run.config.train.recipe, space))
+    return Curve(file, networks, images, every, count)
