@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +15,7 @@ from exporters.errors import ExportError
 from latency_tables.errors import TableError
 from pipeline import foreign
 from pipeline.cli import check, compress, export, predict, profile, rank, run, space, specialise
+from pipeline.cli.output import example
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
@@ -27,29 +29,41 @@ app = typer.Typer(
 )
 _START, _MEASURE, _SEARCH = "Start here", "Measure devices", "Search, stage by stage"
 _USE, _GATE = "Use what was found", "Check in CI"
-app.command("quickstart", rich_help_panel=_START)(run.quickstart)
-app.command("run", rich_help_panel=_START)(run.run)
-app.command("specialise", rich_help_panel=_START)(specialise.specialise)
+_stage = run.stage_command
+# Name, panel of `pocketnas --help`, function, example.
+_COMMANDS: Final[tuple[tuple[str, str, Callable[..., None], str], ...]] = (
+    ("quickstart", _START, run.quickstart, "--out runs/quickstart"),
+    ("run", _START, run.run, "photos --out runs/photos --macs 33M --minutes 10"),
+    ("specialise", _START, specialise.specialise, "runs/mine --out runs/tight --latency-ms 5"),
+    ("profile", _MEASURE, profile.profile, "ofa-mbv3-1.0 --device ssh://pi@raspberrypi --out pi.json"),
+    ("space", _SEARCH, space.space, "ofa-mbv3-1.0 random:7"),
+    ("train", _SEARCH, _stage("train", "Train the supernet of a run."), "runs/mine"),
+    (
+        "split",
+        _SEARCH,
+        _stage("split", "Divide a run's space and train a sub-supernet for each region."),
+        "runs/mine --again",
+    ),
+    ("search", _SEARCH, run.search, "runs/mine --workers 4"),
+    ("front", _SEARCH, specialise.front, "runs/mine"),
+    ("rank", _SEARCH, rank.rank, "results.csv --truth accuracy --proxy oneshot --proxy macs"),
+    (
+        "finetune",
+        _SEARCH,
+        _stage("finetune", "Train a run's best candidates and its random baseline."),
+        "runs/mine --again",
+    ),
+    ("stage", _SEARCH, run.stage, "export runs/mine --again"),
+    ("export", _USE, export.export, "runs/mine --to onnx-int8,coreml-fp16"),
+    ("predict", _USE, predict.predict, "runs/mine photo.jpg other.png"),
+    ("compress", _USE, compress.compress, "runs/mine --out runs/mine-small --macs 20M"),
+    ("report", _USE, _stage("report", "Write a run's report page."), "runs/mine"),
+    ("check", _GATE, check.check, "model.onnx --budget budget.toml --table phone.json"),
+)
+for _name, _panel, _function, _example in _COMMANDS:
+    app.command(_name, rich_help_panel=_panel, epilog=example(f"{_name} {_example}"))(_function)
 app.add_typer(weights_app, name="weights", rich_help_panel=_START)
-app.command("profile", rich_help_panel=_MEASURE)(profile.profile)
 app.add_typer(table_app, name="table", rich_help_panel=_MEASURE)
-app.command("space", rich_help_panel=_SEARCH)(space.space)
-app.command("train", rich_help_panel=_SEARCH)(run.stage_command("train", "Train the supernet of a run."))
-app.command("split", rich_help_panel=_SEARCH)(
-    run.stage_command("split", "Divide a run's space and train a sub-supernet for each region.")
-)
-app.command("search", rich_help_panel=_SEARCH)(run.search)
-app.command("front", rich_help_panel=_SEARCH)(specialise.front)
-app.command("rank", rich_help_panel=_SEARCH)(rank.rank)
-app.command("finetune", rich_help_panel=_SEARCH)(
-    run.stage_command("finetune", "Train a run's best candidates and its random baseline.")
-)
-app.command("stage", rich_help_panel=_SEARCH)(run.stage)
-app.command("export", rich_help_panel=_USE)(export.export)
-app.command("predict", rich_help_panel=_USE)(predict.predict)
-app.command("compress", rich_help_panel=_USE)(compress.compress)
-app.command("report", rich_help_panel=_USE)(run.stage_command("report", "Write a run's report page."))
-app.command("check", rich_help_panel=_GATE)(check.check)
 
 # Typer shows only the leaves of its exceptions; this is the base of all that a wrong command line raises.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]

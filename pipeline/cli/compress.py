@@ -26,7 +26,6 @@ def compress(
     """Take channels out of a run's winner until it is inside a limit, train it on and export it.
 
     Channels go in groups of 8, those first that the training images give least evidence for. The run is not changed.
-    Example: pocketnas compress runs/mine --out runs/mine-small --macs 20M
     """
     from pipeline.budget import read_budget
     from pipeline.runs.compressing import compress_winner

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    run_dir: Annotated[Path | None, typer.Argument(help="The run's folder.")] = None,
+    run_dir: Annotated[Path | None, typer.Argument(metavar="RUN", help="The run's folder.")] = None,
     to: Annotated[
         str | None,
         typer.Option("--to", help="Targets, separated by commas: onnx,coreml-fp16,… Default: the run's."),
@@ -28,7 +28,7 @@ def export(
         Path | None,
         typer.Option("--verify", help="Verify the files of this export folder (or run) instead; trains nothing."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write here. Default: RUN_DIR/exports.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write here. Default: RUN/exports.")] = None,
     batch: Annotated[str, typer.Option("--batch", help="Images a call: a number, or any.")] = "1",
     softmax: Annotated[bool, typer.Option("--softmax", help="Files return probabilities instead of logits.")] = False,
     pixels: Annotated[
@@ -47,7 +47,7 @@ def export(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write the winner of RUN_DIR in every target and prove that the files compute what the network computes."""
+    """Write the winner of RUN in every target and prove that the files compute what the network computes."""
     if verify is not None and run_dir is None:
         _verify(verify, as_json)
         return

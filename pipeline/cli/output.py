@@ -27,6 +27,11 @@ def emit(document: Any, as_json: bool, render: Callable[[Console], None]) -> Non
         render(console if console.is_terminal else Console(width=max(console.width, _LOG_COLUMNS)))
 
 
+def example(words: str) -> str:
+    """The last line of a command's help; `words` follow the program's name."""
+    return f"Example: pocketnas {words}"
+
+
 def note(text: str) -> None:
     """One line for the person, on stderr; beside a bar its own `note` tells."""
     Console(stderr=True, highlight=False).print(foreign.terminal(text), soft_wrap=True, markup=False)

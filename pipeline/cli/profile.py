@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def profile(
-    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A preset name or a TOML file.")],
     device: Annotated[
         str, typer.Option(help="host, web, ssh://user@board, adb://serial or tensorrt; with --from-kit its name.")
     ] = "host",

@@ -11,7 +11,9 @@ from pipeline.cli.output import emit, note
 
 
 def rank(
-    file: Annotated[Path, typer.Argument(help="CSV (or .csv.gz) with a header line, one network a line.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="CSV (or .csv.gz) with a header line, one network a line.")
+    ],
     truth: Annotated[str, typer.Option(help="Column with what the ranking should follow, for example accuracy.")],
     proxy: Annotated[list[str], typer.Option(help="Column that ranks the networks; repeat for several.")],
     lower: Annotated[list[str] | None, typer.Option(help="Column in which lower is better; repeatable.")] = None,

@@ -22,7 +22,7 @@ STORAGE_VARIABLE = "POCKETNAS_STORAGE"  # so that a password stands in no comman
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: new, empty, or the same run to continue.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-RunDir = Annotated[Path, typer.Argument(help="The run's folder.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
 Again = Annotated[bool, typer.Option("--again", help="Run the stage even if it has finished.")]
 
 Renew = Annotated[bool, typer.Option("--again", help="Make every stage anew whose inputs have changed.")]
@@ -117,7 +117,10 @@ def stage_command(name: str, help_text: str) -> Callable[..., None]:
 
 
 def stage(
-    name: Annotated[str, typer.Argument(help="data, profile, train, split, search, finetune, export, check, report.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="STAGE", help="data, profile, train, split, search, finetune, export, check, report."),
+    ],
     run_dir: RunDir,
     again: Again = False,
     as_json: Json = False,

@@ -12,9 +12,10 @@ from pipeline.cli.output import emit
 
 
 def space(
-    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A preset name or a TOML file.")],
     arch: Annotated[
-        str | None, typer.Argument(help="max, min, base, random:SEED, an architecture, or OFA-style JSON.")
+        str | None,
+        typer.Argument(metavar="ARCH", help="max, min, base, random:SEED, an architecture, or OFA-style JSON."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

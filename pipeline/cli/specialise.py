@@ -32,7 +32,7 @@ def specialise(
     """Search, train, export and check for another budget or device, with the supernet that a run has trained.
 
     The run is read and never changed; what it judged or trained is not done again. The limits given replace its whole
-    budget. Example: pocketnas specialise runs/mine --out runs/tight --latency-ms 5
+    budget.
     """
     from pipeline.runs.folder import open_run
     from pipeline.runs.specialise import Wish, folder_name, parse_budget

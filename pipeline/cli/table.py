@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.output import emit, note
+from pipeline.cli.output import emit, example, note
 from pipeline.cli.profile import refuse_foreign, render_summary, table_summary
 from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
@@ -19,7 +19,7 @@ TableName = Annotated[str, typer.Argument(metavar="TABLE", help="A table file, o
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-@table_app.command("show")
+@table_app.command("show", epilog=example("table show pi.json"))
 def show(
     table: TableName, rows: Annotated[bool, typer.Option(help="List every row.")] = False, as_json: AsJson = False
 ) -> None:
@@ -43,11 +43,13 @@ def show(
     emit(table_summary(found) | ({"blocks": listed} if rows else {}), as_json, render)
 
 
-@table_app.command("predict")
+@table_app.command("predict", epilog=example("table predict pi.json ofa-mbv3-1.0 random:7"))
 def predict(
     table: TableName,
-    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
-    arch: Annotated[str, typer.Argument(help="max, min, base, random:SEED, an architecture, or OFA-style JSON.")],
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A preset name or a TOML file.")],
+    arch: Annotated[
+        str, typer.Argument(metavar="ARCH", help="max, min, base, random:SEED, an architecture, or OFA-style JSON.")
+    ],
     classes: Annotated[int | None, typer.Option(min=2, help="Classes, where not the space's own.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,10 +88,10 @@ def predict(
     emit(document, as_json, render)
 
 
-@table_app.command("validate")
+@table_app.command("validate", epilog=example("table validate laptop.json ofa-mbv3-1.0 --models 30"))
 def validate(
     table: TableName,
-    space: Annotated[str, typer.Argument(help="A preset name or a TOML file.")],
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A preset name or a TOML file.")],
     models: Annotated[int, typer.Option(min=2, help="How many random networks to measure now.")] = 30,
     device: Annotated[str, typer.Option(help="Where to measure: host, web, ssh://user@board, …")] = "host",
     quick: Annotated[bool, typer.Option(help="One short look: a tenth of the time, and more noise.")] = False,
@@ -146,7 +148,7 @@ def validate(
     emit(document, as_json, render)
 
 
-@table_app.command("diff")
+@table_app.command("diff", epilog=example("table diff before.json after.json"))
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="A table file, or the name of a shipped one.")],
     after: Annotated[str, typer.Argument(metavar="B", help="The table to compare it with.")],
@@ -201,7 +203,7 @@ def diff(
     emit(document, as_json, render)
 
 
-@table_app.command("import")
+@table_app.command("import", epilog=example("table import lookup_table.txt --format fbnet --device s8 --out s8.json"))
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="What was published; several are resolutions.")],
     device: Annotated[str, typer.Option(help="What the table is of.")],

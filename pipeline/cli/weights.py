@@ -7,17 +7,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.output import emit, note
+from pipeline.cli.output import emit, example, note
 
 weights_app = typer.Typer(
     help="Published weights to start from: list them, look at a file, make a supernet of it.", no_args_is_help=True
 )
 
-Source = Annotated[str, typer.Argument(help="A name of 'weights list', a file, or owner/name of the Hugging Face hub.")]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="A name of 'weights list', a file, or owner/name of the Hugging Face hub."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-@weights_app.command("list")
+@weights_app.command("list", epilog=example("weights list"))
 def list_weights(as_json: AsJson = False) -> None:
     """Published weights that are known by name, and whether they can be read here and now."""
     from pipeline.weights.catalogue import CATALOGUE
@@ -44,7 +47,7 @@ def list_weights(as_json: AsJson = False) -> None:
     emit(document, as_json, render)
 
 
-@weights_app.command("show")
+@weights_app.command("show", epilog=example("weights show efficientnet-lite0"))
 def show(source: Source, as_json: AsJson = False) -> None:
     """What SOURCE holds: whose naming, how many tensors, and the preset space that its network is the base of."""
     from pipeline.weights.sources import open_weights
@@ -70,7 +73,9 @@ def show(source: Source, as_json: AsJson = False) -> None:
     emit(document, as_json, render)
 
 
-@weights_app.command("import")
+@weights_app.command(
+    "import", epilog=example("weights import efficientnet-lite0 --space efficientnet-lite0 --out lite0.safetensors")
+)
 def import_weights(
     source: Source,
     space: Annotated[str, typer.Option(help="Preset name or TOML file of the space to fill.")],
