@@ -78,3 +78,14 @@ def test_links_between_the_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_table_of_results_names_a_benchmark_that_is_there() -> None:
+    """The map in benchmarks/README.md knows every page of docs/results/, and every module named anywhere exists."""
+    overview = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    pages = sorted((ROOT / "docs" / "results").glob("*.md"))
+    assert [page.name for page in pages if f"| {page.name} |" not in overview] == []
+    for page in [*pages, *PAGES, *(ROOT / "benchmarks").rglob("*.py"), ROOT / "benchmarks" / "README.md"]:
+        for module in re.findall(r"-m (benchmarks(?:\.\w+)+)", page.read_text(encoding="utf-8")):
+            assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), f"{page.name}: {module}"
+        assert not re.search(r"python benchmarks/", page.read_text(encoding="utf-8")), page.name

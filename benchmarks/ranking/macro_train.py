@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from nb_macro_data import OnDevice
 
+from benchmarks.ranking.macro_data import OnDevice
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings

@@ -1,23 +1,22 @@
-"""The tables of docs/results/fewshot.md from what `nb_macro_fewshot.py` has left so far.
+"""The tables of docs/results/fewshot.md from what `macro_fewshot.py` has left so far.
 
-    python benchmarks/nb_macro_report.py --work DIR
+    python -m benchmarks.ranking.macro_report --work DIR
 
 Seeds are averaged; intervals are over the ranked networks, all seeds resampled alike, and the spread over seeds
 stands beside them.
 """
 
-import argparse
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nb_macro_data import SPACE, Truth, drawn, read_truth
-from nb_macro_fewshot import VARIANTS
 
+from benchmarks import common
+from benchmarks.ranking.macro_data import SPACE, Truth, drawn, read_truth
+from benchmarks.ranking.macro_fewshot import VARIANTS
 from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.calibration import calibrate
 from pipeline.ranking.features import PARTS, Features, Part
@@ -293,12 +292,10 @@ def mean(values: Sequence[float | None]) -> float:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
+    parser = common.parser(__doc__)
     parser.add_argument("--work", type=Path, required=True)
     given = parser.parse_args()
-    truth = read_truth(given.shared)
+    truth = read_truth()
     folders = sorted(folder for folder in given.work.glob("seed*") if (folder / "oneshot.json").is_file())
     seeds = [Seed.read(folder, truth) for folder in folders]
     if not seeds:

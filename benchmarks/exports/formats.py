@@ -1,17 +1,15 @@
 """Every export format of one trained network: size, time to write, parity on real photographs, latency here.
 
-    python benchmarks/export_formats.py train WORK     # a MobileNetV3 of OFA's space on hand signs, 64 pixels
-    python benchmarks/export_formats.py export WORK    # all targets whose tools this environment has
+    python -m benchmarks.exports.formats train WORK     # a MobileNetV3 of OFA's space on hand signs, 64 pixels
+    python -m benchmarks.exports.formats export WORK    # all targets whose tools this environment has
 
 Targets that need another environment (LiteRT, ExecuTorch, TensorRT) are exported by running the second
 command there with the same WORK; rows are kept in WORK/rows.json and printed together.
 Photographs: `sign_digits_imagefolder.zip` in the folder that POCKETNAS_SHARED_DATA names (else ../shared/data).
 """
 
-import argparse
 import io
 import json
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -25,6 +23,7 @@ from safetensors.torch import load_file as load_weights
 from safetensors.torch import save_file as save_weights
 from torch import nn
 
+from benchmarks import common
 from exporters import EXPORTERS, ExportOptions, Metadata, Preprocessing, Samples, export_all
 from pipeline.spaces.files import load_space
 from pipeline.spaces.named import resolve_architecture
@@ -49,9 +48,8 @@ def photographs() -> dict[str, NDArray[Any]]:
     """
     from PIL import Image
 
-    folder = Path(os.environ.get("POCKETNAS_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
     parts: dict[str, list[Any]] = {"train": [], "train_labels": [], "test": [], "test_labels": []}
-    with zipfile.ZipFile(folder / "sign_digits_imagefolder.zip") as archive:
+    with zipfile.ZipFile(common.SHARED / "sign_digits_imagefolder.zip") as archive:
         for name in sorted(archive.namelist()):
             if not name.upper().endswith(".JPG"):
                 continue
@@ -124,7 +122,7 @@ def print_rows(rows: dict[str, Any]) -> None:
 
 def main() -> None:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("action", choices=["train", "export"])
     parser.add_argument("work", type=Path)
     parser.add_argument("--targets", default=",".join(EXPORTERS))

@@ -1,19 +1,20 @@
 """Tau by training seed, and what three seeds show: the table and picture of docs/results/fewshot.md.
 
-    python benchmarks/fewshot_seeds.py docs/results/fewshot-seeds.csv docs/images/fewshot-seeds.svg
+    python -m benchmarks.ranking.seeds docs/results/fewshot-seeds.csv docs/images/fewshot-seeds.svg
 
 Reads one line per ranking and seed, prints means over seeds with Student's 95 % intervals, draws the points.
 """
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from statistics import fmean, stdev
 
-from plot import COLOURS
 from scipy.stats import t
+
+from benchmarks import common
+from benchmarks.plot import COLOURS
 
 PAIRS = (
     ("one-shot", "MACs"),
@@ -29,9 +30,8 @@ LEFT, WIDTH, ROW, LOW, HIGH = 190, 720, 34, 0.45, 0.82
 def main(source: Path, picture: Path) -> None:
     """Print the differences and write the picture."""
     taus: dict[str, list[float]] = {}
-    with source.open() as stream:
-        for line in csv.DictReader(stream):
-            taus.setdefault(line["ranked_by"], []).append(float(line["tau"]))
+    for line in common.read_rows(source):
+        taus.setdefault(line["ranked_by"], []).append(float(line["tau"]))
     print("| | mean of the seeds [95 % over seeds] | of each seed |\n|---|---|---|")
     for one, other in PAIRS:
         differences = [a - b for a, b in zip(taus[one], taus[other], strict=True)]

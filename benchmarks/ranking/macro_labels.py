@@ -1,18 +1,15 @@
 """How many labels of what quality the ranker needs on NAS-Bench-Macro, if there were no supernet at all.
 
-    python benchmarks/nb_macro_labels.py [--shared DIR]
+    python -m benchmarks.ranking.macro_labels
 
 Labels are the benchmark's own accuracies, with noise of a share of their spread added; the ranker sees options
 and size. Prints a Markdown table: the mean tau over draws on all networks without a label.
 """
 
-import argparse
-import os
-from pathlib import Path
-
 import numpy as np
-from nb_macro_data import SPACE, read_truth
 
+from benchmarks import common
+from benchmarks.ranking.macro_data import SPACE, read_truth
 from pipeline.ranking.features import Features, Part
 from pipeline.ranking.ridge import Ridge
 from pipeline.ranking.statistics import kendall_tau
@@ -30,10 +27,8 @@ PARTS: tuple[tuple[Part, ...], ...] = (
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
-    truth = read_truth(parser.parse_args().shared)
+    common.parser(__doc__).parse_args()
+    truth = read_truth()
     # The logarithm of the error rate: differences at the top count as they do for people.
     worth = -np.log(100 - truth.accuracy)
     print("| parts | noise | " + " | ".join(f"{n} labels" for n in COUNTS) + " |")

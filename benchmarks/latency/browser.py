@@ -1,18 +1,18 @@
 """What a browser's milliseconds are worth for a native app: the same networks timed in both, and `--like` between.
 
-    python benchmarks/latency_calibration.py SPACE --device host --journal native.journal --networks 120 --held-out 60
-    python benchmarks/latency_calibration.py SPACE --device web --journal browser.journal --networks 120 --held-out 60
-    python benchmarks/latency_browser.py SPACE native.journal browser.journal --networks 120 --held-out 60
+    python -m benchmarks.latency.calibration SPACE --device host --journal native.journal --networks 120 --held-out 60
+    python -m benchmarks.latency.calibration SPACE --device web --journal browser.journal --networks 120 --held-out 60
+    python -m benchmarks.latency.browser SPACE native.journal browser.journal --networks 120 --held-out 60
 
 Prints, as Markdown, how the held-out networks' native latency relates to the browser's, and how well 10 and 20 native
 timings turn the browser's table into a native one, beside MACs fitted on the same 20.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import common
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import total_macs
 from latency_tables.build import assemble
@@ -27,7 +27,7 @@ from pipeline.spaces.files import load_space
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("space")
     parser.add_argument("native", type=Path)
     parser.add_argument("browser", type=Path)

@@ -1,6 +1,6 @@
 """Speed of the supernet beside Once-for-All as its authors released it, in turns, each in a process of its own.
 
-    python benchmarks/supernet_speed.py --ofa CHECKOUT [--threads 2] [--repeats 5] [--clock cpu]
+    python -m benchmarks.supernets.speed --ofa CHECKOUT [--threads 2] [--repeats 5] [--clock cpu]
 
 CHECKOUT is a copy of https://github.com/mit-han-lab/once-for-all; without it only our own times are printed.
 "Step" is forward, backward and update of the MobileNetV3 1.0 supernet on a batch of 32, the largest subnet or the
@@ -9,7 +9,6 @@ and evaluates 2,000 others; "memory" is the most that a process holds that does 
 Times are medians; the ratio is of the two medians. On a busy machine take `--threads 1 --clock cpu`.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -20,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-SIDES = Path(__file__).with_name("supernet_sides.py")
+from benchmarks import common
+
 RANDOM = 20  # random networks in a step's mean: with fewer the ratio depends on which they are
 
 
@@ -28,7 +28,7 @@ class Worker:
     """A process that is one side."""
 
     def __init__(self, side: str, checkout: Path | None, threads: int) -> None:
-        command = [sys.executable, str(SIDES), side, "--threads", str(threads)]
+        command = [sys.executable, "-m", "benchmarks.supernets.sides", side, "--threads", str(threads)]
         command += ["--ofa", str(checkout)] if checkout else []
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -68,7 +68,7 @@ def report(what: str, values: Mapping[str, float], unit: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--ofa", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,6 +1,6 @@
 """A supernet trained on CIFAR-10 and what its networks are worth, against networks trained alone.
 
-    python benchmarks/train_cifar.py --data FOLDER --out FOLDER [--epochs 4] [--threads 1]
+    python -m benchmarks.supernets.cifar --data FOLDER --out FOLDER [--epochs 4] [--threads 1]
 
 FOLDER holds `cifar10_train.parquet` and `cifar10_test.parquet` (Hugging Face convention). Trains the space of
 examples/spaces/mobile-32px.toml, judges its smallest, its largest and 50 random networks with inherited weights on
@@ -8,7 +8,6 @@ the 10,000 test images, then trains 8 of them alone for as many epochs with the 
 in `--out` and a second call goes on where the first was stopped; the table shows what there is so far.
 """
 
-import argparse
 import json
 import random
 import time
@@ -22,6 +21,7 @@ import torch
 from PIL import Image
 from scipy.stats import kendalltau
 
+from benchmarks import common
 from latency_tables.blocks import total_macs
 from latency_tables.files import write_json
 from pipeline.spaces.architecture import Architecture
@@ -36,7 +36,7 @@ from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import train
 
-SPACE = Path(__file__).resolve().parents[1] / "examples" / "spaces" / "mobile-32px.toml"
+SPACE = Path(__file__).resolve().parents[2] / "examples" / "spaces" / "mobile-32px.toml"
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -114,7 +114,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=float, default=4)

@@ -1,15 +1,14 @@
 """How many networks a second a table predicts, on one core.
 
-OMP_NUM_THREADS=1 python benchmarks/latency_speed.py [TABLE]
+OMP_NUM_THREADS=1 python -m benchmarks.latency.speed [TABLE]
 """
 
 import random
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks import common
 from latency_tables.store import load_table
 from pipeline.profiling import latency_cost, predict_architectures
 from pipeline.spaces.files import load_space
@@ -17,7 +16,7 @@ from pipeline.spaces.files import load_space
 
 def main() -> None:
     """Print networks a second, by CPU seconds, the best of five."""
-    space, table = load_space("ofa-mbv3-1.0"), load_table(sys.argv[1] if len(sys.argv) > 1 else "host-cpu")
+    space, table = load_space("ofa-mbv3-1.0"), load_table(sys.argv[1] if len(sys.argv) > 1 else "epyc-vm-ofa-mbv3-1.0")
     cost = latency_cost(table, space)
     codes = cost.codes.sample(1_000_000, np.random.default_rng(0))
     rng = random.Random(0)
@@ -28,17 +27,7 @@ def main() -> None:
         ("Architecture objects", lambda: predict_architectures(table, space, archs), len(archs)),
         ("tuples of blocks, one at a time", lambda: [table.network_ms(each) for each in blocks], len(blocks)),
     ):
-        print(f"{name}: {networks / best_seconds(work):,.0f} networks/s")
-
-
-def best_seconds(work: Callable[[], object]) -> float:
-    """CPU seconds of the fastest of five."""
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+        print(f"{name}: {networks / common.best_seconds(work):,.0f} networks/s")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ same number of images with a backward pass, under a limit on MACs; what each end
 "ranker + guided" spends them on the supernet itself, then lets the product's ranker and search choose; "one-shot"
 chooses by inherited accuracy alone. Resumable: what is in --work is not done again.
 
-    python benchmarks/relax_nb_macro.py --shared DATA --work FOLDER --seeds 3 --seconds 600
+    python -m benchmarks.relax.macro --work FOLDER --seeds 3 --seconds 600
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -17,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nb_macro_data import HELD_OUT, MEAN, SPACE, STD, judging_images, pixels, read_truth, write
 
+from benchmarks import common
+from benchmarks.ranking.macro_data import HELD_OUT, MEAN, SPACE, STD, judging_images, pixels, read_truth, write
 from pipeline.budget import read_budget
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.prefix import JudgingImages
@@ -148,8 +148,7 @@ class Bench:
 
 def main() -> None:
     """Work for `--seconds`, then print what is there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True)
+    parser = common.parser(__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=600)
@@ -157,7 +156,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     chosen.work.mkdir(parents=True, exist_ok=True)
-    bench, began = _bench(chosen.shared, chosen.work, SCALES[chosen.scale]), time.monotonic()
+    bench, began = _bench(chosen.work, SCALES[chosen.scale]), time.monotonic()
     for seed in range(chosen.seeds):
         for limit in LIMITS:
             for method in (*RELAXING, *OTHERS):
@@ -210,8 +209,8 @@ def table(bench: Bench, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def _bench(shared: Path, work: Path, scale: Scale) -> Bench:
-    images, labels = pixels(shared, work)
+def _bench(work: Path, scale: Scale) -> Bench:
+    images, labels = pixels(work)
     rows = slice(HELD_OUT, HELD_OUT + scale.images)
     size = scale.pixels
     small = torch.nn.functional.interpolate(
@@ -224,8 +223,8 @@ def _bench(shared: Path, work: Path, scale: Scale) -> Bench:
         STD,
         Augmentation(),
     )
-    truth = read_truth(shared)
-    judging = judging_images(shared, work, "cpu", scale.judging, scale.judging)
+    truth = read_truth()
+    judging = judging_images(work, "cpu", scale.judging, scale.judging)
     return Bench(data, judging, dict(zip(truth.archs, truth.accuracy.tolist(), strict=True)), scale, work)
 
 

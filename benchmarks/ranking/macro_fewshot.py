@@ -1,14 +1,12 @@
 """Does few-shot rank better than one-shot at equal cost? Trains, scores and labels; `nb_macro_report.py` tells.
 
-    OMP_NUM_THREADS=1 nice -n 19 python benchmarks/nb_macro_fewshot.py --work DIR [--seeds 0,1] [--scale small]
-    python benchmarks/nb_macro_fewshot.py --work DIR --scale large --device cuda --seeds 0,1,2
+    OMP_NUM_THREADS=1 nice -n 19 python -m benchmarks.ranking.macro_fewshot --work DIR [--seeds 0,1] [--scale small]
+    python -m benchmarks.ranking.macro_fewshot --work DIR --scale large --device cuda --seeds 0,1,2
 
 Every step leaves a file in DIR and is not done again; a training that was killed goes on where it was.
 """
 
-import argparse
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from nb_macro_data import SPACE, drawn, judging_images, read_truth, training_data, write
-from nb_macro_train import Leg, Trainer, at_resolution, fresh, one_thread
 
+from benchmarks import common
+from benchmarks.ranking.macro_data import SPACE, drawn, judging_images, read_truth, training_data, write
+from benchmarks.ranking.macro_train import Leg, Trainer, at_resolution, fresh, one_thread
 from pipeline.fewshot.criteria import Evidence, divide
 from pipeline.fewshot.decisions import Decision, decisions_of
 from pipeline.fewshot.partition import Partition
@@ -82,13 +81,13 @@ USUAL = ("gradient", "exhaustive", "random")
 class Experiment:
     """One seed of the experiment in a folder of its own."""
 
-    def __init__(self, shared: Path, work: Path, seed: int, scale: Scale, device: str, pause: Path | None) -> None:
+    def __init__(self, work: Path, seed: int, scale: Scale, device: str, pause: Path | None) -> None:
         self.folder, self.seed, self.scale, self.device = work / f"seed{seed}", seed, scale, device
         self.folder.mkdir(parents=True, exist_ok=True)
-        data = training_data(shared, work, device)
+        data = training_data(work, device)
         self.trainer = Trainer(data, seed, scale.batch_size, pause)
-        self.judging = judging_images(shared, work, device, scale.bn_images, scale.images)
-        self.archs, self.labelled = drawn(read_truth(shared), scale.networks, scale.labels)
+        self.judging = judging_images(work, device, scale.bn_images, scale.images)
+        self.archs, self.labelled = drawn(read_truth(), scale.networks, scale.labels)
 
     def run(self, variants: Sequence[str]) -> None:
         """All steps, the most telling first, so that a run that is stopped early tells most."""
@@ -211,9 +210,7 @@ def _by_arch(archs: list[Architecture], scores: list[Score]) -> dict[str, list[f
 
 def main() -> None:
     """Run the experiment."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
+    parser = common.parser(__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--scale", choices=SCALES, default="small")
@@ -224,7 +221,7 @@ def main() -> None:
     if given.device == "cpu":
         one_thread()
     for seed in map(int, given.seeds.split(",")):
-        experiment = Experiment(given.shared, given.work, seed, SCALES[given.scale], given.device, given.pause_while)
+        experiment = Experiment(given.work, seed, SCALES[given.scale], given.device, given.pause_while)
         experiment.run(given.variants.split(","))
 
 

@@ -1,7 +1,7 @@
 """How often the gate is wrong on a noisy machine: false alarms on identical models, slow-downs of 5 % that it misses.
 
-    python benchmarks/gate_noise.py --out noise.jsonl --minutes 10      adds runs until the time is up; continues
-    python benchmarks/gate_noise.py --out noise.jsonl --summary         the table in docs/results/gate.md
+    python -m benchmarks.gate.noise --out noise.jsonl --minutes 10      adds runs until the time is up; continues
+    python -m benchmarks.gate.noise --out noise.jsonl --summary         the table in docs/results/gate.md
 
 A run is one whole decision of the gate (`judge_change`, the default plan, 2.5 % allowed). "identical" compares a
 model with itself; "slower" compares 21 equal blocks with 20 (`--size medium`: 42 with 40 larger ones), which is 5 %
@@ -11,7 +11,6 @@ The last column decides 5,000 times more often than there was time to measure: e
 rounds that were measured, in their order, so with the machine's own noise.
 """
 
-import argparse
 import json
 import math
 import multiprocessing
@@ -29,6 +28,7 @@ from typing import Any
 
 from scipy.stats import beta
 
+from benchmarks import common
 from latency_tables.blocks import Block
 from latency_tables.onnx_models import build_model
 from pipeline.gate.host_rounds import Candidate, host_round
@@ -145,7 +145,7 @@ def _rounds(line: dict[str, Any]) -> int:
 
 def main() -> None:
     """Add runs, or print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--load", type=int, default=0)

@@ -1,6 +1,6 @@
 """Which way of timing repeats best: the same models timed over and over by two protocols in turn.
 
-    python benchmarks/latency_protocol.py --rounds 8
+    python -m benchmarks.latency.protocol --rounds 8
 
 `plain` is the median over 4 fresh sessions of (5 warm-ups, median of 40 runs), whatever else the machine does.
 `guarded` is pocketnas' own: fresh sessions at different times, runs repeated when a probe says that the core is
@@ -8,7 +8,6 @@ shared, values divided by the sentinel beside them. Prints, as Markdown, per pro
 over the rounds (median and worst model), and the largest deviation of a round from the model's median.
 """
 
-import argparse
 import random
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks import common
 from latency_tables.devices.registry import open_runner
 from latency_tables.devices.runner import Runner, TimingProtocol
 from latency_tables.measure import MeasureOptions, measure_models
@@ -28,7 +28,7 @@ from pipeline.spaces.files import load_space
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--networks", type=int, default=6)
     parser.add_argument("--blocks", type=int, default=6)

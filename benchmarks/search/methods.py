@@ -1,6 +1,6 @@
 """Search methods side by side on problems with known answers, in evaluations and seconds.
 
-    python benchmarks/search_methods.py --out DIR [--benchmarks A,B] [--methods guided,rea,random] [--seeds 20]
+    python -m benchmarks.search.methods --out DIR [--benchmarks A,B] [--methods guided,rea,random] [--seeds 20]
                                         [--evaluations N] [--report]
 
 Each run (benchmark, method, seed) is one line in DIR/runs.jsonl, so that a stopped benchmark continues. A line tells
@@ -9,7 +9,6 @@ of all runs in DIR and draws DIR/search.svg: median best-so-far against evaluati
 `fewshot` in their names are searched by published scores of supernets, and tell what the found network is truly worth.
 """
 
-import argparse
 import functools
 import hashlib
 import json
@@ -22,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plot import COLOURS, Curve, line_plot, side_by_side
-from search_spaces import BENCHMARKS, OFA_BEST_KNOWN, Benchmark
 
 import pipeline.search
 import pipeline.spaces
+from benchmarks import common
+from benchmarks.plot import COLOURS, Curve, line_plot, side_by_side
+from benchmarks.search.problems import BENCHMARKS, OFA_BEST_KNOWN, Benchmark
 from pipeline.search.bulk import propose_in_batches
 from pipeline.search.candidates import FloatArray, keys
 from pipeline.search.samplers import SAMPLERS, History
@@ -40,7 +40,7 @@ Run = dict[str, Any]
 
 def main() -> None:
     """Run what is missing, or report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
         "--benchmarks", default=",".join(n for n in BENCHMARKS if not n.startswith("ofa") and "shot" not in n)
@@ -115,7 +115,7 @@ def code_version(benchmark: str, method: str) -> str:
     search, spaces = Path(pipeline.search.__path__[0]), Path(pipeline.spaces.__path__[0])
     shared = ["candidates", "encoding", "engine", "packing", "pool", "predictor", "samplers/base"]
     shared += ["bulk"] if benchmark.startswith("ofa") else []
-    files = [Path(str(own)), Path(__file__).with_name("search_spaces.py"), *sorted(spaces.glob("*.py"))]
+    files = [Path(str(own)), Path(__file__).with_name("problems.py"), *sorted(spaces.glob("*.py"))]
     files += [search / f"{name}.py" for name in shared]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -173,17 +173,13 @@ def report(folder: Path) -> None:
     known = [one for one in results if not _by_supernet(one)]
     for one in results:
         print(f"\n### {one.name}\n")
-        print_table(*(worth_table(one) if _by_supernet(one) else reached_table(one)))
+        common.print_table(*(worth_table(one) if _by_supernet(one) else reached_table(one)))
     print("\n### Behind random search\n")
-    print_table(("method", "median best so far below that of random search (benchmark: at evaluations)"), behind(known))
+    common.print_table(
+        ("method", "median best so far below that of random search (benchmark: at evaluations)"), behind(known)
+    )
     plots = [line_plot(one.name, "evaluations", "%", [_curve(one, method) for method in one.runs]) for one in known]
     (folder / "search.svg").write_text(side_by_side(plots, columns=3))
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A Markdown table."""
-    for cells in (head, ["---"] * len(head), *rows):
-        print("| " + " | ".join(cells) + " |")
 
 
 def reached_table(one: Results) -> tuple[list[str], list[list[str]]]:

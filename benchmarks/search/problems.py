@@ -1,26 +1,21 @@
 """Search problems with known answers, from public measurements. Shared by the search benchmarks."""
 
-import csv
-import gzip
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import common
 from latency_tables.importers import import_table
 from pipeline.budget import Limit
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.costs import Cost, Costs, tabular_costs
 from pipeline.search.pool import Problem
-from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import load_space
 
-SHARED = Path(os.environ.get("POCKETNAS_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 NB201_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 OFA_RESOLUTIONS = (160, 176, 192, 208, 224)
 
@@ -62,8 +57,11 @@ class EdgeSpace:
 
 def nb201(max_pixel3_ms: float | None, score: str = "true_acc") -> Benchmark:
     """NAS-Bench-201 with CIFAR-10 accuracy in percent; `score` may be a supernet's column instead."""
-    rows = _read("nasbench201_supernets.csv.gz")
-    latency = {row["arch_index"]: float(row["pixel3_ms"]) for row in _read("nasbench201_latency.csv.gz")}
+    rows = common.read_rows(common.SHARED / "nasbench201_supernets.csv.gz")
+    latency = {
+        row["arch_index"]: float(row["pixel3_ms"])
+        for row in common.read_rows(common.SHARED / "nasbench201_latency.csv.gz")
+    }
     codes = np.array(
         [
             [
@@ -87,9 +85,9 @@ def nb201(max_pixel3_ms: float | None, score: str = "true_acc") -> Benchmark:
 def macro(max_macs: float) -> Benchmark:
     """NAS-Bench-Macro, its 3,969 distinct networks, with the mean CIFAR-10 accuracy in percent."""
     space = load_space("nas-bench-macro")
-    rows = _read("nas_bench_macro_cifar10.csv.gz")
+    rows = common.read_rows(common.SHARED / "nas_bench_macro_cifar10.csv.gz")
     codes = Codes(space)
-    encoded = codes.encode([_macro_architecture(row["arch"], space.resolutions[0], space.stages) for row in rows])
+    encoded = codes.encode([common.macro_architecture(space, row["arch"]) for row in rows])
     columns = {name: np.array([float(row[name]) for row in rows]) for name in ("mean_acc", "macs", "params")}
     limits = [Limit("macs", max_macs)]
     name = f"macro-{max_macs / 1e6:g}M"
@@ -109,15 +107,6 @@ def _tabular(name, space, codes, columns, cost_names, limits, score, truth, eval
     return Benchmark(name, problem, true if score == truth else scored, true, best - 0.1, evaluations)
 
 
-def _macro_architecture(digits: str, resolution: int, stages) -> Architecture:  # type: ignore[no-untyped-def]
-    ops = {"0": SKIP, "1": Op(3, 3), "2": Op(5, 6)}
-    choices = []
-    for start, stage in zip((0, 2, 5), stages, strict=True):
-        layers = digits[start : start + max(stage.depths)]
-        choices.append(StageChoice(stage.widths[0], (ops[layers[0]], *(ops[d] for d in layers[1:] if d != "0"))))
-    return Architecture(resolution, tuple(choices))
-
-
 def ofa_space() -> Codes:
     """Once-for-All MobileNetV3 1.2 at the input sizes of which the Note10 was measured."""
     return Codes(load_space("ofa-mbv3-1.2").with_resolutions(OFA_RESOLUTIONS))
@@ -130,7 +119,7 @@ class Note10:
         space = ofa_space().space
         self._costs = []
         for resolution in OFA_RESOLUTIONS:
-            table, _ = import_table([SHARED / "latency_luts" / f"ofa_note10_{resolution}.yaml"], "ofa", "note10")
+            table, _ = import_table([common.SHARED / "latency_luts" / f"ofa_note10_{resolution}.yaml"], "ofa", "note10")
             self._costs.append(AdditiveCost(space.with_resolutions((resolution,)), table.block_ms, table.fixed_ms))
 
     def __call__(self, codes: CodeArray) -> FloatArray:
@@ -154,7 +143,7 @@ class PublishedPredictor:
     """Once-for-All's accuracy predictor, in percent; a black box to every search method."""
 
     def __init__(self) -> None:
-        weights = np.load(SHARED / "ofa_mbv3_accuracy_predictor.npz")
+        weights = np.load(common.SHARED / "ofa_mbv3_accuracy_predictor.npz")
         self._layers = [(weights[f"W{n}"].T, weights[f"b{n}"]) for n in range(4)]
         self._codes = ofa_space()
         self._tables = self._slot_tables()
@@ -236,8 +225,3 @@ BENCHMARKS: dict[str, Callable[[], Benchmark]] = {
     },
     **{name: (lambda ms=int(name[11:13]): ofa(ms)) for name in OFA_BEST_KNOWN},
 }
-
-
-def _read(name: str) -> list[dict[str, str]]:
-    with gzip.open(SHARED / name, "rt", newline="") as stream:
-        return list(csv.DictReader(stream))

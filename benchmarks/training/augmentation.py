@@ -1,6 +1,6 @@
 """What augmentation and regularisation are worth on photographs: one published network fine-tuned many ways.
 
-    python -m benchmarks.augmentation FOLDER --group 'IMG_(\\d+)\\d' --out rows.csv
+    python -m benchmarks.training.augmentation FOLDER --group 'IMG_(\\d+)\\d' --out rows.csv
 
 FOLDER holds class folders; groups (persons) stay in one split. Each line of the result is one training: the share of
 right answers on the search and the test split. What is in the file already is not computed again.
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 
+from benchmarks import common
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.division import divide
 from pipeline.data.prepare import prepare, stored_px
@@ -85,7 +86,7 @@ def accuracies(dataset: Dataset, options: argparse.Namespace, variant: str, seed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = common.parser(__doc__)
     parser.add_argument("folder")
     parser.add_argument("--group")
     parser.add_argument("--space", default="efficientnet-lite0")
@@ -99,8 +100,7 @@ def main() -> None:
     dataset = images(options.folder, options.group, options.pixels)
     done: set[tuple[str, str]] = set()
     if options.out.exists():
-        with options.out.open() as stream:
-            done = {(row["variant"], row["seed"]) for row in csv.DictReader(stream)}
+        done = {(row["variant"], row["seed"]) for row in common.read_rows(options.out)}
     else:
         options.out.write_text("variant,seed,search,test,cpu_seconds\n")
     for seed in options.seeds:

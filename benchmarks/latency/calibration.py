@@ -1,18 +1,17 @@
 """Which correction from rows to networks is best: all of them on the same measurements, on networks not fitted on.
 
-    python benchmarks/latency_calibration.py ofa-mbv3-1.0 --journal measured.journal --networks 300 --held-out 120
+    python -m benchmarks.latency.calibration ofa-mbv3-1.0 --journal measured.journal --networks 300 --held-out 120
 
 Measures (a stopped measurement continues from the journal), then prints a table of methods as Markdown: plain
 MACs and the uncorrected sum of rows as baselines, regression on block counts without rows, and each method.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import common
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import total_macs
 from latency_tables.calibration import METHODS, MeasuredNetwork, calibrate
@@ -30,7 +29,7 @@ Predict = Callable[[MeasuredNetwork], float]
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("space")
     parser.add_argument("--device", default="host")
     parser.add_argument("--journal", type=Path, required=True)
@@ -45,7 +44,7 @@ def main() -> None:
     plan = profile_plan(load_space(arguments.space), ProfileOptions(arguments.networks, arguments.held_out))
     asked = DeviceOptions(precision=arguments.precision, ort_web=arguments.ort_web)
     with opened_runner(arguments.device, asked) as runner:
-        device, samples = measure_models(plan.models, runner, arguments.journal, options, _progress)
+        device, samples = measure_models(plan.models, runner, arguments.journal, options, common.progress)
     fitted, held_out = ([_measured(m.name, m.blocks, samples) for m in ms] for ms in (plan.calibration, plan.held_out))
     rows_ms = {block: samples.median_ms(block.key) for block in plan.blocks}
     print(
@@ -93,11 +92,6 @@ def _line(name: str, e: ErrorReport) -> str:
         f"{100 * e.within_10_percent:.1f} % | {e.worst_under_percent:.1f} | "
         f"{100 * e.residual_low:+.1f} to {100 * e.residual_high:+.1f} % |"
     )
-
-
-def _progress(done: int, total: int, what: str) -> None:
-    if done % 100 == 0:
-        print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

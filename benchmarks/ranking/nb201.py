@@ -1,18 +1,15 @@
 """What the published few-shot scores on NAS-Bench-201 are worth, and what mends them.
 
-    python benchmarks/nb201_rank.py [--shared DIR]
+    python -m benchmarks.ranking.nb201
 
 Reads nasbench201_supernets.csv.gz (all 15,625 networks: truth, one-shot and few-shot scores, size), prints
 Markdown tables: the proxies alone, calibration between the five sub-supernets, and a ranker that learns from
 a few trained networks which proxies and options to believe.
 """
 
-import argparse
-import os
-from pathlib import Path
-
 import numpy as np
 
+from benchmarks import common
 from pipeline.ranking.calibration import calibrate
 from pipeline.ranking.options import table_of_options
 from pipeline.ranking.report import Columns
@@ -25,10 +22,8 @@ DRAWS = 20  # how often labelled networks are drawn
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--shared", type=Path, default=Path(os.environ.get("POCKETNAS_SHARED_DATA", default)))
-    columns = Columns.read(parser.parse_args().shared / "nasbench201_supernets.csv.gz")
+    common.parser(__doc__).parse_args()
+    columns = Columns.read(common.SHARED / "nasbench201_supernets.csv.gz")
     truth = columns.numbers("true_acc")
     proxies = {
         "one-shot": columns.numbers("oneshot_acc"),

@@ -5,7 +5,6 @@ Reads one request a line from standard input, {"what": "step", "size": 64, "arch
 answers {"wall": seconds, "cpu": seconds, "count": how many architectures it did, "peak_mb": so far}.
 """
 
-import argparse
 import json
 import random
 import sys
@@ -20,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks import common
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
 
@@ -182,7 +182,7 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("side", choices=("ours", "ofa"))
     parser.add_argument("--ofa", type=Path)
     parser.add_argument("--threads", type=int, default=2)
