@@ -14,7 +14,7 @@ import typer
 from exporters.errors import ExportError
 from latency_tables.errors import TableError
 from pipeline import foreign
-from pipeline.cli import check, compress, export, predict, profile, rank, run, space, specialise
+from pipeline.cli import check, compress, export, init, predict, profile, rank, run, space, specialise
 from pipeline.cli.output import example
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
@@ -33,6 +33,7 @@ _stage = run.stage_command
 # Name, panel of `pocketnas --help`, function, example.
 _COMMANDS: Final[tuple[tuple[str, str, Callable[..., None], str], ...]] = (
     ("quickstart", _START, run.quickstart, "--out runs/quickstart"),
+    ("init", _START, init.init, "photos --macs 33M --minutes 10"),
     ("run", _START, run.run, "photos --out runs/photos --macs 33M --minutes 10"),
     ("specialise", _START, specialise.specialise, "runs/mine --out runs/tight --latency-ms 5"),
     ("profile", _MEASURE, profile.profile, "ofa-mbv3-1.0 --device ssh://pi@raspberrypi --out pi.json"),

@@ -51,6 +51,10 @@ def run(
     data: Annotated[
         str | None, typer.Option("--data", help="Images, instead of the configuration's \\[data] path.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="Column, or pattern on the file name, of what must stay in one split."),
+    ] = None,
     latency_ms: Annotated[
         float | None, typer.Option("--latency-ms", min=0, help="Milliseconds for one image on the device, at most.")
     ] = None,
@@ -82,7 +86,7 @@ def run(
     """
     from pipeline.runs.options import Options
 
-    options = Options(data, space, device, table, latency_ms, macs, params, size_mb, start, minutes, seed)
+    options = Options(data, group, space, device, table, latency_ms, macs, params, size_mb, start, minutes, seed)
     _run(lambda: _configuration(config, options), out, as_json, again)
 
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -33,32 +34,76 @@ def is_data(given: str) -> bool:
     return path.exists() or given == "digits" or (given.count("/") == 1 and not given.startswith((".", "/", "~")))
 
 
-def automatic_config(options: Options) -> tuple[Config, tuple[str, ...]]:
-    """A configuration for the images of `options.data`, and lines that tell what was chosen and why.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen for the images of a folder: the configuration in plain values, and what it follows from.
+
+    `space` has the images' classes and the chosen resolutions. `start` tells in one line where the weights come from;
+    `pixels` are its sizes where they were chosen here; `least_minutes` is what enough training takes at the smallest
+    of them.
+    """
+
+    document: dict[str, Any]
+    source: Source
+    space: SearchSpace
+    start: str
+    pixels: tuple[int, ...]
+    least_minutes: float
+
+    @property
+    def config(self) -> Config:
+        """The configuration, with what suits its start."""
+        return parse_config(for_a_start(self.document), f"options of {self.document['data']['path']}")
+
+    @property
+    def time(self) -> str:
+        """How long the run takes, for people."""
+        minutes = self.document["train"].get("minutes")
+        return f"{CPU_MINUTES:g} minutes of CPU time" if minutes is None else f"{minutes:g} minutes"
+
+    def lines(self) -> tuple[str, ...]:
+        """What was chosen and why."""
+        told = [self.start]
+        if self.pixels:
+            told.append(f"space: {self.space.name} at {', '.join(map(str, self.pixels))} pixels")
+        if not self.document.get("budget"):
+            told.append("budget: none; --latency-ms, --macs, --params or --size-mb limits what is searched")
+        return (*told, f"time: {self.time}; --minutes changes that")
+
+
+def choose(options: Options) -> Chosen:
+    """What suits the images of `options.data` and this machine, where the options do not say it.
 
     Raises DataError where there are no labelled images, ConfigError for an option that is not accepted.
     """
     if options.data is None:
         raise ConfigError("name a folder of images, or a configuration")
     document = options.into({"device": {"effort": "quick", "networks": 12}})
-    path = document["data"]["path"]
-    source = open_source(path, None, "image", "label")
+    data = document["data"]
+    source = open_source(data["path"], data.get("group"), "image", "label")
     start, told = _start(options)
     document.setdefault("train", {})["start"] = start
     space = load_space(document.setdefault("space", {}).setdefault("name", _space_of(start)))
+    space = space.with_classes(len(source.classes))
     if "minutes" not in document["train"]:
         document["train"]["cpu_minutes"] = CPU_MINUTES
-    lines = [told]
+    pixels: tuple[int, ...] = ()
+    pace = _Pace.measured(space, document["train"])
     if options.space is None:
-        chosen = _resolutions(space.with_classes(len(source.classes)), source, document)
-        document["space"]["resolutions"] = chosen
-        lines.append(f"space: {space.name} at {', '.join(map(str, chosen))} pixels")
-    if not document.get("budget"):
-        lines.append("budget: none; --latency-ms, --macs, --params or --size-mb limits what is searched")
-    minutes = document["train"].get("minutes")
-    told_time = f"{CPU_MINUTES:g} minutes of CPU time" if minutes is None else f"{minutes:g} minutes"
-    lines.append(f"time: {told_time}; --minutes changes that")
-    return parse_config(for_a_start(document), f"options of {path}"), tuple(lines)
+        pixels = _resolutions(space, source, document, pace)
+        document["space"]["resolutions"] = list(pixels)
+        space = space.with_resolutions(pixels)
+    least = pace.minutes(_trained_macs(space, min(space.resolutions), len(source.items)))
+    return Chosen(document, source, space, told, pixels, least / _SHARE_OF_TRAINING)
+
+
+def automatic_config(options: Options) -> tuple[Config, tuple[str, ...]]:
+    """A configuration for the images of `options.data`, and lines that tell what was chosen and why.
+
+    Raises what `choose` raises.
+    """
+    chosen = choose(options)
+    return chosen.config, chosen.lines()
 
 
 def _start(options: Options) -> tuple[str, str]:
@@ -82,25 +127,20 @@ def _space_of(start: str) -> str:
     return CATALOGUE[start].space if start in CATALOGUE else START
 
 
-def _resolutions(space: SearchSpace, source: Source, document: dict[str, Any]) -> list[int]:
+def _resolutions(space: SearchSpace, source: Source, document: dict[str, Any], pace: "_Pace") -> tuple[int, ...]:
     """The space's sizes from 64 pixels up to what the pictures, the budget and the time allow; at least one."""
-    import torch
-
     sizes = [px for px in space.resolutions if px >= SMALLEST_PX] or [space.resolutions[-1]]
     side = _side_px(source)
     most = min(LARGEST_PX, max(side, min(ENLARGED * side, 96), SMALLEST_PX))
     limit = read_budget(document.get("budget", {})).macs
-    per_second = _macs_per_second(space.with_resolutions(sizes[:1]))
-    threads = torch.get_num_threads() if "minutes" in document["train"] else 1
-    minutes = document["train"].get("minutes", CPU_MINUTES) * threads
-    affordable = 60 * minutes * _SHARE_OF_TRAINING * per_second
+    minutes = _SHARE_OF_TRAINING * document["train"].get("minutes", CPU_MINUTES)
     kept: list[int] = []
     for px in sizes:
         costs = AdditiveCost(space.with_resolutions([px]), lambda block: block.macs)
         fits = limit is None or costs.minimum()[0] <= limit
-        if not kept or (px <= most and fits and _trained_macs(space, px, len(source.items)) <= affordable):
+        if not kept or (px <= most and fits and pace.minutes(_trained_macs(space, px, len(source.items))) <= minutes):
             kept.append(px)
-    return kept[-RESOLUTIONS:]
+    return tuple(kept[-RESOLUTIONS:])
 
 
 def _trained_macs(space: SearchSpace, px: int, images: int) -> float:
@@ -118,6 +158,26 @@ def _side_px(source: Source) -> float:
         except ValueError:
             continue  # a broken picture is told of when all are read
     return median(sizes) if sizes else float(SMALLEST_PX)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How many multiply-accumulates pass through networks in a minute of the run's time."""
+
+    macs_per_minute: float
+
+    @classmethod
+    def measured(cls, space: SearchSpace, train: dict[str, Any]) -> "_Pace":
+        """By forward passes of the largest network; wall time counts every thread, CPU time one."""
+        import torch
+
+        sizes = [px for px in space.resolutions if px >= SMALLEST_PX] or [space.resolutions[-1]]
+        threads = torch.get_num_threads() if "minutes" in train else 1
+        return cls(60 * threads * _macs_per_second(space.with_resolutions(sizes[:1])))
+
+    def minutes(self, macs: float) -> float:
+        """The minutes that so many multiply-accumulates take."""
+        return macs / self.macs_per_minute
 
 
 def _macs_per_second(space: SearchSpace) -> float:

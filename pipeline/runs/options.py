@@ -7,6 +7,7 @@ from typing import Any, Final
 # Where each option stands in the configuration; None for a key outside of tables.
 _KEYS: Final[dict[str, tuple[str | None, str]]] = {
     "data": ("data", "path"),
+    "group": ("data", "group"),
     "space": ("space", "name"),
     "device": ("device", "name"),
     "table": ("device", "table"),
@@ -28,6 +29,7 @@ class Options:
     """Options as they were given, None where they were not; limits may be spelled, such as "300M"."""
 
     data: str | None = None
+    group: str | None = None
     space: str | None = None
     device: str | None = None
     table: str | None = None

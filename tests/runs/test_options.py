@@ -30,6 +30,7 @@ from tests.data.trees import make_tree
         ("start", "efficientnet-lite1", "train", "start"),
         ("minutes", 9.0, "train", "minutes"),
         ("data", "owner/name", "data", "path"),
+        ("group", r"^(\w+)_", "data", "group"),
     ],
 )
 def test_every_option_is_a_key(option: str, value: object, table: str, key: str, tmp_path: Path) -> None:
@@ -108,15 +109,22 @@ def test_no_images_no_configuration(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_a_folder_and_its_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lengths follow from measured steps; the same command then continues what is there with the same lengths."""
+def test_a_folder_and_its_minutes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lengths follow from measured steps; the same command then continues what is there with the same lengths.
+
+    What `init` writes is the same configuration: a run of it finds everything done.
+    """
+    monkeypatch.chdir(tmp_path)
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images[:500], digits.target, strict=False)):
-        (tmp_path / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Path("photos", str(label)).mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray((pixels * 15).astype("uint8")).convert("RGB").resize((32, 32))
-        picture.save(tmp_path / "photos" / str(label) / f"{number}.png")
-    words = ["run", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--minutes", "0.7", "--macs", "2M"]
-    words += ["--space", "quickstart", "--start", "none", "--table", "epyc-vm-quickstart", "--json"]
+        picture.save(Path("photos", str(label), f"{number}.png"))
+    options = ["--minutes", "0.7", "--macs", "2M", "--space", "quickstart", "--start", "none", "--json"]
+    options += ["--table", "epyc-vm-quickstart"]
+    words = ["run", "photos", "--out", "run", *options]
     began = time.perf_counter()
     assert run_command(words) == 0
     seconds = time.perf_counter() - began
@@ -124,6 +132,11 @@ def test_a_folder_and_its_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert 15 < seconds < 2 * 42  # other work shares the machine of a test; alone it is within 1.25
     assert printed["random_baseline"]["n"] in (0, 8) and printed["published_baseline"] is None
     assert printed["winner"]["macs"] <= 2e6
-    schedule = open_run(tmp_path / "run").schedule.read_text()
-    assert run_command(words) == 0
-    assert open_run(tmp_path / "run").schedule.read_text() == schedule
+    schedule = open_run(Path("run")).schedule.read_text()
+    assert run_command(["init", "photos", *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["config"] == "pocketnas.toml" and told["minutes"] == 0.7
+    for command in (words, ["run", "pocketnas.toml", "--out", "run"]):
+        assert run_command(command) == 0
+        assert "search: had finished" in capsys.readouterr().err
+    assert open_run(Path("run")).schedule.read_text() == schedule
