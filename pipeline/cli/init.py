@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.output import emit, note, progress_bar
+from pipeline.cli.output import emit, note
+from pipeline.cli.progress import progress_bar
 from pipeline.cli.run import Json, Seed
 
 
