@@ -176,6 +176,11 @@ class SearchConfig(_Table):
         " them; scratch: trained alone from random weights, as long as [finetune] says. Never mixed in one ranking",
     )
     images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
+    pruner: Literal["none", "hyperband"] = Field(
+        "none",
+        description="hyperband: with judge_by = 'scratch', trainings that fall behind at 1, 3, 9, … epochs are stopped;"
+        " with method = 'tpe' this is BOHB",
+    )
     rank_by: Literal["ranker", "score"] = Field(
         "ranker",
         description="What orders inherited scores. score: nothing else; ranker: that, what their ops explain of it over"
@@ -293,6 +298,11 @@ def _check_names(config: Config, where: str) -> None:
     for name in config.devices:
         if not re.fullmatch(r"\w[\w.-]*", name):  # it names a file, too
             raise ConfigError(f"{where}: [devices.{name!r}] is no name: letters, digits, dots, dashes, underscores")
+    if config.search.pruner != "none" and config.search.judge_by != "scratch":
+        raise ConfigError(
+            f"{where}: [search] pruner = {config.search.pruner!r} stops trainings; accepted with judge_by ="
+            f" {config.search.judge_by!r} is 'none'"
+        )
     if 0 < config.search.labels < FEWEST_LABELS:
         raise ConfigError(
             f"{where}: [search] labels = {config.search.labels} are too few to learn from; 0, or at least"

@@ -3,12 +3,11 @@
 What needs torch imports it when it is built.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CodeArray, FloatArray
@@ -28,6 +27,9 @@ Fidelity = Literal["inherited", "fine-tuned", "from-scratch", "table", "predicto
 FIDELITIES: Final[tuple[Fidelity, ...]] = get_args(Fidelity)
 
 
+Report = Callable[[int, float], None]  # epochs trained, score; it may raise to stop the training
+
+
 class Evaluator(Protocol):
     """Judges networks. `fidelity` says in which way; scores of two fidelities are not compared."""
 
@@ -39,6 +41,18 @@ class Evaluator(Protocol):
 
         The networks are what the candidate space decodes to: `Architecture`s for a search space.
         """
+
+
+@runtime_checkable
+class Watched(Evaluator, Protocol):
+    """An evaluator that trains, and tells on the way how good each network is."""
+
+    @property
+    def epochs(self) -> int:
+        """How long a network is trained at most."""
+
+    def watched(self, arch: Any, report: Report, /) -> float:
+        """The score of `arch` as `evaluate` gives it; `report` is called at 1, 3, 9, … epochs and at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +143,11 @@ def from_scratch(
     judging: "JudgingImages",
     settings: "TrainSettings",
     folder: Path,
-) -> Evaluator:
-    """Accuracy of each network trained alone from random weights: the ground truth, and slow.
+) -> Watched:
+    """Accuracy of each network trained alone from random weights: the ground truth, and slow."""
+    from pipeline.search.from_scratch import FromScratch
 
-    Scores and checkpoints are kept in `folder` by recipe and network: a training that was killed continues, and
-    one that is done is never repeated. Initial weights, batches and augmentation derive from `settings.seed`.
-    """
-    recipe = hashlib.sha256(repr(sorted(asdict(settings).items())).encode()).hexdigest()[:16]
-    place = folder / recipe
-    place.mkdir(parents=True, exist_ok=True)
-
-    def score(archs: Sequence[Architecture]) -> list[float]:
-        return [_trained_accuracy(space, arch, data, judging, settings, place) for arch in archs]
-
-    return Remembered(Scored("from-scratch", score), place / "scores.jsonl")
+    return FromScratch(space, data, judging, settings, folder)
 
 
 def table(scores: Mapping[str, float]) -> Evaluator:
@@ -170,24 +175,3 @@ EVALUATORS: Final[Mapping[Fidelity, Callable[..., Evaluator]]] = {
     "table": table,
     "predictor": predictor,
 }
-
-
-def _trained_accuracy(
-    space: SearchSpace,
-    arch: Architecture,
-    data: "TrainingData",
-    judging: "JudgingImages",
-    settings: "TrainSettings",
-    place: Path,
-) -> float:
-    from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
-    from pipeline.supernets.network import Network
-    from pipeline.supernets.training import train
-
-    network = Network(space.blocks(arch), settings.seed, space.batchnorm_eps)
-    checkpoint = place / f"{hashlib.sha256(str(arch).encode()).hexdigest()[:16]}.safetensors"
-    train(network, data, settings, checkpoint)
-    refresh_batchnorm(network, judging.bn_images)
-    accuracy = evaluate(network, judging.images, judging.labels).accuracy
-    checkpoint.unlink(missing_ok=True)
-    return accuracy

@@ -11,9 +11,11 @@ Method = Literal[
 # Methods of pipeline.relax: they train a relaxation of the space and propose what it ends as.
 Relaxing = Literal["single-path", "darts", "darts-2nd", "darts-pt", "fbnet", "bayesnas"]
 Objective = Literal["accuracy", "front"]
+Pruner = Literal["none", "hyperband"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 RELAXING: Final[tuple[Relaxing, ...]] = get_args(Relaxing)
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+PRUNERS: Final[tuple[Pruner, ...]] = get_args(Pruner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class SearchSettings:
     """Which method spends how many evaluations. `front` looks for the best accuracy at every latency.
 
     `subject` is a hash of what scores depend on beside space and limits (images, weights): studies of two subjects
-    are never mixed. Empty where the evaluator is the same for everybody.
+    are never mixed. Empty where the evaluator is the same for everybody. `pruner` stops trainings that fall behind,
+    where the evaluator is a `Watched` one; "tpe" with "hyperband" is BOHB (Falkner et al. 2018).
     """
 
     method: Method | Relaxing = "guided"
@@ -30,6 +33,7 @@ class SearchSettings:
     workers: int = 1
     objective: Objective = "accuracy"
     subject: str = ""
+    pruner: Pruner = "none"
 
     def __post_init__(self) -> None:
         if self.method not in (*METHODS, *RELAXING):
@@ -38,6 +42,10 @@ class SearchSettings:
             )
         if self.objective not in OBJECTIVES:
             raise PipelineError(f"objective {self.objective!r} is unknown; known are {', '.join(OBJECTIVES)}")
+        if self.pruner not in PRUNERS:
+            raise PipelineError(f"search pruner {self.pruner!r} is unknown; known are {', '.join(PRUNERS)}")
+        if self.pruner != "none" and self.objective != "accuracy":
+            raise PipelineError(f"search pruner {self.pruner!r} compares one number; use the objective accuracy")
         for name in ("evaluations", "workers"):
             if getattr(self, name) < 1:
                 raise PipelineError(f"search {name} = {getattr(self, name)} must be at least 1")

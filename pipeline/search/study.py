@@ -16,9 +16,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import CandidateSpace, CodeArray, keys
 from pipeline.search.costs import Costs
-from pipeline.search.evaluators import Evaluator
+from pipeline.search.evaluators import Evaluator, Watched
 from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
+from pipeline.search.rungs import REDUCTION, was_judged
 from pipeline.search.samplers import ProposalSampler, sampler_of
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import (
@@ -56,6 +57,7 @@ class Candidate:
 class SearchResult:
     """What a search found, best first (`front`: the undominated ones in score and the front's cost).
 
+    `stopped` networks fell behind in training (`[search] pruner`); they count as evaluations and have no score.
     `seconds` is the time of its evaluations and proposals, summed over workers and earlier calls, `judging_seconds`
     that of the evaluations alone.
     """
@@ -69,6 +71,7 @@ class SearchResult:
     exhausted: bool
     seconds: float
     judging_seconds: float
+    stopped: int = 0
 
     @property
     def best(self) -> Candidate:
@@ -150,6 +153,7 @@ class _Worker:
             study_name=study_name(storage, settings),
             storage=open_storage(storage, heartbeat_s),
             sampler=(sampler or sampler_of(settings.method))(problem, settings.seed, self._front),
+            pruner=_pruner(settings, evaluator),
             directions=["maximize"] if self._front is None else ["maximize", "minimize"],
             load_if_exists=True,
         )
@@ -178,7 +182,9 @@ class _Worker:
     def _advance(self) -> bool:
         """One more evaluation, or a wait for others; True where the study has all of its evaluations."""
         self._reclaim()
-        done, running = self._count(TrialState.COMPLETE), self._count(TrialState.RUNNING)
+        trials = self._study.get_trials(deepcopy=False)
+        done = sum(map(was_judged, trials))
+        running = sum(trial.state is TrialState.RUNNING for trial in trials)
         if self._progress is not None:
             self._progress(done, self._settings.evaluations, "evaluations")
         if done >= self._settings.evaluations:
@@ -217,6 +223,7 @@ class _Worker:
         """The study as it stands."""
         trials = self._study.get_trials(deepcopy=False)
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        judged = sum(map(was_judged, trials))
         if not complete:
             raise PipelineError("the study has no finished evaluation")
         codes = np.stack([self._packing.unpack(trial.params) for trial in complete])
@@ -225,13 +232,14 @@ class _Worker:
         return SearchResult(
             candidates=tuple(found),
             front=undominated(found, front_cost(self._problem.costs)),
-            evaluations=len(complete),
-            withdrawn=sum(trial.state is TrialState.PRUNED for trial in trials),
+            evaluations=judged,
+            withdrawn=sum(trial.state is TrialState.PRUNED and not was_judged(trial) for trial in trials),
             failed=sum(trial.state is TrialState.FAIL for trial in trials),
             feasible_share=self._problem.feasible_share,
             exhausted=self._exhausted,
             seconds=sum(trial.duration.total_seconds() for trial in complete if trial.duration is not None),
             judging_seconds=sum(trial.user_attrs["network"]["seconds"] for trial in complete),
+            stopped=judged - len(complete),
         )
 
     def _objective(self, trial: Trial) -> float | tuple[float, float]:
@@ -249,7 +257,9 @@ class _Worker:
         (arch,) = self._problem.space.decode(codes)
         began = time.perf_counter()
         try:
-            (score,) = self._evaluator.evaluate([arch])
+            score = self._judged(trial, arch)
+        except optuna.TrialPruned:
+            raise
         except Exception as error:
             self._judging_failed = error  # not to be taken for a failure of the storage
             raise
@@ -260,6 +270,20 @@ class _Worker:
         judged = {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity, "seconds": seconds}
         trial.set_user_attr("network", judged)
         return score if self._front is None else (score, values[self._front])
+
+    def _judged(self, trial: Trial, arch: Any) -> float:
+        """The score of `arch`; TrialPruned where the study's pruner stops its training."""
+        evaluator = self._evaluator
+        if self._settings.pruner == "none" or not isinstance(evaluator, Watched):
+            (score,) = evaluator.evaluate([arch])
+            return score
+
+        def report(epoch: int, value: float) -> None:
+            trial.report(value, epoch)
+            if epoch < evaluator.epochs and trial.should_prune():
+                raise optuna.TrialPruned(f"fell behind after {epoch} of {evaluator.epochs} epochs")
+
+        return evaluator.watched(arch, report)
 
     def _reclaim(self) -> None:
         """Give out again what dead workers left."""
@@ -287,7 +311,7 @@ class _Worker:
                     fail(self._study, other.number)
             time.sleep(_POLL_S)
             self._reclaim()  # a dead one never says what it wanted
-        done = [t for t in trials if t.state is TrialState.COMPLETE]
+        done = [t for t in trials if was_judged(t)]
         if len(done) + len(ahead) >= self._settings.evaluations:
             return False
         return all(self._wanted(other) != wanted for other in (*done, *ahead))
@@ -302,9 +326,6 @@ class _Worker:
     def _candidate(self, trial: FrozenTrial, row: list[int]) -> Candidate:
         network = trial.user_attrs["network"]
         return Candidate(network["arch"], float(trial.values[0]), network["costs"], trial.number, tuple(row))
-
-    def _count(self, state: TrialState) -> int:
-        return len(self._study.get_trials(deepcopy=False, states=(state,)))
 
     def _agree(self, storage: str | Path) -> None:
         """Refuse to continue a study that was begun for something else."""
@@ -336,7 +357,18 @@ class _Worker:
             "seed": self._settings.seed,
             "objective": self._settings.objective,
             "subject": self._settings.subject,
+            "pruner": self._settings.pruner,
         }
+
+
+def _pruner(settings: SearchSettings, evaluator: Evaluator) -> optuna.pruners.BasePruner:
+    if settings.pruner == "none":
+        return optuna.pruners.NopPruner()
+    if not isinstance(evaluator, Watched):
+        raise PipelineError(
+            f"search pruner {settings.pruner!r} stops trainings; {evaluator.fidelity!r} scores have none to stop"
+        )
+    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=evaluator.epochs, reduction_factor=REDUCTION)
 
 
 def study_name(storage: str | Path, settings: SearchSettings) -> str:
@@ -358,7 +390,7 @@ def finished(storage: str | Path, settings: SearchSettings) -> int:
         study = optuna.load_study(study_name=study_name(storage, settings), storage=open_storage(storage))
     except KeyError:
         return 0
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    return sum(map(was_judged, study.get_trials(deepcopy=False)))
 
 
 def front_cost(costs: Costs) -> str:

@@ -51,12 +51,19 @@ def test_a_relaxing_method_ends_in_the_study_as_what_is_trained(finished: Finish
     assert run.costs.feasible(run.codes.encode([own])).all()
 
 
-@pytest.mark.parametrize("judge_by", ["private", "scratch"])
+@pytest.mark.parametrize(("judge_by", "pruner"), [("private", "none"), ("scratch", "none"), ("scratch", "hyperband")])
 def test_networks_may_be_judged_by_what_they_are_after_training(
-    finished: FinishedRun, tmp_path: Path, judge_by: str
+    finished: FinishedRun, tmp_path: Path, judge_by: str, pruner: str
 ) -> None:
     """Three ways to judge, never mixed in one ranking: no inherited score, no ranker, no second private training."""
-    search = {"judge_by": judge_by, "evaluations": 3, "images": 64, "private_batches": 2, "method": "random"}
+    search = {
+        "judge_by": judge_by,
+        "evaluations": 3,
+        "images": 64,
+        "private_batches": 2,
+        "method": "random",
+        "pruner": pruner,
+    }
     config = parse_config({**_CONFIG, "device": {"table": str(finished.path / "table.json")}, "search": search}, "test")
     with create_or_open(tmp_path / "run", config) as folder:
         run = Run(folder)

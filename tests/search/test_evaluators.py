@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.fewshot.prefix import JudgingImages, judge_all
 from pipeline.ranking.repair import PrivateTuning
-from pipeline.search import evaluators
+from pipeline.search import from_scratch
 from pipeline.search.evaluators import EVALUATORS, FIDELITIES, Evaluator
 from pipeline.spaces.files import load_space
 from pipeline.supernets.data import TrainingData
@@ -60,5 +60,24 @@ def test_training_from_scratch_learns_and_is_never_repeated(tmp_path: Path, monk
     longer = replace(SETTINGS, epochs=3, lr=0.1)
     (accuracy,) = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path).evaluate(ARCHS[:1])
     assert accuracy > 0.3  # ten digits: guessing gives 0.1
-    monkeypatch.setattr(evaluators, "_trained_accuracy", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(from_scratch, "train", lambda *_, **__: pytest.fail("trained again"))
     assert EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path).evaluate(ARCHS[:1]) == [accuracy]
+
+
+def test_a_training_that_was_stopped_on_the_way_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    """Accuracies after 1 and 3 epochs are told, kept, and told again first; watching changes nothing of the result."""
+    longer = replace(SETTINGS, epochs=4, checkpoint_seconds=1.0)
+    (alone,) = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path / "alone").evaluate(ARCHS[:1])
+    watched = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path / "watched")
+    told: list[tuple[int, float]] = []
+
+    def stop(epoch: int, accuracy: float) -> None:
+        told.append((epoch, accuracy))
+        if epoch == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        watched.watched(ARCHS[0], stop)
+    again: list[tuple[int, float]] = []
+    assert watched.watched(ARCHS[0], lambda epoch, accuracy: again.append((epoch, accuracy))) == alone
+    assert [epoch for epoch, _ in again] == [1, 3, 4] and again[:2] == told and again[2] == (4, alone)

@@ -69,7 +69,14 @@ def _settings(run: Run) -> "SearchSettings":
 
     config = run.config.search
     subject = "" if config.storage is None else _subject(run)
-    return SearchSettings(config.method, scheduled(run).evaluations, run.config.seed, config.workers, subject=subject)
+    return SearchSettings(
+        config.method,
+        scheduled(run).evaluations,
+        run.config.seed,
+        config.workers,
+        subject=subject,
+        pruner=config.pruner,
+    )
 
 
 def _subject(run: Run) -> str:

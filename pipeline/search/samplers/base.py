@@ -16,6 +16,7 @@ from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.encoding import Encoder
 from pipeline.search.packing import Packing
 from pipeline.search.pool import Problem, SpaceExhaustedError
+from pipeline.search.rungs import comparable, was_judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class ProposalSampler(BaseSampler):
         self.packing = Packing(problem.space)
         self.seed = seed
         self.front = front
-        self._judged: dict[int, tuple[CodeArray, float]] = {}
+        self._codes: dict[int, CodeArray] = {}
         self._start = self.start_codes()
 
     @cached_property
@@ -105,8 +106,8 @@ class ProposalSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        history, open_trials = self._history(study, trial)
-        rng = np.random.default_rng([self.seed, 2, len(history), open_trials])
+        history, known = self._history(study, trial)
+        rng = np.random.default_rng([self.seed, 2, len(history), known - len(history)])
         return dict(self.packing.pack(self.next(history, rng)))
 
     def sample_independent(
@@ -118,24 +119,27 @@ class ProposalSampler(BaseSampler):
         """Nothing to do: workers differ by the trials they see, and stay reproducible."""
 
     def _history(self, study: Study, trial: FrozenTrial) -> tuple[History, int]:
+        """What has been judged, and how many networks are judged, being judged or queued."""
         open_keys: list[bytes] = []
-        judged: list[tuple[CodeArray, float]] = []
+        judged: list[FrozenTrial] = []
         for other in study.get_trials(deepcopy=False):
             if other.number == trial.number:
                 continue
-            if other.state is TrialState.COMPLETE:
-                if other.number not in self._judged:
-                    self._judged[other.number] = self.packing.unpack(other.params), float(other.values[0])
-                judged.append(self._judged[other.number])
+            if was_judged(other):
+                judged.append(other)
+                if other.number not in self._codes:
+                    self._codes[other.number] = self.packing.unpack(other.params)
             elif other.state in (TrialState.RUNNING, TrialState.WAITING):
                 params = other.params or other.system_attrs.get("fixed_params", {})
                 if params.keys() >= self.packing.distributions.keys():
                     open_keys += keys(self.packing.unpack(params)[None])
         genes = len(self.problem.space.cardinalities)
-        codes = np.array([row for row, _ in judged], dtype=np.uint8).reshape(len(judged), genes)
-        scores = np.array([score for _, score in judged], dtype=np.float64)
-        seen = frozenset(keys(codes)) | frozenset(open_keys)
-        return History(codes, scores, np.ones(len(codes), dtype=bool), seen), len(open_keys)
+        known = np.array([self._codes[other.number] for other in judged], dtype=np.uint8).reshape(len(judged), genes)
+        learned = comparable(judged)
+        codes = np.array([self._codes[other.number] for other, _ in learned], dtype=np.uint8).reshape(-1, genes)
+        scores = np.array([score for _, score in learned], dtype=np.float64)
+        seen = frozenset(keys(known)) | frozenset(open_keys)
+        return History(codes, scores, np.ones(len(codes), dtype=bool), seen), len(judged) + len(open_keys)
 
     def _under_a_cap(self, history: History, rng: np.random.Generator) -> tuple[Problem, History]:
         cost = self.problem.costs[self.front or ""]
