@@ -17,8 +17,7 @@ from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
 from pipeline.supernets.network import Network
 from pipeline.supernets.settings import TrainSettings
-from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import train
+from pipeline.supernets.training import EpochEnd, train
 
 
 class FromScratch(Remembered):
@@ -73,8 +72,9 @@ class FromScratch(Remembered):
         network = Network(self._space.blocks(arch), self._settings.seed, self._space.batchnorm_eps)
         checkpoint = self._place / f"{hashlib.sha256(str(arch).encode()).hexdigest()[:16]}.safetensors"
 
-        def on_epoch(epoch: int, _: Supernet | Network) -> None:
-            if report is None or epoch >= self.epochs or not is_rung(epoch) or epoch in self._curve(arch):
+        def on_epoch(end: EpochEnd) -> None:
+            epoch = round(end.epoch)
+            if report is None or end.last or not is_rung(epoch) or epoch in self._curve(arch):
                 return
             accuracy = self._accuracy(copy.deepcopy(network).eval())
             self._curves.add({str(arch): {**self._curves.known().get(str(arch), {}), str(epoch): accuracy}})

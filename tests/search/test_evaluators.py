@@ -68,7 +68,7 @@ def test_a_training_that_was_stopped_on_the_way_goes_on_to_the_same_end(tmp_path
     """Accuracies after 1 and 3 epochs are told, kept, and told again first; watching changes nothing of the result."""
     longer = replace(SETTINGS, epochs=4, checkpoint_seconds=1.0)
     (alone,) = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path / "alone").evaluate(ARCHS[:1])
-    watched = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path / "watched")
+    watched = from_scratch.FromScratch(SPACE, DATA, JUDGING, longer, tmp_path / "watched")
     told: list[tuple[int, float]] = []
 
     def stop(epoch: int, accuracy: float) -> None:
