@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.encoded import EncodedPictures
 from pipeline.data.errors import DataError
 from pipeline.data.names import SPLITS
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """One split: uint8 pixels (n, size, size, 3), memory-mapped, and int64 labels (n,)."""
+    """One split: uint8 pixels (n, size, size, 3), memory-mapped or decoded when read, and int64 labels (n,)."""
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | EncodedPictures
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -40,10 +41,14 @@ class Dataset:
 
 
 def load_dataset(folder: Path) -> Dataset:
-    """The images that `prepare` left in `folder`, memory-mapped."""
+    """The images that `prepare` left in `folder`, memory-mapped, or those that `prepare_encoded` listed there."""
 
     def images(name: str) -> Images:
-        pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        pixels: NDArray[np.uint8] | EncodedPictures
+        if summary.get("encoded"):
+            pixels = EncodedPictures(folder / f"{name}.arrow", summary["size_px"], summary["depth"])
+        else:
+            pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         return Images(pixels, np.load(folder / f"{name}_labels.npy", allow_pickle=False))
 
     try:

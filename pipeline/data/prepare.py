@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,23 +57,29 @@ def prepare(
             split: stack.enter_context(_scratch(folder / f".{split}.npy", (len(items), size, size, 3)))
             for split, items in division.parts.items()
         }
-        work = _Decoding(division, size, arrays, progress)
+        work = Decoding(division, size, arrays, progress)
         work.run()
-        if work.broken and not skip_broken:
-            raise DataError(_all_broken(division, work.broken))
-        broken = {split: {i: why for (of, i), why in work.broken.items() if of == split} for split in SPLITS}
+        work.require_readable(skip_broken)
+        broken = work.broken_by_split()
         division = division.without(broken)
         for split, pixels in arrays.items():
             _keep(pixels, folder / f".{split}.npy", folder / f"{split}.npy", broken[split])
-            labels = np.array([item.label for item in division.parts[split]], np.int64)
-            np.save(folder / f"{split}_labels.npy", labels)
-    summary = _summary(division, size, seen_px or size, work)
+    return finish(division, size, folder, seen_px or size, work)
+
+
+def finish(
+    division: Division, size: int, folder: Path, seen_px: int, work: "Decoding", encoded: bool = False
+) -> dict[str, Any]:
+    """Write labels and, last, the summary of what `work` found; returns it in plain values."""
+    for split, items in division.parts.items():
+        np.save(folder / f"{split}_labels.npy", np.array([item.label for item in items], np.int64))
+    summary = _summary(division, size, seen_px, work) | ({"encoded": True} if encoded else {})
     write_json(folder / "data.json", summary)
     return summary
 
 
-def _summary(division: Division, size: int, seen_px: int, work: "_Decoding") -> dict[str, Any]:
-    mean, square_mean = work.sums / max(1, len(division.parts["train"]))
+def _summary(division: Division, size: int, seen_px: int, work: "Decoding") -> dict[str, Any]:
+    mean, square_mean = work.sums / max(1, work.summed)
     std = np.sqrt(np.maximum(square_mean - mean**2, 1e-6))
     return {
         "schema_version": 1,
@@ -89,18 +95,25 @@ def _summary(division: Division, size: int, seen_px: int, work: "_Decoding") -> 
     }
 
 
+class Sink(Protocol):
+    """Where decoded pictures of a split go."""
+
+    def __setitem__(self, index: int, picture: NDArray[np.uint8]) -> None: ...
+
+
 @dataclass(slots=True)
-class _Decoding:
-    """All pictures into arrays, in the order in which the source reads fastest.
+class Decoding:
+    """All pictures into arrays or other sinks, in the order in which the source reads fastest.
 
     Pictures of more than eight bits wait for the end: only then is it known what scale they all share.
     """
 
     division: Division
     size: int
-    arrays: Mapping[Split, NDArray[np.uint8]]
+    arrays: Mapping[Split, Sink]
     progress: Progress | None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
+    summed: int = 0
     broken: dict[Place, str] = field(default_factory=dict)
     depth: int | None = None
     _deep: dict[Place, int] = field(default_factory=dict)
@@ -117,6 +130,15 @@ class _Decoding:
             if self._deep:
                 self.depth = depth_of(max(self._deep.values()))
                 self._pass(list(self._deep), pool, self.depth)
+
+    def require_readable(self, skip_broken: bool) -> None:
+        """DataError naming what cannot be read, unless it is to be left out."""
+        if self.broken and not skip_broken:
+            raise DataError(_all_broken(self.division, self.broken))
+
+    def broken_by_split(self) -> dict[Split, dict[int, str]]:
+        """The place of each picture that cannot be read, with the reason."""
+        return {split: {i: why for (of, i), why in self.broken.items() if of == split} for split in SPLITS}
 
     def remarks(self) -> list[str]:
         """What was done to pictures of more than eight bits."""
@@ -171,6 +193,7 @@ class _Decoding:
             if split == "train":
                 scaled = picture.reshape(-1, 3) / 255.0
                 self.sums += np.stack([scaled.mean(axis=0), (scaled**2).mean(axis=0)])
+                self.summed += 1
         self._done += 1
         total = sum(map(len, self.division.parts.values()))
         if self.progress and (self._done % _AHEAD == 0 or self._done == total):

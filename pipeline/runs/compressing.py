@@ -9,7 +9,7 @@ from pipeline.budget import Limit
 from pipeline.errors import PipelineError
 from pipeline.runs.documents import CompressedFile
 from pipeline.runs.engine import Progress
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.run import Run, normalised, unchanged
 from pipeline.runs.stages.finetune import BATCHNORM_IMAGES
 from pipeline.runs.winner import load_winner
 
@@ -47,13 +47,13 @@ def compress_winner(run: Run, limits: tuple[Limit, ...], epochs: int, out: Path,
     accuracy = _trained(run, smaller, epochs, progress)
     out.mkdir(parents=True, exist_ok=True)
     save_network(smaller, out / "weights.safetensors")
-    images, labels = normalised(run.dataset.test, run.dataset, None, 0)
+    test = unchanged(run.dataset.test, run.dataset)
     exports = _exported(run, smaller, out, progress)
     found = CompressedFile(
         limits={limit.name: limit.limit for limit in limits},
         macs=(total_macs(before), total_macs(smaller.blocks)),
         params=(total_params(before), total_params(smaller.blocks)),
-        accuracy=(run.winner.accuracy, evaluate(smaller, images, labels).accuracy),
+        accuracy=(run.winner.accuracy, evaluate(smaller, test, test.labels).accuracy),
         search_accuracy=accuracy,
         middle_channels=[(a.mid_channels, b.mid_channels) for a, b in zip(before, smaller.blocks, strict=True)],
         exports=exports,
@@ -78,7 +78,8 @@ def _trained(run: Run, network: "Network", epochs: int, progress: Progress) -> f
     )
     train(network, run.training_data, settings, None, lambda done, total, _: progress(done, total, "fine-tune"))
     refresh_batchnorm(network, normalised(run.dataset.train, run.dataset, BATCHNORM_IMAGES, 0)[0])
-    return evaluate(network, *normalised(run.dataset.search, run.dataset, None, 0)).accuracy
+    search = unchanged(run.dataset.search, run.dataset)
+    return evaluate(network, search, search.labels).accuracy
 
 
 def _exported(run: Run, network: "Network", out: Path, progress: Progress) -> list[str]:

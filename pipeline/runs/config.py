@@ -42,6 +42,9 @@ class DataConfig(_Table):
     search_fraction: Fraction = Field(0.15, description="Share of images that judge the search")
     test_fraction: Fraction = Field(0.2, description="Share kept for the final test, where the data brings none")
     limit: Count | None = Field(None, description="At most this many images per split, for a quick look")
+    decoded_gb: Annotated[float, Field(ge=0)] = Field(
+        8.0, description="Sets that are larger when decoded stay encoded; processes decode them while networks train"
+    )
     skip_broken: bool = Field(False, description="Leave out pictures that cannot be read, instead of stopping")
     flip: bool = Field(True, description="Mirror training images at random (off for digits and signs)")
     crop: Annotated[float, Field(ge=0, le=0.5)] = Field(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from pipeline.runs.documents import LinearBaseline
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.run import Run, normalised, unchanged
 from pipeline.spaces.architecture import Architecture, StageChoice
 from pipeline.spaces.space import SearchSpace
 
@@ -49,8 +49,8 @@ def linear_baseline(run: Run) -> LinearBaseline | None:
     if arch is None:
         return None
     train = normalised(run.dataset.train, run.dataset, _LINEAR_IMAGES, 0)
-    test = normalised(run.dataset.test, run.dataset, None, 0)
-    accuracy = linear_accuracy(published_network(run, arch).eval(), train, test)
+    test = unchanged(run.dataset.test, run.dataset)
+    accuracy = linear_accuracy(published_network(run, arch).eval(), train, (test, test.labels))
     return LinearBaseline(arch=str(arch), accuracy=accuracy, images=len(train[1]))
 
 

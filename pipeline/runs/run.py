@@ -226,19 +226,26 @@ def costs_on(
     return space_costs(space, limits, {own: table, **others}, main_device=own)
 
 
-def normalised(images: Images, dataset: Dataset, limit: int | None, seed: int) -> "tuple[Tensor, Tensor]":
-    """Float images (n, 3, size, size) of one split as networks take them, and labels (n,).
-
-    `limit` takes that many at random, always the same ones for a seed.
-    """
-    import numpy as np
+def unchanged(images: Images, dataset: Dataset) -> "TrainingData":
+    """The images of one split as networks take them, without augmentation."""
     import torch
 
     from pipeline.supernets.augment import Augmentation
     from pipeline.supernets.data import TrainingData
 
     labels = torch.from_numpy(images.labels)
-    data = TrainingData(images.pixels, labels, dataset.mean, dataset.std, Augmentation(), dataset.seen_px)
+    return TrainingData(images.pixels, labels, dataset.mean, dataset.std, Augmentation(), dataset.seen_px)
+
+
+def normalised(images: Images, dataset: Dataset, limit: int | None, seed: int) -> "tuple[Tensor, Tensor]":
+    """Float images (n, 3, size, size) of one split as networks take them, and labels (n,), all in memory.
+
+    `limit` takes that many at random, always the same ones for a seed.
+    """
+    import numpy as np
+    import torch
+
+    data = unchanged(images, dataset)
     order = np.random.default_rng(seed).permutation(len(images))[:limit]
     chosen = torch.from_numpy(np.sort(order))
     return data.normalised(chosen), data.labels[chosen]

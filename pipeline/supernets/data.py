@@ -2,21 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.data.encoded import EncodedPictures
 from pipeline.errors import PipelineError
 from pipeline.supernets.augment import Augmentation, unit
+from pipeline.supernets.loading import ahead, workers_for
 
-Pixels = Tensor | NDArray[np.uint8]
+Pixels = Tensor | NDArray[np.uint8] | EncodedPictures
+_TOGETHER: Final = 64  # encoded images that one process reads at a time
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Images (n, h, w, 3) uint8 (a tensor, an array or a memory map) and labels (n,) int64.
+    """Images (n, h, w, 3) uint8 (a tensor, an array, a memory map or encoded pictures) and labels (n,) int64.
 
     `mean` and `std` are those of the three channels, of pixels in 0..1. `seen_px` is the size that networks see, in
     pixels of `images`: what is beyond it is for the random shifts and crops of training, and cut off otherwise.
@@ -64,12 +68,20 @@ class TrainingData:
     def normalised(self, indices: Tensor | None = None) -> Tensor:
         """Images (m, 3, h, w) float32 in channels_last order without augmentation; all where no `indices`."""
         taken = torch.arange(len(self)) if indices is None else indices
+        if isinstance(self.images, EncodedPictures) and len(taken) > _TOGETHER:
+            return torch.cat([images for images, _ in self.batches(_TOGETHER, taken)])
         return self._normalise(unit(self._middle(self._take(taken))))
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, `size` at a time, normalised, with their labels."""
-        for indices in torch.split(torch.arange(len(self)), size):
-            yield self.normalised(indices), self.labels[indices]
+    def batches(self, size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images in the order of `indices` (all by default), `size` at a time, normalised, with their labels."""
+        parts = torch.split(torch.arange(len(self)) if indices is None else indices, size)
+        return ahead(_Parts(self, parts), range(len(parts)), self.workers(size))
+
+    def workers(self, images: int) -> int:
+        """How many processes read batches of so many images ahead: none where they need no decoding."""
+        if not isinstance(self.images, EncodedPictures):
+            return 0
+        return workers_for(images * 12 * (self.seen_px or self.images.size) ** 2)
 
     def _take(self, indices: Tensor) -> Tensor:
         if isinstance(self.images, Tensor):
@@ -87,3 +99,15 @@ class TrainingData:
         mean = torch.tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
         std = torch.tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
         return (images - mean) / std
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The normalised images and the labels of each of some parts."""
+
+    data: TrainingData
+    parts: Sequence[Tensor]
+
+    def __call__(self, number: int) -> tuple[Tensor, Tensor]:
+        indices = self.parts[number]
+        return self.data.normalised(indices), self.data.labels[indices]

@@ -1,5 +1,6 @@
 """How good a network is on images, and a supernet's network with inherited weights."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
 from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
 from pipeline.supernets.compute import device_of, on
+from pipeline.supernets.data import TrainingData
 from pipeline.supernets.network import Network
 from pipeline.supernets.supernet import Supernet
 
@@ -30,11 +32,17 @@ class Score:
 
 
 def evaluate(
-    network: nn.Module, images: Tensor, labels: Tensor, *, resolution: int | None = None, batch_size: int = BATCH_SIZE
+    network: nn.Module,
+    images: Tensor | TrainingData,
+    labels: Tensor,
+    *,
+    resolution: int | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> Score:
     """Score of `network` in evaluation mode on normalised `images` (n, 3, h, w) and `labels` (n,).
 
-    Images are scaled to `resolution` pixels; by default to the network's own. Raises PipelineError without images.
+    A set's images are taken as networks see them, a batch at a time, so that memory stays small. Images are scaled to
+    `resolution` pixels; by default to the network's own. Raises PipelineError without images.
     """
     if not len(images):
         raise PipelineError("no images to evaluate on; at least one is needed")
@@ -44,8 +52,8 @@ def evaluate(
     return Score(right / len(images), loss / len(images), len(images))
 
 
-def right_answers(network: Network, images: Tensor, labels: Tensor) -> NDArray[np.bool_]:
-    """Which of the normalised `images` (n, 3, h, w) a network in evaluation mode gets right, shape (n,)."""
+def right_answers(network: Network, images: Tensor | TrainingData, labels: Tensor) -> NDArray[np.bool_]:
+    """Which of normalised `images` (n, 3, h, w), or of a set, a network in evaluation mode gets right, shape (n,)."""
     return np.asarray((_logits(network, images, network.resolution, BATCH_SIZE).argmax(1) == labels).numpy())
 
 
@@ -71,12 +79,17 @@ def refresh_batchnorm(network: Network, images: Tensor, *, batch_size: int = BAT
     reestimate_batchnorm(network, (_prepared(on(device, batch), size) for batch in torch.split(images, batch_size)))
 
 
+def in_batches(images: Tensor | TrainingData, size: int = BATCH_SIZE) -> Iterable[Tensor]:
+    """Normalised images (n, 3, h, w) or those of a set, `size` at a time."""
+    return torch.split(images, size) if isinstance(images, Tensor) else (batch for batch, _ in images.batches(size))
+
+
 @torch.inference_mode()
-def _logits(network: nn.Module, images: Tensor, size: int, batch_size: int) -> Tensor:
+def _logits(network: nn.Module, images: Tensor | TrainingData, size: int, batch_size: int) -> Tensor:
     """Of `network` in evaluation mode, shape (n, classes), on the CPU; it is left in the mode that it was in."""
     training, device = network.training, device_of(network)
     network.eval()
-    batches = torch.split(images, batch_size)
+    batches = in_batches(images, batch_size)
     logits = torch.cat([network(_prepared(on(device, batch), size)) for batch in batches]).cpu()
     network.train(training)
     return logits

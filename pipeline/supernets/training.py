@@ -8,7 +8,7 @@ import hashlib
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.supernets.augment import resize
+from pipeline.supernets.batches import Answers, Batch, Batches
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import average_gradients, average_value, is_first, share, wait_for_all
@@ -29,7 +30,6 @@ from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 
 Progress = Callable[[int, int, str], None]
-_Answers = Sequence[tuple[Tensor, float]]  # labels (n,) and their weights, which add up to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ class _Training:
     def __init__(self, model: Supernet | Network, data: TrainingData, settings: TrainSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.batch_size = min(settings.batch_size, len(data))
-        self.steps_per_epoch = len(data) // self.batch_size
+        self.batches = Batches(data, self.batch_size, settings.seed, settings.mixup, share(self.batch_size))
+        self._coming: Iterator[Batch] | None = None
+        self.steps_per_epoch = self.batches.per_epoch
         self.steps = max(1, round(settings.epochs * self.steps_per_epoch))
         self.phases = _schedule(_phases(model, settings), self.steps)
         self.step = 0
@@ -136,7 +138,9 @@ class _Training:
         if self.step == start:
             self._enter(phase)
         self._set_lr(phase, start, end)
-        images, answers = self._batch()
+        if self._coming is None:
+            self._coming = self.batches.following(self.step, self.steps)
+        images, answers = self._placed(next(self._coming))
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._passes(phase, images, answers)
         average_gradients(self.model.parameters())
@@ -168,7 +172,7 @@ class _Training:
             torch.cuda.empty_cache()
         phase, _, _ = next(entry for entry in self.phases if entry[1] <= self.step < entry[2])
         try:
-            images, answers = self._batch()
+            images, answers = self._placed(self.batches(self.step))
             self._passes(phase, images[:size], [(labels[:size], weight) for labels, weight in answers])
         except torch.OutOfMemoryError:
             return False
@@ -178,7 +182,7 @@ class _Training:
         """Leave the averaged weights in the model where they were asked for."""
         self.average.apply(self.model)
 
-    def _passes(self, phase: Phase, images: Tensor, answers: _Answers) -> float:
+    def _passes(self, phase: Phase, images: Tensor, answers: Answers) -> float:
         """Add the gradients of every pass of the step; returns the summed loss."""
         total = torch.zeros((), device=self.device)
         soft: Tensor | None = None
@@ -202,7 +206,7 @@ class _Training:
         dtype = torch.float16 if precision == "fp16" else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=precision != "fp32")
 
-    def _loss(self, part: Pass, logits: Tensor, answers: _Answers, soft: Tensor | None) -> Tensor:
+    def _loss(self, part: Pass, logits: Tensor, answers: Answers, soft: Tensor | None) -> Tensor:
         loss = logits.new_zeros(())
         if part.labels:
             for labels, weight in answers:
@@ -240,30 +244,10 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def _batch(self) -> tuple[Tensor, _Answers]:
-        """The images of this step that this process takes, and what they show; an epoch is a permutation of its own."""
-        epoch, batch = divmod(self.step, self.steps_per_epoch)
-        order = torch.randperm(len(self.data), generator=self._generator(f"epoch {epoch}"))
-        indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        part = share(len(indices)) or slice(0, len(indices))
-        images, labels = self._augmented(indices, part)
-        if not self.settings.mixup:
-            return images, [(labels, 1.0)]
-        # Blended with the same batch in reverse, of which this process takes what its own images meet.
-        alone = len(labels) == len(indices)
-        opposite = slice(len(indices) - part.stop, len(indices) - part.start)
-        others, other_labels = (images, labels) if alone else self._augmented(indices, opposite)
-        share_of_own = random.Random(f"{self.settings.seed}/mixup {self.step}").betavariate(*[self.settings.mixup] * 2)
-        blended = others.flip(0).lerp_(images, share_of_own)
-        return blended, [(labels, share_of_own), (other_labels.flip(0), 1 - share_of_own)]
-
-    def _augmented(self, indices: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        images, labels = self.data.training_batch(indices, self._generator(f"augment {self.step}"), part)
-        return on(self.device, images), on(self.device, labels)
-
-    def _generator(self, purpose: str) -> torch.Generator:
-        digest = hashlib.blake2b(f"{self.settings.seed}/{purpose}".encode(), digest_size=7).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+    def _placed(self, batch: Batch) -> Batch:
+        """The images and labels of a step on the model's device."""
+        images, answers = batch
+        return on(self.device, images), [(on(self.device, labels), weight) for labels, weight in answers]
 
     # -- state in a file --------------------------------------------------------------------------
 

@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from pipeline.supernets.augment import resize
-from pipeline.supernets.evaluate import BATCH_SIZE
+from pipeline.supernets.data import TrainingData
+from pipeline.supernets.evaluate import in_batches
 from pipeline.supernets.network import Network
 
-Labelled = tuple[Tensor, Tensor]  # normalised images (n, 3, h, w), and their labels (n,)
+Labelled = tuple[Tensor | TrainingData, Tensor]  # normalised images (n, 3, h, w) or a set, and their labels (n,)
 _REGULARISATION: Final = 0.01  # scikit-learn's C, for features of unit variance; larger ones overfit a few thousand
 _STEPS: Final = 200
 
 
-def features(network: Network, images: Tensor) -> Tensor:
+def features(network: Network, images: Tensor | TrainingData) -> Tensor:
     """What the network gives to its classifier, shape (n, channels), for normalised images of any size."""
     rows = []
     with torch.inference_mode():
-        for batch in torch.split(images, BATCH_SIZE):
+        for batch in in_batches(images):
             x = resize(batch, network.resolution).contiguous(memory_format=torch.channels_last)
             for block in list(network)[:-1]:
                 x = block(x)

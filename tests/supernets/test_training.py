@@ -163,7 +163,7 @@ def test_a_step_of_the_sandwich_adds_four_gradients(tiny_space: SearchSpace, tin
     settings = TrainSettings(epochs=1, batch_size=16, label_smoothing=0.1, seed=4)
     supernet = Supernet(tiny_space).train()
     training = _Training(supernet, tiny_data, settings)
-    images, answers = training._batch()
+    images, answers = training.batches(0)
     ((labels, _),) = answers
     phase = training.phases[0][0]
     training._passes(phase, images, answers)
@@ -195,14 +195,13 @@ def test_mixup_blends_a_batch_with_itself_and_asks_for_both_answers(
         _Training(_model(tiny_space, "alone"), tiny_data, TrainSettings("alone", batch_size=16, mixup=alpha))
         for alpha in (0.0, 1.0)
     )
-    (images, ((labels, _),)), (blended, answers) = plain._batch(), mixed._batch()
+    (images, ((labels, _),)), (blended, answers) = plain.batches(0), mixed.batches(0)
     (own, share_of_own), (other, rest) = answers
     assert torch.equal(own, labels) and torch.equal(other, labels.flip(0))
     assert 0 < share_of_own < 1 and share_of_own + rest == pytest.approx(1)
     torch.testing.assert_close(blended, share_of_own * images + rest * images.flip(0))
-    assert torch.equal(mixed._batch()[0], blended)  # the step alone decides
-    mixed.step = 1
-    assert mixed._batch()[1][0][1] != share_of_own
+    assert torch.equal(mixed.batches(0)[0], blended)  # the step alone decides
+    assert mixed.batches(1)[1][0][1] != share_of_own
 
 
 def test_separate_ops_that_were_not_drawn_do_not_move(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:

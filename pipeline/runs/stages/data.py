@@ -1,7 +1,8 @@
-"""Stage `data`: read the images once, divide them, and keep them as arrays."""
+"""Stage `data`: divide the images, and keep them as arrays where those are not too large."""
 
 from pipeline.data.division import divide
 from pipeline.data.items import Source
+from pipeline.data.large import decoded_gb, prepare_encoded
 from pipeline.data.prepare import prepare, stored_px
 from pipeline.data.sources import fingerprint, open_source
 from pipeline.runs.config import DataConfig
@@ -19,7 +20,9 @@ def work(run: Run, progress: Progress) -> None:
     division = divide(source, data.search_fraction, data.test_fraction, run.config.seed, data.limit)
     seen_px = max(run.unlabelled_space.resolutions)
     size = stored_px(division, seen_px)
-    prepare(division, size, run.folder.data, progress, seen_px=seen_px, skip_broken=data.skip_broken)
+    fits = decoded_gb(division, size) <= data.decoded_gb
+    keep = prepare if fits else prepare_encoded
+    keep(division, size, run.folder.data, progress, seen_px=seen_px, skip_broken=data.skip_broken)
 
 
 def require_images(data: DataConfig) -> Source:

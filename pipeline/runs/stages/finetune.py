@@ -14,7 +14,7 @@ from pipeline.runs.documents import Lengths, PublishedBaseline, RandomBaseline, 
 from pipeline.runs.engine import Progress, counted, part_of
 from pipeline.runs.published import linear_baseline, published_network, scaled_base
 from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.run import Run, normalised, unchanged
 from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import lengths, pays_for
@@ -137,9 +137,9 @@ def _train(run: Run, job: Job, epochs: float, progress: Progress, before: "Netwo
     checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
     train(network, run.training_data, settings, checkpoint, progress)
     refresh_batchnorm(network, normalised(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
-    images, labels = normalised(dataset.search, dataset, None, 0)
+    judges = unchanged(dataset.search, dataset)
     save_network(network, _weights_path(run, job.name))
-    accuracy = evaluate(network, images, labels).accuracy
+    accuracy = evaluate(network, judges, judges.labels).accuracy
     trained = TrainedNetwork(arch=str(job.arch), search_accuracy=accuracy, epochs=epochs)
     trained.save(record)
     checkpoint.unlink(missing_ok=True)
@@ -175,8 +175,8 @@ def _right(run: Run, name: str) -> NDArray[np.bool_]:
     from pipeline.supernets.evaluate import right_answers
     from pipeline.supernets.files import load_network
 
-    images, labels = normalised(run.dataset.test, run.dataset, None, 0)
-    return right_answers(load_network(_weights_path(run, name)), images, labels)
+    test = unchanged(run.dataset.test, run.dataset)
+    return right_answers(load_network(_weights_path(run, name)), test, test.labels)
 
 
 def _published(
