@@ -1,41 +1,35 @@
 """Runs a Core AI asset with coreai-core's runtime: the system's on macOS 27, its portable one elsewhere."""
 
-import asyncio
 import importlib.metadata
 import json
-import statistics
 import sys
-import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
+from exporters.errors import CannotRun, WrongInput
+from exporters.process import Limits, WorkerDied, ask
+from exporters.request import Array
+from exporters.runtime import as_shaped
 
-from exporters.errors import CannotRun
-from exporters.quiet import first_line, quiet
-from exporters.request import INPUT_NAME, Array
-from exporters.runtime import CHUNK, RUNS, WARM_UPS, as_shaped
-
-FUNCTION: Final = "main"
+WORKER: Final = "exporters.coreai.worker"
+PROGRAM: Final = "main.mlirb"
+MEMORY_BYTES: Final = 8 << 30
+SECONDS: Final = 60.0  # to load an asset; it takes one
+SECONDS_AN_IMAGE: Final = 2.0
+LARGEST_METADATA: Final = 1 << 20
 
 
 class CoreaiRuntime:
-    """The asset's function `main`, loaded for each run."""
+    """The asset's function `main`, loaded for each run in a process of its own."""
 
     def __init__(self, path: Path) -> None:
-        """Open the asset; CannotRun where the runtime refuses it."""
+        """Open the asset; CannotRun where the runtime refuses it, crashes or hangs."""
         self._path = path
-        try:
-            with quiet():
-                from coreai.authoring.asset import AIModelAsset
-
-                self._asset: Any = AIModelAsset.load(path)
-                self._shape, self._output = _wait(self._signature())
-        except Exception as error:  # the runtime raises what it likes
-            raise CannotRun(f"Core AI cannot open {path}: {first_line(error)}") from error
+        if not (path / PROGRAM).is_file():
+            raise CannotRun(f"{path} is no Core AI asset: there is no {PROGRAM} in it")
+        shape = self._ask()[0]["shape"]
+        self._image = tuple(shape[1:])
 
     @cached_property
     def by(self) -> str:
@@ -44,61 +38,34 @@ class CoreaiRuntime:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """What was written into the asset."""
-        document = json.loads((self._path / "metadata.json").read_text())
-        return dict(document.get("creatorDefinedMetadata", {}))
+        """What was written into the asset; WrongInput where that is damaged."""
+        try:
+            with (self._path / "metadata.json").open("rb") as stream:
+                document = json.loads(stream.read(LARGEST_METADATA))
+            return {str(name): str(value) for name, value in document.get("creatorDefinedMetadata", {}).items()}
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
+            raise WrongInput(f"{self._path} has no readable metadata.json: {type(error).__name__}") from error
 
     def run(self, inputs: Array) -> Array:
-        shaped = as_shaped(inputs, self._shape[1:], str(self._path))
-        with quiet():
-            result: Array = _wait(self._outputs(shaped))
-        return result
+        outputs = self._ask(as_shaped(inputs, self._image, str(self._path)))[1]
+        if outputs is None:
+            raise CannotRun(f"Core AI gave no outputs for {self._path}")
+        return outputs
 
     def latency_ms(self, inputs: Array) -> float | None:
         """On macOS only: nobody ships the portable runtime."""
         if sys.platform != "darwin":
             return None
-        with quiet():
-            return float(_wait(self._median(as_shaped(inputs, self._shape[1:], str(self._path)))))
+        shaped = as_shaped(inputs, self._image, str(self._path))
+        return float(self._ask(shaped, timed=True)[0]["latency_ms"])
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         return None
 
-    async def _signature(self) -> tuple[tuple[int, ...], str]:
-        async with self._asset.executable() as model:
-            described = model.load_function(FUNCTION).desc
-            return tuple(described.input_descriptor(INPUT_NAME).shape), described.output_names[0]
-
-    async def _outputs(self, inputs: Array) -> Array:
-        fixed = self._shape[0] if self._shape[0] > 0 else None
-        step = fixed or CHUNK
-        parts = []
-        async with self._asset.executable() as model:
-            function = model.load_function(FUNCTION)
-            for start in range(0, len(inputs), step):
-                part = inputs[start : start + step]
-                full = part if fixed is None else np.resize(part, (fixed, *part.shape[1:]))
-                parts.append((await self._call(function, full))[: len(part)])
-        return np.concatenate(parts)
-
-    async def _median(self, inputs: Array) -> float:
-        seconds = []
-        async with self._asset.executable() as model:
-            function = model.load_function(FUNCTION)
-            for number in range(WARM_UPS + RUNS):
-                begin = time.perf_counter()
-                await self._call(function, inputs)
-                seconds.append((time.perf_counter() - begin) if number >= WARM_UPS else 0.0)
-        return 1000 * statistics.median(seconds[WARM_UPS:])
-
-    async def _call(self, function: Any, part: Array) -> Array:
-        from coreai.runtime import NDArray
-
-        outputs = await function({INPUT_NAME: NDArray(np.ascontiguousarray(part))})
-        return np.array(outputs[self._output].numpy(), dtype=np.float32)
-
-
-def _wait(what: Coroutine[Any, Any, Any]) -> Any:
-    """The result, from a thread of its own: a notebook has an event loop running already."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, what).result()
+    def _ask(self, inputs: Array | None = None, timed: bool = False) -> tuple[dict[str, Any], Array | None]:
+        images = 0 if inputs is None else len(inputs)
+        limits = Limits(SECONDS + SECONDS_AN_IMAGE * images, MEMORY_BYTES)
+        try:
+            return ask(WORKER, {"path": str(self._path.absolute()), "timed": timed}, limits, inputs)
+        except WorkerDied as death:
+            raise CannotRun(f"Core AI cannot run {self._path}: its process {death}") from death

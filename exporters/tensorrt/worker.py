@@ -1,29 +1,23 @@
-"""Building and running TensorRT engines, in a process of its own because some failures are crashes.
+"""Building and running TensorRT engines, for `exporters.process` because some failures are crashes.
 
-    python -m exporters.tensorrt.worker build|run JOB.json
-
-prints one line of JSON: {"ok": true, …} or {"ok": false, "kind": …, "error": …}. `module` in the job is
-`tensorrt` or `tensorrt_rtx`, whose Python interfaces agree in all that is used here.
+Answers are {"ok": true, …} or {"ok": false, "kind": …, "error": …}. `module` in the job is `tensorrt` or
+`tensorrt_rtx`, whose Python interfaces agree in all that is used here.
 """
 
 import importlib
-import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from exporters.request import Array
 
 LOG_LINES = 8
 
 
-def main(argv: list[str]) -> int:
-    """Do one job; 0 where an answer was printed."""
-    action, job_path = argv
-    job = json.loads(Path(job_path).read_text())
+def answer(job: dict[str, Any], inputs: Array | None) -> tuple[dict[str, Any], Array | None]:
+    """Build an engine or, where there are inputs, run one: what happened, and the outputs."""
     trt = importlib.import_module(job["module"])
     log = _log(trt)
-    answer = {"build": build, "run": run}[action](trt, log, job)
-    print(json.dumps(answer))
-    return 0
+    return (build(trt, log, job), None) if inputs is None else run(trt, log, job, inputs)
 
 
 def _log(trt: Any) -> Any:
@@ -83,8 +77,8 @@ def _dynamic_batch(builder: Any, network: Any, config: Any, job: dict[str, Any])
     config.add_optimization_profile(profile)
 
 
-def run(trt: Any, log: Any, job: dict[str, Any]) -> dict[str, Any]:
-    """Run the engine on all inputs of a .npy file, write the outputs, and time one batch."""
+def run(trt: Any, log: Any, job: dict[str, Any], inputs: Array) -> tuple[dict[str, Any], Array | None]:
+    """Run the engine on all inputs and time one batch."""
     import numpy as np
 
     from exporters.runtime import as_shaped, in_batches, median_ms
@@ -94,12 +88,12 @@ def run(trt: Any, log: Any, job: dict[str, Any]) -> dict[str, Any]:
         runtime = trt.Runtime(log)
         engine = runtime.deserialize_cuda_engine(Path(job["engine"]).read_bytes())
         if engine is None:
-            return {"ok": False, "kind": "run", "error": f"this GPU cannot load the engine: {_last(log)}"}
+            return {"ok": False, "kind": "run", "error": f"this GPU cannot load the engine: {_last(log)}"}, None
         context = engine.create_execution_context()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         shape = tuple(engine.get_tensor_shape(names[0]))
         batch = None if shape[0] == -1 else shape[0]
-        inputs = as_shaped(np.load(job["inputs"], allow_pickle=False), shape[1:], job["engine"])
+        shaped = as_shaped(inputs, shape[1:], job["engine"])
 
         def call(part: Any) -> Any:
             context.set_input_shape(names[0], part.shape)
@@ -109,14 +103,10 @@ def run(trt: Any, log: Any, job: dict[str, Any]) -> dict[str, Any]:
             cuda.execute(context, names, np.ascontiguousarray(part), output)
             return output.astype(np.float32)
 
-        np.save(job["outputs"], in_batches(call, inputs, batch))
-        first = inputs[: batch or 1]
-        return {"ok": True, "name": engine.name, "latency_ms": median_ms(lambda: call(first))}
+        outputs = in_batches(call, shaped, batch)
+        first = shaped[: batch or 1]
+        return {"ok": True, "name": engine.name, "latency_ms": median_ms(lambda: call(first))}, outputs
 
 
 def _last(log: Any) -> str:
     return " ".join(" | ".join(log.lines[-LOG_LINES:]).split()) or "it logged nothing"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

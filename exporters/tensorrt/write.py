@@ -5,24 +5,23 @@ import importlib.metadata
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any, ClassVar, Final
 
 from exporters.dependencies import TENSORRT, TENSORRT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator
 from exporters.files import sha256
 from exporters.onnx.write import onnx_file
+from exporters.process import Limits, WorkerDied, ask
 from exporters.request import Array, ExportRequest, Precision
 from exporters.runtime import Runtime
 
-TIMEOUT_S = 1800
+WORKER: Final = "exporters.tensorrt.worker"
+LIMITS: Final = Limits(seconds=1800)
 LARGEST_BATCH = 64
 OPERATOR_HINT = "use operators that TensorRT has, or another opset"
 
@@ -68,7 +67,7 @@ class TensorrtExporter:
             "timing_cache": str(cache / f"timing-{module}-{_version(module)}.cache"),
             "keep_timing_cache": module == "tensorrt",  # tensorrt_rtx chooses kernels on the device, it times none
         }
-        answer = work("build", job, request.scratch)
+        answer = work("build", job)[0]
         if not answer["ok"]:
             if answer["kind"] == "operator":
                 raise UnsupportedOperator(f"tensorrt cannot build {answer['error']}; {OPERATOR_HINT}")
@@ -82,7 +81,7 @@ class TensorrtExporter:
 
 
 class TensorrtRuntime:
-    """Runs the engine in a subprocess, all inputs in one go."""
+    """Runs the engine in a process of its own, all inputs in one go."""
 
     def __init__(self, path: Path) -> None:
         """CannotRun without a GPU, or with one that the engine was not built for."""
@@ -111,42 +110,21 @@ class TensorrtRuntime:
 
     def _run(self, inputs: Array) -> tuple[Array, float]:
         """Outputs, and milliseconds of one batch with its copies to and from the GPU."""
-        with tempfile.TemporaryDirectory() as folder:
-            scratch = Path(folder)
-            np.save(scratch / "inputs.npy", inputs)
-            job = {
-                "module": self._module,
-                "engine": str(self._path),
-                "inputs": str(scratch / "inputs.npy"),
-                "outputs": str(scratch / "outputs.npy"),
-            }
-            answer = work("run", job, scratch)
-            if not answer["ok"]:
-                raise CannotRun(f"tensorrt: {answer['error']}")
-            outputs: Array = np.load(scratch / "outputs.npy", allow_pickle=False)
-            return outputs, float(answer["latency_ms"])
+        answer, outputs = work("run", {"module": self._module, "engine": str(self._path.absolute())}, inputs)
+        if outputs is None:
+            raise CannotRun(f"tensorrt: {answer['error']}")
+        return outputs, float(answer["latency_ms"])
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         return None
 
 
-def work(action: str, job: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
-    """The worker's answer; ConversionFailed with its last words where it crashed or hung."""
-    job_path = scratch / f"tensorrt-{action}.json"
-    job_path.write_text(json.dumps(job))
-    # -P: a folder called `exporters` where the user stands is not ours.
-    command = [sys.executable, "-P", "-m", "exporters.tensorrt.worker", action, str(job_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+def work(action: str, job: Mapping[str, Any], inputs: Array | None = None) -> tuple[dict[str, Any], Array | None]:
+    """The worker's answer and outputs; ConversionFailed with its last words where it crashed or hung."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
-    except subprocess.TimeoutExpired as error:
-        raise ConversionFailed(f"tensorrt: no answer within {TIMEOUT_S} s") from error
-    if done.returncode != 0:
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        last = " | ".join(done.stderr.strip().splitlines()[-3:]) or "it said nothing"
-        raise ConversionFailed(f"tensorrt: the {action} process ended with {how}: {last}")
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
+        return ask(WORKER, job, LIMITS, inputs)
+    except WorkerDied as death:
+        raise ConversionFailed(f"tensorrt: the {action} process {death}") from death
 
 
 def default_cache() -> Path:

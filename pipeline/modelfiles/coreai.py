@@ -1,14 +1,11 @@
 """Core AI assets as graphs, read through coreai-core: the function `main`, what it calls, its weights' shapes."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from exporters.process import Limits, WorkerDied, ask
 from pipeline.modelfiles.cost import CostCounter, CostRules, input_shape, output_shape
 from pipeline.modelfiles.errors import ModelFileError
 from pipeline.modelfiles.graph import Constant, Graph, Node, Shape
@@ -17,7 +14,8 @@ _MAIN: Final = "main"
 _CONSTANT: Final = "coreai.constant"
 _INVOKE: Final = "coreai.invoke"
 _DEEPEST: Final = 20
-_SECONDS: Final = 120
+_WORKER: Final = "pipeline.modelfiles.coreai"
+_LIMITS: Final = Limits(seconds=120, memory_bytes=8 << 30)
 _WEIGHTS: Final = frozenset({"f16", "f32", "bf16", "si8", "ui8", "i8", "si4", "ui4", "i4"})
 
 
@@ -77,16 +75,10 @@ def read_asset(path: Path) -> Graph | None:
     if find_spec("coreai") is None:
         return None
     # Apple's parser ends the process for damaged bytes: it reads in one of its own.
-    command = [sys.executable, "-P", "-m", "pipeline.modelfiles.coreai", str(path.absolute())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=environment)
-    except subprocess.TimeoutExpired:
-        raise ModelFileError(f"{path} is not read within {_SECONDS} s") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [""])[-1][:200] if done.returncode > 0 else "the parser crashed"
-        raise ModelFileError(f"{path} is no Core AI asset: {last}")
-    found = json.loads(done.stdout.splitlines()[-1])
+        found, _ = ask(_WORKER, {"path": str(path.absolute())}, _LIMITS)
+    except WorkerDied as death:
+        raise ModelFileError(f"{path} is no Core AI asset: its parser {death}") from None
     return Graph(
         tuple(Node(node[0], node[1], tuple(node[2]), tuple(node[3]), {}) for node in found["nodes"]),
         {name: tuple(shape) for name, shape in found["shapes"].items()},
@@ -96,23 +88,23 @@ def read_asset(path: Path) -> Graph | None:
     )
 
 
-def main(path: Path) -> str:
-    """One line of JSON: the asset's graph."""
+def answer(job: Mapping[str, Any], _: object) -> tuple[dict[str, Any], None]:
+    """The graph of the asset at `path`."""
     from coreai.authoring.asset import AIModelAsset
 
-    module = AIModelAsset.load(path).program._module._mlir_module
+    module = AIModelAsset.load(Path(job["path"])).program._module._mlir_module
     functions = {_symbol(operation): operation for operation in module.body.operations}
     if _MAIN not in functions:
         raise ModelFileError(f"it has no function {_MAIN!r}")
     graph = _Reader(functions).read()
-    document = {
+    document: dict[str, Any] = {
         "nodes": [[node.operator, node.name, node.inputs, node.outputs] for node in graph.nodes],
         "shapes": graph.shapes,
         "constants": {name: [constant.shape, constant.kind] for name, constant in graph.constants.items()},
         "inputs": graph.inputs,
         "outputs": graph.outputs,
     }
-    return json.dumps(document)
+    return document, None
 
 
 class _Reader:
@@ -165,7 +157,3 @@ class _Reader:
 
 def _symbol(operation: Any) -> str:
     return str(operation.attributes["sym_name"]).strip('"') if "sym_name" in operation.attributes else ""
-
-
-if __name__ == "__main__":
-    print(main(Path(sys.argv[1])))

@@ -17,6 +17,8 @@ from torch import nn
 
 from exporters import EXPORTERS, ExportOptions, ExportReport, Metadata, Preprocessing, Samples, export_all, manifest
 
+# In the environment of one tool its targets alone are tried: the main environment tries the others.
+ONLY_TOOL = os.environ.get("POCKETNAS_TOOL", "")
 PREPROCESSING = Preprocessing(mean=(0.3, 0.4, 0.5), std=(0.25, 0.3, 0.35))
 LABELS = tuple(f"digit {number}" for number in range(10))
 METADATA = Metadata(
@@ -149,9 +151,14 @@ class Exported:
     reports: dict[str, ExportReport]
 
 
-def available(target: str) -> bool:
+def installed(target: str) -> bool:
     """Whether the target's tools are installed here."""
     return all(need.found for need in EXPORTERS[target].needs)
+
+
+def available(target: str) -> bool:
+    """Whether the target is tried here."""
+    return installed(target) and ONLY_TOOL in ("", target.partition("-")[0])
 
 
 def unsupported_network() -> nn.Module:

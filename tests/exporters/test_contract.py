@@ -19,7 +19,15 @@ from exporters import (
 )
 from exporters.files import sha256, size_bytes
 from exporters.registry import file_name
-from tests.exporters.conftest import METADATA, PREPROCESSING, Exported, Trained, available, unsupported_network
+from tests.exporters.conftest import (
+    METADATA,
+    PREPROCESSING,
+    Exported,
+    Trained,
+    available,
+    installed,
+    unsupported_network,
+)
 
 ALL = pytest.mark.parametrize("target", list(EXPORTERS))
 # One target of each format: what follows does not depend on the precision.
@@ -30,7 +38,8 @@ NO_METADATA = {"tensorrt", "tensorrt-fp16", "tensorrt-int8"}
 
 def skip_unless_available(target: str) -> None:
     if not available(target):
-        pytest.skip(f"{target} needs {', '.join(need.pip for need in EXPORTERS[target].needs if not need.found)}")
+        missing = [need.pip for need in EXPORTERS[target].needs if not need.found]
+        pytest.skip(f"{target} needs {', '.join(missing)}" if missing else "another tool's environment")
 
 
 @ALL
@@ -115,7 +124,7 @@ def test_an_operator_that_the_format_lacks_is_named(trained: Trained, tmp_path: 
 
 @ALL
 def test_a_missing_tool_is_named_with_the_pip_line(trained: Trained, tmp_path: Path, target: str) -> None:
-    if available(target):
+    if installed(target):
         pytest.skip("its tools are installed here")
     with pytest.raises(MissingDependency, match=r"run: pip install 'pocketnas\[") as caught:
         export_all(trained.network, trained.samples, ["onnx", target], tmp_path / "out", Metadata())

@@ -33,7 +33,7 @@ def test_a_crash_of_the_builder_is_an_error_of_one_line(
     fake_module(tmp_path, body)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConversionFailed, match=told) as caught:
-        work("build", {"module": "fake_trt"}, tmp_path)
+        work("build", {"module": "fake_trt"})
     assert "\n" not in str(caught.value)
 
 
@@ -99,7 +99,7 @@ def test_no_engine_is_an_error_with_the_log(tmp_path: Path, exported: Exported) 
         "timing_cache": str(tmp_path / "timing"),
         "keep_timing_cache": False,
     }
-    answer = work("build", job, tmp_path)
+    answer, _ = work("build", job)
     assert answer["ok"] is False and answer["kind"] == "build"
     assert answer["error"].startswith("no engine was built: ") and len(answer["error"]) > 40
     assert not (tmp_path / "x.engine").exists()
@@ -125,7 +125,7 @@ def test_without_a_gpu_the_driver_is_what_is_missing() -> None:
 def test_the_worker_needs_nothing_of_the_caller(tmp_path: Path) -> None:
     # Started from another folder, as by a user's own script.
     done = subprocess.run(
-        [sys.executable, "-c", "import exporters.tensorrt.worker"],
+        [sys.executable, "-P", "-c", "import exporters.tensorrt.worker"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
