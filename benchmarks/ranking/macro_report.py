@@ -17,12 +17,13 @@ import numpy as np
 from benchmarks import common
 from benchmarks.ranking.macro_data import SPACE, Truth, drawn, read_truth
 from benchmarks.ranking.macro_fewshot import VARIANTS
+from benchmarks.ranking.pruning import pruned
 from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.calibration import calibrate
 from pipeline.ranking.features import PARTS, Features, Part
 from pipeline.ranking.prior import Prior
 from pipeline.ranking.ranker import Ranker
-from pipeline.ranking.repair import pruned, repaired
+from pipeline.ranking.repair import repaired
 from pipeline.ranking.ridge import Floats
 from pipeline.ranking.statistics import (
     Bootstrap,

@@ -26,8 +26,8 @@ import pipeline.search
 import pipeline.spaces
 from benchmarks import common
 from benchmarks.plot import COLOURS, Curve, line_plot, side_by_side
+from benchmarks.search.batches import propose_in_batches
 from benchmarks.search.problems import BENCHMARKS, OFA_BEST_KNOWN, Benchmark
-from pipeline.search.bulk import propose_in_batches
 from pipeline.search.candidates import FloatArray, keys
 from pipeline.search.samplers import SAMPLERS, History
 
@@ -114,7 +114,6 @@ def code_version(benchmark: str, method: str) -> str:
     own = sys.modules[SAMPLERS[method].__module__].__file__  # type: ignore[index]
     search, spaces = Path(pipeline.search.__path__[0]), Path(pipeline.spaces.__path__[0])
     shared = ["candidates", "encoding", "engine", "packing", "pool", "predictor", "samplers/base"]
-    shared += ["bulk"] if benchmark.startswith("ofa") else []
     files = [Path(str(own)), Path(__file__).with_name("problems.py"), *sorted(spaces.glob("*.py"))]
     files += [search / f"{name}.py" for name in shared]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -1,6 +1,6 @@
 """Search problems with known answers, from public measurements. Shared by the search benchmarks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from benchmarks import common
 from latency_tables.importers import import_table
 from pipeline.budget import Limit
-from pipeline.search.candidates import CodeArray, FloatArray, keys
-from pipeline.search.costs import Cost, Costs, tabular_costs
+from pipeline.errors import PipelineError
+from pipeline.search.candidates import CandidateSpace, CodeArray, FloatArray, enumerate_codes, keys
+from pipeline.search.costs import Cost, Costs
 from pipeline.search.pool import Problem
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
@@ -105,6 +106,34 @@ def _tabular(name, space, codes, columns, cost_names, limits, score, truth, eval
     best = column(columns[truth])(problem.everything).max()
     scored, true = column(columns[score]), column(columns[truth])
     return Benchmark(name, problem, true if score == truth else scored, true, best - 0.1, evaluations)
+
+
+def tabular_costs(
+    space: CandidateSpace,
+    columns: Mapping[str, Callable[[CodeArray], FloatArray]],
+    limits: Sequence[Limit] = (),
+    describe: Callable[[CodeArray], str] = str,
+) -> Costs:
+    """The costs of a space small enough to enumerate, from any function of its rows."""
+    rows = enumerate_codes(space)
+    if rows is None:
+        raise PipelineError("a tabular cost needs a space that can be enumerated")
+
+    def lightest(weights: FloatArray) -> CodeArray:
+        total = sum(w * of(rows) for w, of in zip(weights.tolist(), columns.values(), strict=True))
+        best = int(np.argmin(total))
+        return rows[best : best + 1]
+
+    def minimum_of(of: Callable[[CodeArray], FloatArray]) -> Callable[[], tuple[float, CodeArray]]:
+        def minimum() -> tuple[float, CodeArray]:
+            values = of(rows)
+            best = int(np.argmin(values))
+            return float(values[best]), rows[best : best + 1]
+
+        return minimum
+
+    costs = tuple(Cost(name, of, minimum_of(of)) for name, of in columns.items())
+    return Costs(costs, tuple(limits), lightest, describe)
 
 
 def ofa_space() -> Codes:

@@ -1,7 +1,6 @@
 """Sub-supernets: one for each region, warm-started from the parent supernet, trained alike."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -87,8 +86,3 @@ def average_weights(into: Supernet, supernets: list[Supernet]) -> None:
     for name, tensor in into.state_dict().items():
         if tensor.is_floating_point():
             tensor.copy_(torch.stack([state[name] for state in states]).mean(0))
-
-
-def equal_cost(settings: TrainSettings, regions: int) -> TrainSettings:
-    """`settings` with the epochs divided among `regions` children: together they cost what one training did."""
-    return replace(settings, epochs=settings.epochs / regions)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from pipeline.fewshot.decisions import SplitError
-
 
 @dataclass(frozen=True, slots=True)
 class FewShotPlan:
@@ -48,13 +46,3 @@ class FewShotPlan:
             f"{self.trained_networks} networks trained to the end: {self.images_per_training:,} images each",
             f"together: {self.trained_images:,} images of training, {self.judged_images:,} of judging",
         )
-
-
-def regions_within(budget_images: int, images_per_child: int) -> int:
-    """How many regions a training budget allows; SplitError where it does not pay for one child."""
-    if images_per_child < 1 or budget_images < images_per_child:
-        raise SplitError(
-            f"a budget of {budget_images:,} images does not train one sub-supernet of {images_per_child:,};"
-            " raise the budget or train the children shorter"
-        )
-    return budget_images // images_per_child

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.fewshot.decisions import SplitError
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.ranking.calibration import Calibration, calibrate
+from pipeline.ranking.calibration import Calibration
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.evaluate import Score
 from pipeline.supernets.supernet import Supernet
@@ -48,16 +48,6 @@ class RegionScorer:
             for position, score in zip(positions, found, strict=True):
                 scores[position] = score
         return [score for score in scores if score is not None]
-
-    def calibrated_by(self, archs: Sequence[Architecture], reference: Sequence[float]) -> "RegionScorer":
-        """The same scorer with each region's mean set to that of `reference` on `archs` (some of every region).
-
-        References that are fair to all regions: the parent's scores of `archs`, or their private fine-tunes.
-        """
-        raw = [-score.cross_entropy for score in self.judged(archs)]
-        regions = [self.partition.route(arch) for arch in archs]
-        calibration = calibrate(raw, reference, regions, len(self.children))
-        return RegionScorer(self.partition, self.children, self.judging, calibration)
 
 
 def scored_by_parent(parent: Supernet, archs: Sequence[Architecture], judging: JudgingImages) -> list[float]:

@@ -93,12 +93,6 @@ def hard_gates(space: SearchSpace, arch: Architecture) -> Gates:
     return Gates(_one_hot(space.resolutions.index(arch.resolution), len(space.resolutions)), tuple(stages))
 
 
-def straight_through(hard: Gates, soft: Gates) -> Gates:
-    """Gates of the values of `hard` whose gradients are those of `soft` (Bengio et al. 2013)."""
-    pairs = zip(hard.vectors(), soft.vectors(), strict=True)
-    return soft.rebuilt([one + (other - other.detach()) for one, other in pairs])
-
-
 def most_probable(space: SearchSpace, gates: Gates) -> Architecture:
     """The network of the largest weight in every decision."""
     codes = Codes(space)

@@ -1,7 +1,7 @@
 """What candidates cost and whether that is inside the budget: exact, for whole arrays, before any evaluation."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from latency_tables.blocks import Block
 from pipeline.budget import Budget, Limit, violation
 from pipeline.errors import InfeasibleBudget, PipelineError
-from pipeline.search.candidates import CandidateSpace, CodeArray, FloatArray, enumerate_codes
+from pipeline.search.candidates import CodeArray, FloatArray
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.space import SearchSpace
@@ -189,34 +189,6 @@ def space_costs(
         Cost(name, additive[name], minimum_of(additive[name]), margin) for name, (_, _, margin) in block_costs.items()
     )
     return Costs(costs, tuple(_limits(budget, tables, main_device)), lightest, lambda row: str(codes.decode(row)[0]))
-
-
-def tabular_costs(
-    space: CandidateSpace,
-    columns: Mapping[str, Callable[[CodeArray], FloatArray]],
-    limits: Sequence[Limit] = (),
-    describe: Callable[[CodeArray], str] = str,
-) -> Costs:
-    """The costs of a space small enough to enumerate, from any function of its rows."""
-    rows = enumerate_codes(space)
-    if rows is None:
-        raise PipelineError("a tabular cost needs a space that can be enumerated")
-
-    def lightest(weights: FloatArray) -> CodeArray:
-        total = sum(w * of(rows) for w, of in zip(weights.tolist(), columns.values(), strict=True))
-        best = int(np.argmin(total))
-        return rows[best : best + 1]
-
-    def minimum_of(of: Callable[[CodeArray], FloatArray]) -> Callable[[], tuple[float, CodeArray]]:
-        def minimum() -> tuple[float, CodeArray]:
-            values = of(rows)
-            best = int(np.argmin(values))
-            return float(values[best]), rows[best : best + 1]
-
-        return minimum
-
-    costs = tuple(Cost(name, of, minimum_of(of)) for name, of in columns.items())
-    return Costs(costs, tuple(limits), lightest, describe)
 
 
 def _block_costs(

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 from pipeline.errors import PipelineError
-from pipeline.search.candidates import CodeArray, FloatArray
 from pipeline.search.score_log import Numbers, ScoreLog
 from pipeline.spaces.architecture import Architecture
-from pipeline.spaces.codes import Codes
 from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -117,11 +115,6 @@ class Remembered:
         return sum(known[arch]["seconds"] for arch in archs)
 
 
-def inherited(scorer: Callable[[Sequence[Architecture]], Sequence[float]]) -> Evaluator:
-    """Weights of the sub-supernet of each network's region: `scorer` is a `pipeline.ranking.scores.RegionScorer`."""
-    return Scored("inherited", scorer)
-
-
 def fine_tuned(
     supernet_of: "Callable[[Architecture], Supernet]",
     data: "TrainingData",
@@ -148,30 +141,3 @@ def from_scratch(
     from pipeline.search.from_scratch import FromScratch
 
     return FromScratch(space, data, judging, settings, folder)
-
-
-def table(scores: Mapping[str, float]) -> Evaluator:
-    """Scores looked up by `str(arch)`; PipelineError for a network that the table lacks."""
-
-    def score(archs: Sequence[Any]) -> list[float]:
-        missing = [str(arch) for arch in archs if str(arch) not in scores]
-        if missing:
-            raise PipelineError(f"the table has no score for {', '.join(missing)}")
-        return [scores[str(arch)] for arch in archs]
-
-    return Scored("table", score)
-
-
-def predictor(space: SearchSpace, predict: Callable[[CodeArray], FloatArray]) -> Evaluator:
-    """Scores by a function of encoded networks. Where it is cheap, `pipeline.search.bulk` spends it better."""
-    codes = Codes(space)
-    return Scored("predictor", lambda archs: predict(codes.encode(archs)).tolist())
-
-
-EVALUATORS: Final[Mapping[Fidelity, Callable[..., Evaluator]]] = {
-    "inherited": inherited,
-    "fine-tuned": fine_tuned,
-    "from-scratch": from_scratch,
-    "table": table,
-    "predictor": predictor,
-}

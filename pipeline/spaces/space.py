@@ -6,7 +6,7 @@ exact. A restricted space is a space itself: a few-shot partition is a list of d
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, product
@@ -274,14 +274,6 @@ class SearchSpace:
             stages.append(StageChoice(rng.choice(stage.widths), ops))
         return Architecture(rng.choice(self.resolutions), tuple(stages))
 
-    def mutate(self, arch: Architecture, rng: random.Random, rate: float = 0.1) -> Architecture:
-        """A copy of `arch` in which each gene is drawn anew with probability `rate`; it stays in the space."""
-        return _mix(arch, self.sample_genes(rng), lambda: rng.random() < rate)
-
-    def crossover(self, one: Architecture, other: Architecture, rng: random.Random) -> Architecture:
-        """A network whose every gene is one of its parents', each with probability 1/2."""
-        return _mix(one, other, lambda: rng.random() < 0.5)
-
     # -- subspaces and named points ---------------------------------------------------------------
 
     def with_classes(self, classes: int) -> "SearchSpace":
@@ -327,20 +319,3 @@ class SearchSpace:
 
 def _increases(values: Sequence[Any]) -> bool:
     return all(one < other for one, other in pairwise(values))
-
-
-def _mix(one: Architecture, other: Architecture, take_other: Callable[[], bool]) -> Architecture:
-    """`one` with each gene replaced by that of `other` where `take_other()` says so."""
-    resolution = other.resolution if take_other() else one.resolution
-    stages = []
-    for mine, theirs in zip(one.stages, other.stages, strict=True):
-        width = theirs.width if take_other() else mine.width
-        depth = len(theirs.ops if take_other() else mine.ops)
-        ops = []
-        for layer in range(depth):
-            # Where only one of the two is that deep, its op is the only gene there is.
-            absent = layer >= len(mine.ops)
-            other_has = layer < len(theirs.ops)
-            ops.append(theirs.ops[layer] if absent or (other_has and take_other()) else mine.ops[layer])
-        stages.append(StageChoice(width, tuple(ops)))
-    return Architecture(resolution, tuple(stages))

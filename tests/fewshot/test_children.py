@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.fewshot.children import child_file, equal_cost, load_children, train_children
+from pipeline.fewshot.children import child_file, load_children, train_children
 from pipeline.fewshot.criteria import CRITERIA, divide
 from pipeline.fewshot.decisions import SplitError, decisions_of
 from pipeline.fewshot.partition import Partition
-from pipeline.fewshot.plan import FewShotPlan, regions_within
+from pipeline.fewshot.plan import FewShotPlan
 from pipeline.fewshot.prefix import JudgingImages, judge_all
 from pipeline.ranking.calibration import Calibration, calibrate
 from pipeline.ranking.ranked import RankedScorer
-from pipeline.ranking.repair import PrivateTuning, privately_tuned, pruned, repaired
+from pipeline.ranking.repair import PrivateTuning, privately_tuned, repaired
 from pipeline.ranking.scores import RegionScorer, scored_by_parent
-from pipeline.spaces.files import load_space
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import judge
 from pipeline.supernets.settings import TrainSettings
@@ -124,7 +123,9 @@ def test_children_train_save_resume_and_score(tmp_path: Path) -> None:
         alone = judge(child, arch, given_images.bn_images, given_images.images, given_images.labels, batch_size=16)
         assert score == pytest.approx(-alone.cross_entropy, abs=1e-5)
     reference = scored_by_parent(given.supernet, archs, judging())
-    calibrated = scorer.calibrated_by(archs, reference)(archs)
+    raw, where = scorer(archs), [partition.route(arch) for arch in archs]
+    calibration = calibrate(raw, reference, where, len(children))
+    calibrated = replace(scorer, calibration=calibration)(archs)
     for region, positions in enumerate(partition.by_region(archs)):
         assert np.mean([calibrated[i] for i in positions]) == pytest.approx(
             np.mean([reference[i] for i in positions]), abs=1e-4
@@ -190,27 +191,8 @@ def test_repaired_order() -> None:
         repaired([1, 2], [0.0, 0.0, 0.0])
 
 
-def test_pruning_drops_the_options_that_rank_worst() -> None:
-    space = load_space("nas-bench-macro")
-    rng = random.Random(0)
-    archs = [space.sample_genes(rng) for _ in range(400)]
-    bad = next(d for d in decisions_of(space) if str(d) == "stage2.layer1.op")
-    scores = [(-1.0 if bad.option_of(arch) == "skip" else 0.0) + 0.1 * rng.random() for arch in archs]
-    smaller, dropped = pruned(space, archs, scores, 1)
-    assert dropped == ((bad, "skip"),)
-    assert smaller.size == space.size * 2 // 3
-    one_left, dropped = pruned(space, archs, scores, 99)
-    assert one_left.size == 1
-    assert all(len(d.options(one_left)) == 1 for d in decisions_of(space) if d.kind in ("width", "depth"))
-    assert pruned(space, archs, scores, 0) == (space, ())
-
-
 def test_costs_are_told_before() -> None:
     plan = FewShotPlan(1000, 50, 300, 2, 10, 20, 3, 40, 2, 700)
     assert plan.trained_images == 1000 + 50 + 600 + 120 + 1400
     assert plan.judged_images == 200
     assert "2 sub-supernets: 300 images each" in plan.lines()
-    assert regions_within(1000, 300) == 3
-    with pytest.raises(SplitError, match="budget of 100"):
-        regions_within(100, 300)
-    assert equal_cost(TrainSettings(epochs=9), 3) == replace(TrainSettings(), epochs=3.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from latency_tables.blocks import Block
 from pipeline.relax.chains import Chains, chain_weights
 from pipeline.relax.cost import ExpectedCost
-from pipeline.relax.gates import hard_gates, most_probable, straight_through
+from pipeline.relax.gates import hard_gates, most_probable
 from pipeline.relax.importance import Importances
 from pipeline.relax.logits import OptionLogits
 from pipeline.relax.network import Relaxation
@@ -124,15 +124,6 @@ def test_networks_survive_the_round_trip_through_gates(space: SearchSpace) -> No
     for _ in range(50):
         arch = space.sample_genes(rng)
         assert most_probable(space, hard_gates(space, arch)) == arch
-
-
-def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other(tiny_space: SearchSpace) -> None:
-    logits = OptionLogits(tiny_space)
-    hard = hard_gates(tiny_space, tiny_space.min())
-    both = straight_through(hard, logits.gates())
-    assert all(torch.allclose(a, b) for a, b in zip(both.vectors(), hard.vectors(), strict=True))
-    both.stages[0].ops[0][0].backward()  # type: ignore[no-untyped-call]
-    assert logits.logits.grad is not None and logits.logits.grad.abs().sum() > 0
 
 
 def test_an_importance_is_the_size_of_what_a_step_adds(tiny_space: SearchSpace) -> None:

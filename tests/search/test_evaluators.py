@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from pipeline.fewshot.prefix import JudgingImages, judge_all
 from pipeline.ranking.repair import PrivateTuning
-from pipeline.search import from_scratch
-from pipeline.search.evaluators import EVALUATORS, FIDELITIES, Evaluator
+from pipeline.search import from_scratch as trainings
+from pipeline.search.evaluators import Evaluator, Scored, fine_tuned, from_scratch
 from pipeline.spaces.files import load_space
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.settings import TrainSettings
@@ -36,17 +36,15 @@ def _digits() -> tuple[TrainingData, JudgingImages]:
 DATA, JUDGING = _digits()
 SETTINGS = TrainSettings(recipe="alone", epochs=0.5, batch_size=64, lr=0.05)
 MAKE: dict[str, Callable[[Path], Evaluator]] = {
-    "inherited": lambda _: EVALUATORS["inherited"](
-        lambda archs: [-score.cross_entropy for score in judge_all(SUPERNET, archs, JUDGING)]
+    "inherited": lambda _: Scored(
+        "inherited", lambda archs: [-score.cross_entropy for score in judge_all(SUPERNET, archs, JUDGING)]
     ),
-    "fine-tuned": lambda _: EVALUATORS["fine-tuned"](lambda _: SUPERNET, DATA, JUDGING, PrivateTuning(batches=2)),
-    "from-scratch": lambda folder: EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, SETTINGS, folder),
-    "table": lambda _: EVALUATORS["table"]({str(arch): float(n) for n, arch in enumerate(ARCHS)}),
-    "predictor": lambda _: EVALUATORS["predictor"](SPACE, lambda codes: codes.sum(axis=1).astype(np.float64)),
+    "fine-tuned": lambda _: fine_tuned(lambda _: SUPERNET, DATA, JUDGING, PrivateTuning(batches=2)),
+    "from-scratch": lambda folder: from_scratch(SPACE, DATA, JUDGING, SETTINGS, folder),
 }
 
 
-@pytest.mark.parametrize("name", FIDELITIES)
+@pytest.mark.parametrize("name", MAKE)
 def test_an_evaluator_gives_one_finite_score_per_network_and_the_same_again(name: str, tmp_path: Path) -> None:
     evaluator = MAKE[name](tmp_path / "one")
     assert evaluator.fidelity == name
@@ -58,17 +56,17 @@ def test_an_evaluator_gives_one_finite_score_per_network_and_the_same_again(name
 
 def test_training_from_scratch_learns_and_is_never_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longer = replace(SETTINGS, epochs=3, lr=0.1)
-    (accuracy,) = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path).evaluate(ARCHS[:1])
+    (accuracy,) = from_scratch(SPACE, DATA, JUDGING, longer, tmp_path).evaluate(ARCHS[:1])
     assert accuracy > 0.3  # ten digits: guessing gives 0.1
-    monkeypatch.setattr(from_scratch, "train", lambda *_, **__: pytest.fail("trained again"))
-    assert EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path).evaluate(ARCHS[:1]) == [accuracy]
+    monkeypatch.setattr(trainings, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert from_scratch(SPACE, DATA, JUDGING, longer, tmp_path).evaluate(ARCHS[:1]) == [accuracy]
 
 
 def test_a_training_that_was_stopped_on_the_way_goes_on_to_the_same_end(tmp_path: Path) -> None:
     """Accuracies after 1 and 3 epochs are told, kept, and told again first; watching changes nothing of the result."""
     longer = replace(SETTINGS, epochs=4, checkpoint_seconds=1.0)
-    (alone,) = EVALUATORS["from-scratch"](SPACE, DATA, JUDGING, longer, tmp_path / "alone").evaluate(ARCHS[:1])
-    watched = from_scratch.FromScratch(SPACE, DATA, JUDGING, longer, tmp_path / "watched")
+    (alone,) = from_scratch(SPACE, DATA, JUDGING, longer, tmp_path / "alone").evaluate(ARCHS[:1])
+    watched = trainings.FromScratch(SPACE, DATA, JUDGING, longer, tmp_path / "watched")
     told: list[tuple[int, float]] = []
 
     def stop(epoch: int, accuracy: float) -> None:

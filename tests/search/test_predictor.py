@@ -1,13 +1,9 @@
 """The predictor and the bulk engine: gradients, what is learned, and that nothing is scored twice."""
 
-from pathlib import Path
-
 import numpy as np
-import optuna
 import pytest
 from scipy.stats import spearmanr
 
-from pipeline.search.bulk import propose_in_batches, search_in_bulk
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.encoding import Encoder, factors
 from pipeline.search.engine import evolve
@@ -20,10 +16,6 @@ from pipeline.search.predictor import (
     learn_relevances,
     targets_of,
 )
-from pipeline.search.samplers import SAMPLERS
-from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import open_storage
-from pipeline.search.study import STUDY_NAME
 from pipeline.spaces.codes import Codes
 from tests.search.problems import LARGE, SMALL, costs_of, merit
 
@@ -106,25 +98,3 @@ def test_the_engine_finds_the_optimum_of_a_small_space() -> None:
     assert problem.everything is not None
     found = evolve(lambda codes: _score(problem, codes), problem, np.random.default_rng(0), 15, 20)
     assert found.scores[0] == pytest.approx(_score(problem, problem.everything).max())
-
-
-@pytest.mark.parametrize("method", ["guided", "rea"])
-def test_batches_propose_each_network_once(method: str) -> None:
-    problem = _problem("large")
-    sampler = SAMPLERS[method](problem, 0)  # type: ignore[index]
-    found = propose_in_batches(sampler, lambda codes: _score(problem, codes), 60, seed=0)
-    assert len(set(keys(found.codes))) == found.scored == 60
-    again = SAMPLERS[method](problem, 0)  # type: ignore[index]
-    assert (propose_in_batches(again, lambda codes: _score(problem, codes), 60, 0).codes == found.codes).all()
-
-
-def test_only_the_front_of_a_bulk_search_enters_the_study(tmp_path: Path) -> None:
-    problem = _problem("small")
-    settings = SearchSettings("guided", 60, seed=0)
-    result = search_in_bulk(
-        problem.space, problem.costs, lambda codes: _score(problem, codes), settings, tmp_path / "study.log"
-    )
-    study = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(tmp_path / "study.log"))
-    assert len(study.trials) == len(result.front) < result.evaluations == 60
-    assert study.best_value == result.best.score == max(c.score for c in result.candidates)
-    assert study.best_trial.user_attrs["network"]["arch"] == result.best.arch

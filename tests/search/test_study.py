@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import CodeArray
-from pipeline.search.evaluators import Scored, table
+from pipeline.search.evaluators import Scored
 from pipeline.search.settings import METHODS, Method, SearchSettings
 from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, open_storage
 from pipeline.search.study import STUDY_NAME, SearchResult, search
@@ -168,8 +168,6 @@ def test_evaluators_that_do_not_answer_are_refused() -> None:
         Scored("table", lambda archs: []).evaluate(["r32"])
     with pytest.raises(PipelineError, match="fidelity 'guess' is unknown; known are inherited"):
         Scored("guess", lambda archs: [])
-    with pytest.raises(PipelineError, match="no score for c, d"):
-        table({"a": 1.0}).evaluate(["a", "c", "d"])
 
 
 # -- killed and shared searches -----------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 from latency_tables.blocks import total_macs, total_params
 from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
 from pipeline.spaces.files import load_space, preset_names, space_from_dict
-from pipeline.spaces.published import PublishedError, read_published
 from pipeline.spaces.scaling import Scaling, scaled
+from tests.spaces.published_networks import PublishedError, read_published
 
 # Parameters as published; millions of multiply-accumulates at the published resolution, convolutions and linear
 # layers alone, as torchvision counts them.

@@ -46,16 +46,13 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
 @pytest.mark.parametrize("name", PRESETS)
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25, deadline=None)
-def test_spelling_codes_and_moves_stay_in_the_space(name: str, seed: int) -> None:
+def test_spelling_and_codes_give_back_the_network(name: str, seed: int) -> None:
     space, rng = PRESETS[name], random.Random(seed)
     one, other = space.sample(rng), space.sample_genes(rng)
     assert Architecture.parse(str(one)) == one
     codes = Codes(space)
     assert codes.decode(codes.encode([one, other])) == [one, other]
-    for moved in (space.mutate(one, rng, 0.3), space.crossover(one, other, rng)):
-        assert space.contains(moved)
-    assert space.mutate(one, rng, 0.0) == one
-    assert space.crossover(one, one, rng) == one
+    assert space.contains(one) and space.contains(other)
 
 
 @given(space=small_spaces())
