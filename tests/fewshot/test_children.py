@@ -106,7 +106,7 @@ def test_children_train_save_resume_and_score(tmp_path: Path) -> None:
     train_children(
         given.supernet, partition, data, settings, tmp_path, lambda done, total, what: told.append(what), late=2
     )
-    assert set(told) == {"sub-supernet 1 of 2", "sub-supernet 2 of 2"}
+    assert set(told) == {"sub-supernet 1 of 2: images", "sub-supernet 2 of 2: images"}
     assert sorted(path.name for path in (tmp_path / "0").iterdir()) == ["supernet.safetensors"]
     stamp = child_file(tmp_path, 1).stat().st_mtime_ns
     child_file(tmp_path, 0).unlink()
