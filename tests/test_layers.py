@@ -34,6 +34,7 @@ ORDER = [
     "relax",
     "report",
     "runs",
+    "tracking",
     "cli",
 ]
 

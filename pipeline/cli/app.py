@@ -14,7 +14,7 @@ import typer
 from exporters.errors import ExportError
 from latency_tables.errors import TableError
 from pipeline import foreign
-from pipeline.cli import check, compress, export, init, predict, profile, rank, run, space, specialise
+from pipeline.cli import check, compress, export, init, predict, profile, rank, run, space, specialise, track
 from pipeline.cli.output import example
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
@@ -58,6 +58,7 @@ _COMMANDS: Final[tuple[tuple[str, str, Callable[..., None], str], ...]] = (
     ("export", _USE, export.export, "runs/mine --to onnx-int8,coreml-fp16"),
     ("predict", _USE, predict.predict, "runs/mine photo.jpg other.png"),
     ("compress", _USE, compress.compress, "runs/mine --out runs/mine-small --macs 20M"),
+    ("track", _USE, track.track, "runs/mine --tensorboard boards/mine"),
     ("report", _USE, _stage("report", "Write a run's report page."), "runs/mine"),
     ("check", _GATE, check.check, "model.onnx --budget budget.toml --table phone.json"),
 )

@@ -56,6 +56,7 @@ def export(
     from pipeline.runs.engine import require_finished
     from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES
+    from pipeline.runs.stages.export import tell_exports
     from pipeline.runs.winner import load_winner
 
     run = Run.open(run_dir)
@@ -72,6 +73,7 @@ def export(
         reports = _export(winner, targets, folder, options, skip_missing or to is None, allow_unverified)
         if out is None:
             _record(run.folder)
+            tell_exports(run, reports)
     _print(reports, folder, as_json)
 
 

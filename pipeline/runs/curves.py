@@ -10,11 +10,14 @@ from pipeline.runs.run import Run, normalised
 from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
-    from pipeline.supernets.curve import Curve, Images
+    from pipeline.supernets.curve import Curve, CurvePoint, Images
 
 
-def curve_of(run: Run, file: Path, space: SearchSpace, dataset: Dataset) -> "Curve":
-    """The curve in `file` of the training of a supernet of `space`: its largest, smallest and one random network."""
+def curve_of(run: Run, file: Path, space: SearchSpace, dataset: Dataset, stage: str, part: str) -> "Curve":
+    """The curve in `file` of the training of a supernet of `space`: its largest, smallest and one random network.
+
+    Each point is an event of the run too, as that of a `part` of `stage`.
+    """
     from pipeline.supernets.curve import BATCHNORM_IMAGES, JUDGED_IMAGES, Curve, judged_every
 
     seed = run.config.seed
@@ -24,6 +27,10 @@ def curve_of(run: Run, file: Path, space: SearchSpace, dataset: Dataset) -> "Cur
         batchnorm_images, _ = normalised(dataset.train, dataset, BATCHNORM_IMAGES, seed)
         return batchnorm_images, *normalised(dataset.search, dataset, JUDGED_IMAGES, seed)
 
+    def hear(point: "CurvePoint") -> None:
+        facts = point.model_dump(mode="json", exclude={"schema_version", "time"})
+        run.events.tell("training", stage, part=part, **facts)
+
     count = len(dataset.train)
     every = judged_every(len(networks), count, passes_per_step(run.config.train.recipe, space))
-    return Curve(file, networks, images, every, count)
+    return Curve(file, networks, images, every, count, hear)

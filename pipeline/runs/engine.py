@@ -1,5 +1,6 @@
 """Running stages: each once, in order, refusing inputs that changed, continuing after a kill."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -63,12 +64,19 @@ def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, r
     if record is not None and record.finished:
         folder.verify_outputs(record)
         return StageTime(stage.name, record.seconds or 0.0, ran_now=False)
+    run.events.tell("stage_started", stage.name, continued=record is not None)
     folder.write_record(stage.name, inputs)
     started, cpu_started = time.perf_counter(), _cpu_seconds()
-    stage.work(run, _watched(folder, progress))
+    try:
+        stage.work(run, _watched(folder, progress))
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the folder may be gone, or the disk full: that is what is told
+            run.events.tell("stage_stopped", stage.name, reason=_reason(error))
+        raise
     folder.require_present()
     seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - cpu_started
     folder.write_record(stage.name, inputs, seconds, stage.outputs(folder), cpu_seconds)
+    run.events.tell("stage_finished", stage.name, seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3))
     return StageTime(stage.name, seconds, ran_now=True)
 
 
@@ -134,6 +142,10 @@ def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
         name: {k: v for k, v in said.get(name, {}).items() if k not in HOW_ONLY.get(name, ())} for name in stage.reads
     }
     return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=stage.outside(run))
+
+
+def _reason(error: BaseException) -> str:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
 
 
 def _cpu_seconds() -> float:

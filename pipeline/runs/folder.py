@@ -58,6 +58,10 @@ class RunFolder:
         return self.path / "budget.json"
 
     @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
     def expected(self) -> Path:
         return self.path / "expected.json"
 
@@ -300,7 +304,7 @@ def _sweep(path: Path) -> None:
 def _forget(run: RunFolder, created: bool) -> None:
     for made in (run.path / "data", run.path / "stages"):
         shutil.rmtree(made, ignore_errors=True)
-    for name in ("run.json", ".lock"):
+    for name in ("run.json", "events.jsonl", ".lock"):
         (run.path / name).unlink(missing_ok=True)
     if created and not any(run.path.iterdir()):
         run.path.rmdir()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from latency_tables.documents import read_json
 from latency_tables.store import load_table
@@ -13,7 +13,8 @@ from pipeline.budget import Budget, read_budget
 from pipeline.data.dataset import Dataset, Images, load_dataset
 from pipeline.runs.config import Config
 from pipeline.runs.documents import Candidates, ResolvedBudget, RunError, StartFile, WinnerFile
-from pipeline.runs.folder import RunFolder, open_run
+from pipeline.runs.events import Events
+from pipeline.runs.folder import STAGE_NAMES, RunFolder, open_run
 from pipeline.runs.team import Team
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.files import load_space
@@ -62,6 +63,20 @@ class Run:
         folder, team = self.folder, self.team
         self.__dict__.clear()
         self.folder, self.team = folder, team
+
+    @property
+    def events(self) -> Events:
+        """What happened in the run; the process that leads it writes."""
+        return Events(self.folder.events)
+
+    @property
+    def ended(self) -> Literal["finished", "stopped"] | None:
+        """How the run has ended so far: its last stage has finished, or the one at hand was stopped; None at work."""
+        record = self.folder.record(STAGE_NAMES[-1])
+        if record is not None and record.finished:
+            return "finished"
+        last = self.events.read()[-1:]
+        return "stopped" if last and last[0].event == "stage_stopped" else None
 
     @cached_property
     def unlabelled_space(self) -> SearchSpace:

@@ -88,13 +88,14 @@ def search(
     progress: Progress | None = None,
     heartbeat_s: int = _HEARTBEAT_S,
     sampler: type[ProposalSampler] | None = None,
+    hear: Callable[[Candidate], None] | None = None,
 ) -> SearchResult:
     """Judge up to `settings.evaluations` feasible networks in the study at `storage`, and return what is best.
 
     Calling it again with the same arguments continues where it was; processes that call it at the same time
     with the same storage share the work, no network being judged twice. `settings.workers` is for whoever
     starts those processes; this function is one of them. A `sampler` class of one's own proposes instead of
-    `settings.method`.
+    `settings.method`. `hear` is told of each network that this process has judged.
 
     Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
     begun for another space, budget, evaluator, method or seed.
@@ -105,7 +106,7 @@ def search(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        worker = _Worker(problem, evaluator, settings, storage, progress, heartbeat_s, sampler)
+        worker = _Worker(problem, evaluator, settings, storage, progress, heartbeat_s, sampler, hear)
         worker.run()
         return worker.result()
     finally:
@@ -140,10 +141,12 @@ class _Worker:
         progress: Progress | None,
         heartbeat_s: int,
         sampler: type[ProposalSampler] | None = None,
+        hear: Callable[[Candidate], None] | None = None,
     ) -> None:
         self._method = settings.method if sampler is None else f"{sampler.__module__}.{sampler.__qualname__}"
         self._problem, self._evaluator, self._settings = problem, evaluator, settings
-        self._progress = progress
+        self._progress, self._hear = progress, hear
+        self._judged: Candidate | None = None
         self._packing = Packing(problem.space)
         self._front = front_cost(problem.costs) if settings.objective == "front" else None
         self._outage = Outage(storage)
@@ -195,7 +198,10 @@ class _Worker:
             # Others hold the last ones; stay, in case one of them dies.
             time.sleep(_POLL_S * 10)
         else:
+            self._judged = None
             self._study.optimize(self._objective, n_trials=1)
+            if self._judged is not None and self._hear is not None:
+                self._hear(self._judged)
         return False
 
     def _hand_back(self) -> None:
@@ -269,6 +275,7 @@ class _Worker:
             trial.set_constraint(name, float(exceeded[0]))
         judged = {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity, "seconds": seconds}
         trial.set_user_attr("network", judged)
+        self._judged = Candidate(str(arch), float(score), values, trial.number, tuple(row.tolist()))
         return score if self._front is None else (score, values[self._front])
 
     def _judged(self, trial: Trial, arch: Any) -> float:

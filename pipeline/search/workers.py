@@ -18,7 +18,7 @@ from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import Outage
-from pipeline.search.study import Progress, SearchResult, finished, search
+from pipeline.search.study import Candidate, Progress, SearchResult, finished, search
 
 _POLL_S: Final = 0.2
 
@@ -30,6 +30,7 @@ class Task:
     space: CandidateSpace
     costs: Costs
     evaluator: Evaluator
+    hear: Callable[[Candidate], None] | None = None  # of each network that the process has judged
 
 
 def search_with_workers(
@@ -48,7 +49,7 @@ def search_with_workers(
     """
     task = make() if task is None else task
     if settings.workers == 1:
-        return search(task.space, task.costs, task.evaluator, settings, storage, progress, heartbeat_s)
+        return _searched(task, settings, storage, progress, heartbeat_s)
     task.costs.ensure_reachable()
     context = multiprocessing.get_context("spawn")
     workers: list[tuple[SpawnProcess, Connection]] = []
@@ -69,7 +70,13 @@ def search_with_workers(
         raise PipelineError(f"all {len(workers)} search workers died (exit codes {codes}); run the search again")
     # Every evaluation that is left, for example after the last worker died, is done here.
     alone = replace(settings, workers=1)
-    return search(task.space, task.costs, task.evaluator, alone, storage, progress, heartbeat_s)
+    return _searched(task, alone, storage, progress, heartbeat_s)
+
+
+def _searched(
+    task: Task, settings: SearchSettings, storage: str | Path, progress: Progress | None, heartbeat_s: int
+) -> SearchResult:
+    return search(task.space, task.costs, task.evaluator, settings, storage, progress, heartbeat_s, hear=task.hear)
 
 
 def _wait(
@@ -119,7 +126,7 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         task = make()
-        search(task.space, task.costs, task.evaluator, settings, storage, None, heartbeat_s)
+        _searched(task, settings, storage, None, heartbeat_s)
     except PipelineError as error:
         sender.send(str(error))
     except Exception as error:  # the parent tells it in one line

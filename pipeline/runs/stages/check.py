@@ -31,6 +31,8 @@ def work(run: Run, progress: Progress) -> None:
     report = run_gate(Request((), Plan(), devices), file, progress)
     report = Report((*report.results, *_measured(run, onnx)), report.notes)
     CheckFile(passed=report.passed, checks=list(report.results), notes=list(report.notes)).save(folder.check)
+    failed = [result.name for result in report.results if not result.passed]
+    run.events.tell("check", "check", passed=report.passed, failed=failed)
     write_atomic(folder.junit, junit(report).encode())
 
 

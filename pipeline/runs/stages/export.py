@@ -1,6 +1,8 @@
 """Stage `export`: the winner as files that phones run, each verified, and its real latency on the device."""
 
+from collections.abc import Sequence
 from statistics import median
+from typing import TYPE_CHECKING, Final
 
 from latency_tables.blocks import Block
 from pipeline.runs.documents import MeasuredLatency
@@ -8,8 +10,12 @@ from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 
+if TYPE_CHECKING:
+    from exporters import ExportReport
+
 # A median of so many fresh sessions is steady on a shared machine.
 SESSIONS = 9
+_TOLD: Final = ("format", "path", "precision", "size_bytes", "sha256", "seconds", "latency_ms", "parity")
 
 
 def work(run: Run, progress: Progress) -> None:
@@ -19,7 +25,7 @@ def work(run: Run, progress: Progress) -> None:
     winner = load_winner(run)
     samples = Samples(winner.test_images, winner.test_labels, winner.calibration_images)
     metadata = winner.metadata()
-    export_all(
+    reports = export_all(
         winner.network,
         samples,
         run.config.export.formats,
@@ -29,7 +35,15 @@ def work(run: Run, progress: Progress) -> None:
         optional=OPTIONAL,
         progress=progress,
     )
+    tell_exports(run, reports)
     _measure(run, winner.network.blocks, progress)
+
+
+def tell_exports(run: Run, reports: "Sequence[ExportReport]") -> None:
+    """Events of the files in the run's own export folder; `path` is seen from there."""
+    for report in reports:
+        facts = {key: value for key, value in report.as_dict().items() if key in _TOLD}
+        run.events.tell("export", "export", **facts)
 
 
 def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
@@ -58,3 +72,5 @@ def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
         found = MeasuredLatency(device=own, measured_ms=None, reason=reason)
     progress(1, 1, f"measure on {device.name}")
     found.save(run.folder.latency)
+    if found.measured_ms is not None:
+        run.events.tell("latency", "export", device=found.device, measured_ms=found.measured_ms)

@@ -1,5 +1,6 @@
 """Stage `finetune`: train the best candidates and what they are compared with by one recipe, choose, and test once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -46,7 +47,7 @@ def work(run: Run, progress: Progress) -> None:
 
     jobs = _jobs(run)
     planned = lengths(run, len(jobs), kept=len({"winner", *(job.role for job in jobs if job.role == "published")}))
-    run.team.do(NETWORKS, run, {"epochs": planned.epochs, "jobs": [_order(job) for job in jobs]}, progress)
+    run.team.do(NETWORKS, run, {"epochs": planned.epochs, "jobs": [_order(job) for job in jobs]}, progress, _hear(run))
     trained = {job.name: TrainedNetwork.load(_record_path(run, job.name)) for job in jobs}
     winner = max(jobs, key=lambda job: trained[job.name].search_accuracy)
     final = _trained_on(run, winner, jobs, planned, progress)
@@ -65,10 +66,13 @@ def work(run: Run, progress: Progress) -> None:
         )
         for job, scores in zip(jobs, proxies, strict=True)
     ]
+    for job, entry in zip(jobs, entries, strict=True):
+        run.events.tell("tested", "finetune", name=job.name, role=job.role, test_accuracy=entry.test_accuracy)
     ours = right[final[winner.role]]
-    _winner_file(run, winner, right[winner.name], ours, entries, _published(run, jobs, ours, right, final)).save(
-        run.folder.winner_file
-    )
+    found = _winner_file(run, winner, right[winner.name], ours, entries, _published(run, jobs, ours, right, final))
+    found.save(run.folder.winner_file)
+    facts = found.model_dump(mode="json", include={"arch", "origin", "accuracy", "macs", "params", "predicted_ms"})
+    run.events.tell("winner", "finetune", name=winner.name, **facts)
 
 
 def _train_networks(run: Run, payload: dict[str, Any], progress: Progress) -> None:
@@ -76,7 +80,15 @@ def _train_networks(run: Run, payload: dict[str, Any], progress: Progress) -> No
     jobs = [Job(order["role"], order["name"], Architecture.parse(order["arch"])) for order in payload["jobs"]]
     for number in run.team.numbers(len(jobs)):
         told = part_of(_in_images(run, progress, f"fine-tune {len(jobs)} networks"), number, len(jobs), "")
-        _train(run, jobs[number], payload["epochs"], told)
+        job = jobs[number]
+        trained = _train(run, job, payload["epochs"], told)
+        facts = trained.model_dump(mode="json", exclude={"schema_version"})
+        run.team.tell({"name": job.name, "role": job.role, **facts})
+
+
+def _hear(run: Run) -> Callable[[dict[str, Any]], None]:
+    """What tells of each network that some process has trained."""
+    return lambda trained: run.events.tell("finalist", "finetune", **trained)
 
 
 def _in_images(run: Run, progress: Progress, what: str) -> Progress:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ def work(run: Run, progress: Progress) -> None:
     run.scorer.learn(progress)  # before any worker begins, so that all read the same
     started = time.perf_counter()
     result = _only_network(run) if run.space.size == 1 else _searched(run, progress)
+    _tell_missing(run, result.candidates)
     seconds = (time.perf_counter() - started) / max(1, result.evaluations)
     Candidates(
         method=run.config.search.method,
@@ -38,6 +40,20 @@ def work(run: Run, progress: Progress) -> None:
         candidates=_ranked(run, result, progress),
         front=[candidate.arch for candidate in result.front],
     ).save(run.folder.candidates)
+
+
+def _tell_trial(run: Run, judged: "Candidate") -> None:
+    run.events.tell(
+        "trial", "search", number=judged.trial, arch=judged.arch, score=judged.score, costs=dict(judged.costs)
+    )
+
+
+def _tell_missing(run: Run, judged: "Sequence[Candidate]") -> None:
+    """Trials of which nobody has told: a process was killed between the two, or another machine judged them."""
+    told = {event.facts.get("number") for event in run.events.current("search") if event.event == "trial"}
+    for candidate in sorted(judged, key=lambda candidate: candidate.trial):
+        if candidate.trial not in told:
+            _tell_trial(run, candidate)
 
 
 def discard(run: Run) -> None:
@@ -94,7 +110,7 @@ def _task_at(path: Path) -> "Task":
 def _task(run: Run) -> "Task":
     from pipeline.search.workers import Task
 
-    return Task(run.codes, run.costs, run.scorer.evaluator)
+    return Task(run.codes, run.costs, run.scorer.evaluator, partial(_tell_trial, run))
 
 
 def _only_network(run: Run) -> "SearchResult":

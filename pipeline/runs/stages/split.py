@@ -45,7 +45,7 @@ def _train_children(run: Run, payload: None, progress: Progress) -> None:
     late = run.config.split.late
 
     def curves(number: int, file: Path) -> "Curve":
-        return curve_of(run, file, run.partition.regions[number], run.dataset)
+        return curve_of(run, file, run.partition.regions[number], run.dataset, "split", f"sub-supernet {number}")
 
     data, folder = run.training_data, run.folder.children
     train_children(run.supernet, run.partition, data, settings, folder, progress, late, curves)

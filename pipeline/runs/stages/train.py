@@ -61,7 +61,7 @@ def _train_supernet(run: Run, payload: None, progress: Progress) -> "tuple[Super
         settings,
         _checkpoint(run),
         counted(progress, min(config.batch_size, len(dataset.train)), "train supernet"),
-        curve_of(run, run.folder.curve, run.space, dataset),
+        curve_of(run, run.folder.curve, run.space, dataset, "train", "supernet"),
     )
     return supernet, result.losses
 
