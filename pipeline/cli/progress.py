@@ -56,14 +56,20 @@ class _Bars:
     def __init__(self, live: "_Live") -> None:
         self._live = live
         self._shown: tuple[TaskID, str] | None = None
+        self._ended: tuple[str, int] | None = None  # a part that has said so; some say it several times
 
     def __call__(self, done: int, total: int, what: str) -> None:
+        if self._ended == (what, total) and done >= total:
+            return
         if self._shown is None or self._shown[1] != what:
             self._close()
             name, unit = _named(foreign.terminal(what))
             self._shown = self._live.add_task(name, total=total, completed=done, unit=unit, began=done), what
         else:
             self._live.update(self._shown[0], completed=done, total=total)
+        if done >= total:
+            self._close()
+        self._ended = (what, total) if done >= total else None
 
     def note(self, text: str) -> None:
         for line in text.splitlines():

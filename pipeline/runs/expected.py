@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field
 
 from pipeline.runs.documents import Document
+from pipeline.runs.folder import STAGE_NAMES
 from pipeline.runs.outlook import in_words
 from pipeline.runs.plan import run_plan
 from pipeline.runs.run import Run
@@ -27,7 +28,8 @@ class Expected(Document):
     @property
     def line(self) -> str:
         """For people."""
-        parts = ", ".join(f"{stage} {in_words(spent)}" for stage, spent in self.seconds.items() if spent >= 1)
+        told = [(stage, spent) for stage in STAGE_NAMES if (spent := self.seconds.get(stage, 0.0)) >= 1]
+        parts = ", ".join(f"{stage} {in_words(spent)}" for stage, spent in told)
         return f"about {in_words(sum(self.seconds.values()))} from here on this machine: {parts}"
 
 

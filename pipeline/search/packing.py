@@ -1,6 +1,7 @@
 """Genes as Optuna parameters: one integer per group of genes, since a storage writes once per parameter."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import Trial
 
 from pipeline.search.candidates import CandidateSpace, CodeArray
+from pipeline.spaces.architecture import Architecture
 
 _MOST_VALUES: Final = 2**31  # what every database's integer column holds
 
@@ -58,3 +60,18 @@ class Packing:
             group.name: trial.suggest_int(group.name, 0, math.prod(group.cardinalities) - 1) for group in self._groups
         }
         return self.unpack(params)
+
+
+def named_attributes(
+    arch: object, costs: Mapping[str, float], violations: Mapping[str, float]
+) -> dict[str, float | int | str]:
+    """What a dashboard shows of a trial in words, since its parameters are packed: decisions, costs, constraints.
+
+    A stage is spelled as in the network's name, such as "w24-k3e3-k5e4"; a violation is relative, at most 0 inside.
+    """
+    named: dict[str, float | int | str] = {}
+    if isinstance(arch, Architecture):
+        named["resolution"] = arch.resolution
+        named |= {f"stage {number}": stage for number, stage in enumerate(str(arch).split("_")[1:], 1)}
+    named |= costs
+    return named | {f"{name} over its limit": round(exceeded, 6) for name, exceeded in violations.items()}

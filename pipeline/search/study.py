@@ -17,7 +17,7 @@ from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import CandidateSpace, CodeArray, keys
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator, Watched
-from pipeline.search.packing import Packing
+from pipeline.search.packing import Packing, named_attributes
 from pipeline.search.pool import Problem, SpaceExhaustedError
 from pipeline.search.rungs import REDUCTION, was_judged
 from pipeline.search.samplers import ProposalSampler, sampler_of
@@ -146,7 +146,7 @@ class _Worker:
         self._method = settings.method if sampler is None else f"{sampler.__module__}.{sampler.__qualname__}"
         self._problem, self._evaluator, self._settings = problem, evaluator, settings
         self._progress, self._hear = progress, hear
-        self._judged: Candidate | None = None
+        self._latest: Candidate | None = None
         self._packing = Packing(problem.space)
         self._front = front_cost(problem.costs) if settings.objective == "front" else None
         self._outage = Outage(storage)
@@ -198,10 +198,10 @@ class _Worker:
             # Others hold the last ones; stay, in case one of them dies.
             time.sleep(_POLL_S * 10)
         else:
-            self._judged = None
+            self._latest = None
             self._study.optimize(self._objective, n_trials=1)
-            if self._judged is not None and self._hear is not None:
-                self._hear(self._judged)
+            if self._latest is not None and self._hear is not None:
+                self._hear(self._latest)
         return False
 
     def _hand_back(self) -> None:
@@ -271,11 +271,14 @@ class _Worker:
             raise
         seconds = time.perf_counter() - began
         values = {name: float(value[0]) for name, value in self._problem.costs.values(codes).items()}
-        for name, exceeded in self._problem.costs.violations(codes).items():
-            trial.set_constraint(name, float(exceeded[0]))
+        violations = {name: float(exceeded[0]) for name, exceeded in self._problem.costs.violations(codes).items()}
+        for name, exceeded in violations.items():
+            trial.set_constraint(name, exceeded)
+        for name, told in named_attributes(arch, values, violations).items():
+            trial.set_user_attr(name, told)
         judged = {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity, "seconds": seconds}
         trial.set_user_attr("network", judged)
-        self._judged = Candidate(str(arch), float(score), values, trial.number, tuple(row.tolist()))
+        self._latest = Candidate(str(arch), float(score), values, trial.number, tuple(row.tolist()))
         return score if self._front is None else (score, values[self._front])
 
     def _judged(self, trial: Trial, arch: Any) -> float:
