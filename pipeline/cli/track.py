@@ -18,7 +18,7 @@ def track(
     run_dir: RunDir,
     mlflow: Annotated[
         str | None,
-        typer.Option("--mlflow", metavar="URI", help="MLflow's store: a folder, sqlite:///file or http://…."),
+        typer.Option("--mlflow", metavar="URI", help="MLflow's store: sqlite:///runs.db, http://… or a folder."),
     ] = None,
     experiment: Annotated[str, typer.Option("--experiment", help="MLflow's experiment.")] = "pocketnas",
     tensorboard: Annotated[

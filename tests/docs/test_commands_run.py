@@ -2,6 +2,7 @@
 pages: what one writes the next reads. A new command that fits nowhere fails the test that counts them."""
 
 import csv
+import importlib.util
 import random
 import shutil
 import subprocess
@@ -57,6 +58,7 @@ PAGES = (
     "docs/export.md",
     "docs/measure-my-phone.md",
     "docs/how-far-to-trust.md",
+    "docs/tracking.md",
 )
 # `docs/ci.md` has the exit codes of its commands tested: tests/docs/test_docs.py::test_the_commands_of_the_ci_guide_run
 TINY_SPACE = """
@@ -186,6 +188,12 @@ def lacks_weights(words: list[str]) -> bool:
     return words[0] == "weights" and any(word in CATALOGUE and not CATALOGUE[word].source.available() for word in words)
 
 
+def lacks_tracker(words: list[str]) -> bool:
+    """Whether a command hands over to a program that is not installed."""
+    needed = {"--mlflow": "mlflow", "--tensorboard": "tensorboard"}
+    return any(word in words and importlib.util.find_spec(name) is None for word, name in needed.items())
+
+
 def test_every_page_with_commands_is_here() -> None:
     # Not docs/results: those commands made the figures there, on their day.
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -200,7 +208,7 @@ def test_every_page_with_commands_is_here() -> None:
 
 def test_every_command_runs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for page, words in commands():
-        if " ".join(words) in ELSEWHERE or imports_published(words) or lacks_weights(words):
+        if " ".join(words) in ELSEWHERE or imports_published(words) or lacks_weights(words) or lacks_tracker(words):
             continue
         if "runs/quickstart" in " ".join(words) and not (world / "runs" / "quickstart").exists():
             shutil.copytree(world / "runs" / "mine", world / "runs" / "quickstart")
