@@ -26,8 +26,10 @@ from exporters.request import (
     ExportRequest,
     Metadata,
     Preprocessing,
+    Resize,
     Samples,
     Threshold,
+    image_input,
 )
 from exporters.verify import verify
 
@@ -52,12 +54,14 @@ __all__ = [
     "Parity",
     "ParityError",
     "Preprocessing",
+    "Resize",
     "Samples",
     "Threshold",
     "UnknownTarget",
     "UnsupportedOperator",
     "WrongInput",
     "export_all",
+    "image_input",
     "open_file",
     "verify",
 ]

@@ -35,7 +35,7 @@ DRIFT_IMAGES: Final = 8  # where the file takes any batch size
 def export_all(
     network: "torch.nn.Module",
     samples: Samples,
-    targets: Sequence[str],
+    targets: Sequence[str | Exporter],
     out_dir: Path,
     metadata: Metadata,
     options: ExportOptions | None = None,
@@ -46,6 +46,7 @@ def export_all(
 ) -> list[ExportReport]:
     """Write the network in each of `targets` into `out_dir`, verify every file, and report in that order.
 
+    A target is a known name, or an `Exporter` of one's own.
     `out_dir` gets the files, `reference.safetensors` (inputs and the network's outputs, for `verify`) and
     `export.json`. A target in `optional` whose tool is not installed is reported as "not run"; so is, with
     `allow_unverified`, a file that was converted but has an operator that cannot be executed here.

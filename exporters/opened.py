@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from exporters.dependencies import require
 from exporters.errors import WrongInput
@@ -15,23 +17,48 @@ from exporters.registry import EXPORTERS, Exporter
 from exporters.request import Array, Preprocessing
 from exporters.runtime import Runtime
 
+_LARGEST_PX: Final = 8192  # a file may say anything
+
+
+class ResizeRule(BaseModel):
+    """`exporters.request.Resize` as a file says it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    square_px: Annotated[int, Field(ge=1, le=_LARGEST_PX)]
+    middle_px: Annotated[int, Field(ge=1, le=_LARGEST_PX)]
+    grey_bits: Literal[8, 10, 12, 14, 16] | None = None
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.middle_px > self.square_px:
+            raise ValueError(f"the middle {self.middle_px} pixels of {self.square_px} are none")
+        return self
+
 
 class ImageInput(BaseModel):
     """How a picture becomes the file's input, as its metadata say."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    channels: str
-    height: int
-    width: int
+    channels: Annotated[str, Field(pattern=r"^(RGB|grey|[1-9]\d{0,3})$")]
+    height: Annotated[int, Field(ge=1, le=_LARGEST_PX)]
+    width: Annotated[int, Field(ge=1, le=_LARGEST_PX)]
     layout: Literal["NHWC", "NCHW"]
     input: Literal["normalised float32", "uint8 pixels"]
     mean: list[float]
     std: list[float]
+    resize: ResizeRule | None = None  # files that other programs wrote with export_all need not say
+
+    @property
+    def planes(self) -> int:
+        """How many channels an image has."""
+        return {"RGB": 3, "grey": 1}.get(self.channels) or int(self.channels)
 
     def prepared(self, pixels: Array) -> Array:
-        """uint8 pixels (n, height, width, channels) as the file takes them."""
+        """uint8 or float pixels from 0 to 255 (n, height, width, channels) as the file takes them."""
         if self.input == "uint8 pixels":
+            pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
             return pixels if self.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         return Preprocessing(tuple(self.mean), tuple(self.std)).normalised(pixels)
 
@@ -47,19 +74,22 @@ class ModelFile:
     probabilities: bool
 
     def run(self, pixels: Array) -> tuple[Array, float | None]:
-        """Outputs (n, classes) of uint8 pixels (n, height, width, channels), and milliseconds of one image.
+        """Outputs (n, classes) of pixels (n, height, width, channels), and milliseconds of one image.
 
+        Pixels are uint8, or float from 0 to 255 where they were scaled without being rounded.
         The time is the median of single runs after one to warm up; None where the runtime here is not one that a
         product would use (Core ML and Core AI outside macOS). Raises WrongInput for pixels of another shape.
         """
         wanted = (self.image.height, self.image.width)
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:3] != wanted:
+        plain = pixels.dtype == np.uint8 or pixels.dtype.kind == "f"
+        if not plain or pixels.ndim != 4 or pixels.shape[1:3] != wanted:
             raise WrongInput(
-                f"pixels are {pixels.dtype} {pixels.shape}; accepted are uint8 (n, {wanted[0]}, {wanted[1]}, c)"
+                f"pixels are {pixels.dtype} {pixels.shape};"
+                f" accepted are uint8 or float (n, {wanted[0]}, {wanted[1]}, c)"
             )
         inputs = self.image.prepared(pixels)
         outputs = self.runtime.run(inputs)
-        if self.runtime.latency_ms(inputs[:1]) is None:
+        if not self._times:
             return outputs, None
         seconds = []
         for number in range(min(len(inputs), 16)):
@@ -67,6 +97,12 @@ class ModelFile:
             self.runtime.run(inputs[number : number + 1])
             seconds.append(time.perf_counter() - begin)
         return outputs, 1000 * float(np.median(seconds))
+
+    @cached_property
+    def _times(self) -> bool:
+        """Whether the runtime here is one that a product would use."""
+        nothing = np.zeros((1, self.image.height, self.image.width, self.image.planes), np.uint8)
+        return self.runtime.latency_ms(self.image.prepared(nothing)) is not None
 
     def classify(self, pixels: Array) -> tuple[Array, float | None]:
         """As `run`, with the outputs as probabilities."""
@@ -77,13 +113,13 @@ class ModelFile:
         return outputs, milliseconds
 
 
-def open_file(path: Path) -> ModelFile:
-    """The exported file at `path`, ready to run on this machine.
+def open_file(path: Path, own: Sequence[Exporter] = ()) -> ModelFile:
+    """The exported file at `path`, ready to run on this machine; `own` are exporters of one's own.
 
     An engine has no metadata: the export.json beside it has them. Raises WrongInput for what is no exported
     file or does not say how its images are prepared, MissingDependency with the pip line, or CannotRun.
     """
-    exporter = _exporter(path)
+    exporter = _exporter(path, own)
     require(path.name, exporter.runs_with)
     (*_, runtime) = exporter.open(path)  # the last is the closest to the product's
     metadata = runtime.metadata or _beside(path)
@@ -99,11 +135,11 @@ def open_file(path: Path) -> ModelFile:
     return ModelFile(path, runtime, labels, image, metadata.get("output") == "probabilities")
 
 
-def _exporter(path: Path) -> Exporter:
+def _exporter(path: Path, own: Sequence[Exporter]) -> Exporter:
     if not path.exists():
         raise WrongInput(f"no model file {str(path)!r}")
     suffixes: dict[str, Exporter] = {}
-    for exporter in EXPORTERS.values():
+    for exporter in (*own, *EXPORTERS.values()):
         suffixes.setdefault(exporter.suffix, exporter)
     found = suffixes.get(path.suffix)
     if found is None:

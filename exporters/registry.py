@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from exporters.coreai.write import CoreaiExporter
 from exporters.coreml.write import CoremlExporter
 from exporters.dependencies import COREAI, COREAI_INT8, Dependency
-from exporters.errors import UnknownTarget
+from exporters.errors import UnknownTarget, WrongInput
 from exporters.executorch.write import ExecutorchExporter
 from exporters.litert.write import LitertExporter
 from exporters.onnx.ort import OrtExporter
@@ -78,15 +78,28 @@ EXPORTERS: Final[Mapping[str, Exporter]] = {exporter.target: exporter for export
 OPTIONAL: Final = frozenset(exporter.target for exporter in _ALL if any(need.extra for need in exporter.needs))
 
 
-def chosen(targets: Sequence[str]) -> list[Exporter]:
-    """The exporters of `targets`, each once; UnknownTarget lists the known ones."""
+def chosen(targets: Sequence[str | Exporter]) -> list[Exporter]:
+    """The exporters of `targets`, each once; UnknownTarget lists the known ones.
+
+    An exporter of one's own stands for itself. Raises WrongInput where two have one name.
+    """
     known = ", ".join(EXPORTERS)
     for target in targets:
-        if target not in EXPORTERS:
+        if isinstance(target, str) and target not in EXPORTERS:
             raise UnknownTarget(f"export target {target!r} is unknown; known are {known}")
     if not targets:
         raise UnknownTarget(f"no export target was given; known are {known}")
-    return [EXPORTERS[target] for target in dict.fromkeys(targets)]
+    found = dict.fromkeys(EXPORTERS[target] if isinstance(target, str) else target for target in targets)
+    with_own([exporter for exporter in found if exporter not in _ALL])
+    return list(found)
+
+
+def with_own(exporters: Sequence[Exporter]) -> Mapping[str, Exporter]:
+    """Every exporter by its target, ours and those given. Raises WrongInput where two have one name."""
+    names = [exporter.target for exporter in exporters]
+    if taken := sorted({name for name in names if name in EXPORTERS or names.count(name) > 1}):
+        raise WrongInput(f"export target {taken[0]!r} stands for two exporters; give yours a name of its own")
+    return {**EXPORTERS, **dict(zip(names, exporters, strict=True))}
 
 
 def file_name(exporter: Exporter) -> str:

@@ -70,10 +70,59 @@ class Preprocessing:
         return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if self.layout == "NHWC" else pixels
 
     def normalised(self, pixels: Array) -> Array:
-        """The float32 NCHW images that the network sees for `pixels`."""
+        """The float32 NCHW images that the network sees for `pixels` (uint8, or float from 0 to 255)."""
         planes = pixels.transpose(0, 3, 1, 2) if self.layout == "NHWC" else pixels
         values = (planes / 255 - _per_channel(self.mean)) / _per_channel(self.std)
         return np.ascontiguousarray(values, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """How a picture of any size becomes the input: its middle square, upright, scaled to `square_px` (bicubic), of
+    that the middle `middle_px`, scaled to the input (bilinear, antialiased).
+
+    Greys of more than eight bits are taken as ones of `grey_bits`; None: as their own largest value suggests.
+    """
+
+    square_px: int
+    middle_px: int
+    grey_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.middle_px <= self.square_px:
+            raise WrongInput(f"the middle {self.middle_px} pixels of a square of {self.square_px} are none")
+
+    def document(self) -> dict[str, Any]:
+        """The rule as data, with its filters named."""
+        return {
+            "crop": "middle square of the upright picture",
+            "square_px": self.square_px,
+            "square_filter": "bicubic",
+            "middle_px": self.middle_px,
+            "input_filter": "bilinear, antialiased",
+            "grey_bits": self.grey_bits,
+        }
+
+
+def image_input(
+    shape: tuple[int, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    resize: Resize | None = None,
+    folded: Preprocessing | None = None,
+) -> dict[str, Any]:
+    """How a picture becomes an input of `shape` (channels, height, width), as data; `folded` is done by the file."""
+    channels, height, width = shape
+    document = {
+        "channels": {1: "grey", 3: "RGB"}.get(channels, str(channels)),
+        "height": height,
+        "width": width,
+        "layout": "NCHW" if folded is None else folded.layout,
+        "input": "normalised float32" if folded is None else "uint8 pixels",
+        "mean": list(mean if folded is None else folded.mean),
+        "std": list(std if folded is None else folded.std),
+    }
+    return document if resize is None else document | {"resize": resize.document()}
 
 
 def _per_channel(values: tuple[float, ...]) -> Array:
@@ -84,7 +133,8 @@ def _per_channel(values: tuple[float, ...]) -> Array:
 class Metadata:
     """Written into the file where the format has a place for it.
 
-    `mean` and `std` are those that the network's images are normalised with, one a channel, of values from 0 to 1.
+    `mean` and `std` are those that the network's images are normalised with, one a channel, of values from 0 to 1;
+    `resize` is how pictures were made to the size of its input.
     """
 
     labels: tuple[str, ...] = ()
@@ -93,6 +143,7 @@ class Metadata:
     source_sha256: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    resize: Resize | None = None
 
     def __post_init__(self) -> None:
         wrong = [label for label in self.labels if not isinstance(label, str) or not label]
@@ -193,18 +244,8 @@ class ExportRequest:
 
     def described(self) -> dict[str, str]:
         """What every file says about itself: the metadata, its output, and how an image becomes its input."""
-        folded = self.options.preprocessing
-        channels, height, width = self.samples.images.shape[1:]
-        given = folded or self.metadata
-        preprocessing = {
-            "channels": {1: "grey", 3: "RGB"}.get(channels, str(channels)),
-            "height": height,
-            "width": width,
-            "layout": "NCHW" if folded is None else folded.layout,
-            "input": "normalised float32" if folded is None else "uint8 pixels",
-            "mean": list(given.mean),
-            "std": list(given.std),
-        }
+        folded, metadata = self.options.preprocessing, self.metadata
+        preprocessing = image_input(self.samples.images.shape[1:], metadata.mean, metadata.std, metadata.resize, folded)
         return {
             **self.metadata.as_strings(),
             "output": self.options.output_name,

@@ -1,5 +1,6 @@
 """Checking an export folder, on any machine and without the network: hashes, then parity again."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,19 @@ from exporters.dependencies import require
 from exporters.errors import CannotRun, ExportError, MissingDependency, UnsupportedOperator, WrongInput
 from exporters.parity import accuracy, compare, worst
 from exporters.quiet import first_line
-from exporters.registry import EXPORTERS
+from exporters.registry import Exporter, with_own
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, Progress, Samples, Threshold
 
 
-def verify(out_dir: Path, samples: Samples | None = None, *, progress: Progress | None = None) -> list[ExportReport]:
-    """A fresh report for every export that `out_dir/export.json` lists.
+def verify(
+    out_dir: Path,
+    samples: Samples | None = None,
+    *,
+    progress: Progress | None = None,
+    own: Sequence[Exporter] = (),
+) -> list[ExportReport]:
+    """A fresh report for every export that `out_dir/export.json` lists; `own` are exporters of one's own.
 
     Parity is that of the stored reference inputs. With `samples` (float images; not for files with folded
     preprocessing) their accuracy after export is measured too. A changed or missing file fails; one that
@@ -22,7 +29,7 @@ def verify(out_dir: Path, samples: Samples | None = None, *, progress: Progress 
     """
     from exporters import manifest
 
-    document = manifest.read(out_dir)
+    exporters, document = with_own(own), manifest.read(out_dir)
     inputs, expected = manifest.read_reference(out_dir, document.reference_sha256)
     reports = []
     for number, entry in enumerate(document.exports):
@@ -30,7 +37,7 @@ def verify(out_dir: Path, samples: Samples | None = None, *, progress: Progress 
             progress(number, len(document.exports), f"verify {entry.format}")
         threshold = Threshold(**document.thresholds[entry.precision])  # type: ignore[arg-type]
         report = entry.report()
-        parity = _parity(out_dir, report, inputs, expected, threshold, samples)
+        parity = _parity(exporters.get(report.format), out_dir, report, inputs, expected, threshold, samples)
         # A time belongs to the file that was measured, not to one that is missing or another.
         latency_ms = None if parity.status == "failed" else report.latency_ms
         reports.append(replace(report, parity=parity, latency_ms=latency_ms))
@@ -38,6 +45,7 @@ def verify(out_dir: Path, samples: Samples | None = None, *, progress: Progress 
 
 
 def _parity(
+    exporter: Exporter | None,
     out_dir: Path,
     report: ExportReport,
     inputs: Array,
@@ -45,7 +53,6 @@ def _parity(
     threshold: Threshold,
     samples: Samples | None,
 ) -> Parity:
-    exporter = EXPORTERS.get(report.format)
     if report.path is None or exporter is None:
         reason = report.parity.reason or f"this version has no exporter {report.format!r}"
         return Parity("not run" if exporter is None else report.parity.status, reason)

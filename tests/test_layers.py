@@ -20,6 +20,7 @@ RUN = str(FILES / "runs" / "files" / "run-0.1")
 ORDER = [
     "errors",
     "foreign",
+    "own",
     "budget",
     "spaces",
     "data",
@@ -27,6 +28,7 @@ ORDER = [
     "modelfiles",
     "gate",
     "supernets",
+    "classifier",
     "weights",
     "fewshot",
     "ranking",

@@ -25,6 +25,14 @@ def specialise(
     ] = None,
     table: Annotated[str | None, typer.Option("--table", help="Latency table of another device.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Measure this device, as in 'profile'.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="Measure the device computing in fp32, fp16 or int8."),
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", help="Build this network instead of searching: one that 'front' or the report shows."),
+    ] = None,
     seed: Seed = None,
     again: Renew = False,
     as_json: Json = False,
@@ -44,13 +52,18 @@ def specialise(
     limits = {key: value for key, value in one.items() if value is not None}
     if budget and limits:
         raise typer.BadParameter("give either --budget or single limits such as --latency-ms, not both")
+    if budget and arch is not None:
+        raise typer.BadParameter("--arch names one network; give its limits singly, without --budget")
+    if precision not in (None, "fp32", "fp16", "int8"):
+        raise typer.BadParameter(f"--precision {precision!r} is none of fp32, fp16, int8")
     if table is not None and device is not None:
         raise typer.BadParameter("give either --table or --device, not both")
     refuse_torchrun("pocketnas specialise")
     source = open_run(run_dir)
+    asked: dict[str, Any] = {"table": table, "device": device, "seed": seed, "precision": precision}
     if not budget:
         with progress_bar() as progress:
-            run, summary = answer(source, out, Wish(limits, table, device, seed), progress, again)
+            run, summary = answer(source, out, Wish(limits, **asked, arch=arch), progress, again)
         document = summary_document(run.folder, summary)
         emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
         if not summary.check.passed:
@@ -63,7 +76,7 @@ def specialise(
     with progress_bar() as progress:
         for number, (name, parsed) in enumerate(wanted.items(), 1):
             progress.note(f"budget {number} of {len(wanted)}: {name}")
-            run, summary = answer(source, out / name, Wish(parsed, table, device, seed), progress, again)
+            run, summary = answer(source, out / name, Wish(parsed, **asked), progress, again)
             found.append((name, run, summary))
     _several(out, found, as_json)
 
@@ -71,7 +84,7 @@ def specialise(
 def front(run_dir: RunDir, as_json: Json = False) -> None:
     """The networks of a search that no other beats in score at no higher cost, cheapest first.
 
-    Build one of them with: pocketnas specialise RUN --out DIR --latency-ms (its latency).
+    Build one of them with: pocketnas specialise RUN --out DIR --arch NETWORK
     """
     from pipeline.runs.run import Run
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.encoded import EncodedPictures
 from pipeline.data.errors import DataError
-from pipeline.data.names import SPLITS
+from pipeline.data.names import SPLITS, TEST_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Dataset:
     """Prepared images: three splits, class names, and the training pixels' mean and deviation per channel (0..1).
 
     `seen_px`: the size of the middle that networks see, in stored pixels. Images are kept larger than the largest
-    input where the pictures were, for the random shifts of training.
+    input where the pictures were, for the random shifts of training. `depth`: the bits that greys of more than eight
+    were taken to have; None where there were none. `test_names`: what each test image is called; empty in older runs.
     """
 
     train: Images
@@ -38,6 +39,13 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     seen_px: int
+    depth: int | None = None
+    test_names: tuple[str, ...] = ()
+
+    @property
+    def size_px(self) -> int:
+        """Height and width of the stored pixels."""
+        return int(self.test.pixels.shape[1])
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -56,8 +64,10 @@ def load_dataset(folder: Path) -> Dataset:
         train, search, test = map(images, SPLITS)
         classes, mean, std = (tuple(summary[key]) for key in ("classes", "mean", "std"))
         seen_px = int(summary.get("seen_px", summary["size_px"]))  # runs of 0.1 kept no more than that
+        depth, file = summary.get("depth"), folder / TEST_NAMES
+        names = tuple(map(str, json.loads(file.read_text()))) if file.exists() else ()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"prepared images in {folder} are torn ({error}); 'pocketnas stage data {folder.parent} --again' reads anew"
         ) from None
-    return Dataset(train, search, test, classes, mean, std, seen_px)
+    return Dataset(train, search, test, classes, mean, std, seen_px, depth, names)

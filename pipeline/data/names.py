@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 Split = Literal["train", "search", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "search", "test")
+TEST_NAMES: Final = "test_names.json"  # among prepared images: what each test image is called
 
 SPLIT_WORDS: Final[dict[Split, tuple[str, ...]]] = {
     "train": ("train", "training"),

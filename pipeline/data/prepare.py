@@ -17,7 +17,7 @@ from latency_tables.files import write_json
 from pipeline.data.division import Division
 from pipeline.data.errors import DataError
 from pipeline.data.items import Content, Item
-from pipeline.data.names import SPLITS, Split
+from pipeline.data.names import SPLITS, TEST_NAMES, Split, printable
 from pipeline.data.pictures import BIG_MEGAPIXELS, Deep, depth_of, shape, square
 
 Progress = Callable[[int, int, str], None]
@@ -70,9 +70,10 @@ def prepare(
 def finish(
     division: Division, size: int, folder: Path, seen_px: int, work: "Decoding", encoded: bool = False
 ) -> dict[str, Any]:
-    """Write labels and, last, the summary of what `work` found; returns it in plain values."""
+    """Write labels, names and, last, the summary of what `work` found; returns it in plain values."""
     for split, items in division.parts.items():
         np.save(folder / f"{split}_labels.npy", np.array([item.label for item in items], np.int64))
+    write_json(folder / TEST_NAMES, [printable(item.name) for item in division.parts["test"]])
     summary = _summary(division, size, seen_px, work) | ({"encoded": True} if encoded else {})
     write_json(folder / "data.json", summary)
     return summary

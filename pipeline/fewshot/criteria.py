@@ -13,6 +13,7 @@ from pipeline.fewshot.gradients import Batch, option_distances
 from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
 from pipeline.fewshot.names import CriterionName
 from pipeline.fewshot.partition import Partition, Split
+from pipeline.own import own_name
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.space import SearchSpace
@@ -98,25 +99,25 @@ CRITERIA: Final[dict[CriterionName, Criterion]] = {
 
 def divide(
     space: SearchSpace,
-    criterion: str,
+    criterion: str | Criterion,
     regions: int,
     evidence: Evidence,
     decisions: Sequence[Decision] = (),
 ) -> Partition:
     """`space` cut into at most `regions` regions; fewer where no decision can cut without passing that number.
 
+    `criterion` is a key of CRITERIA, or one's own.
     The region with most networks is always cut next, so several decisions make a hierarchy. `decisions` limits
     what may be split (in order of preference, for `exhaustive`); empty means `usual_decisions`. Raises SplitError
     for an unknown criterion, fewer than 1 region, or a decision that the space does not leave open.
     """
-    if criterion not in CRITERIA:
-        raise SplitError(f"criterion {criterion!r} is unknown; known are {', '.join(CRITERIA)}")
+    name, choose = _named(criterion)
     if regions < 1:
         raise SplitError(f"{regions} regions are asked for; at least 1 is needed")
     for decision in decisions:
         if len(decision.options(space)) < 2:
             raise SplitError(f"{decision} has only one option in space {space.name!r}; nothing to split")
-    partition = Partition(space, (space,), criterion)
+    partition = Partition(space, (space,), name)
     closed: set[SearchSpace] = set()
     while len(partition.regions) < regions:
         open_regions = [i for i, region in enumerate(partition.regions) if region not in closed]
@@ -128,12 +129,21 @@ def divide(
         if decisions:
             still_open = sorted(set(decisions_of(region)) & set(decisions), key=list(decisions).index)
         parts = regions - len(partition.regions) + 1
-        split = CRITERIA[criterion](region, still_open, parts, evidence) if still_open else None
+        split = choose(region, still_open, parts, evidence) if still_open else None
         if split is None:
             closed.add(region)
         else:
             partition = partition.divided(number, split)
     return partition
+
+
+def _named(criterion: str | Criterion) -> tuple[str, Criterion]:
+    if not isinstance(criterion, str):
+        return own_name(criterion), criterion
+    for name, known in CRITERIA.items():
+        if name == criterion:
+            return name, known
+    raise SplitError(f"criterion {criterion!r} is unknown; known are {', '.join(CRITERIA)}")
 
 
 def usual_decisions(space: SearchSpace) -> list[Decision]:

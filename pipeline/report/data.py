@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from latency_tables.blocks import Block, BlockError
 from pipeline.gate.results import CheckResult
 
@@ -132,12 +135,101 @@ class StageSeconds:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A published network that was trained as the winner was; `improvement` of the winner in shares of 1."""
+
+    name: str
+    accuracy: float
+    improvement: float
+    low: float
+    high: float
+    linear_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pickable:
+    """A network that a person may look at: `blocks` are places in `Networks.kinds`, in network order.
+
+    `how`: what its accuracy is. `command` builds it; empty where the run has built it.
+    """
+
+    name: str
+    latency_ms: float
+    accuracy: float
+    how: str
+    macs: int
+    params: int
+    blocks: tuple[int, ...]
+    on_front: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Networks by rising latency, the distinct blocks that they are made of, and what belongs to no block."""
+
+    kinds: tuple[BlockLatency, ...]
+    networks: tuple[Pickable, ...]
+    fixed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A test image that the winner gets wrong, as an encoded picture of `media` type. `probability` is of `answer`."""
+
+    picture: bytes
+    media: Literal["image/png", "image/jpeg"]
+    truth: str
+    answer: str
+    probability: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What the winner says of the test split. `confusion` counts images, shape (classes, classes): true by said."""
+
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    mistakes: tuple[Mistake, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The end of an epoch of a training; `accuracy` (shares of 1) by the name of what was judged, empty for none."""
+
+    epoch: float
+    loss: float | None
+    learning_rate: float | None = None
+    accuracy: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One training by epoch."""
+
+    name: str
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCounts:
+    """How many images of how many classes each split has."""
+
+    train: int
+    search: int
+    test: int
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """A whole run.
 
     `budget` maps limits to their value (`latency_ms`, `macs`, `params`, `size_mb`, `accuracy`). `tried` are the
     search's networks in order; their accuracy is that of the search split with inherited weights, which is not
-    the winner's. `trained` are the networks that were trained to the end, on the test split.
+    the winner's. Of `random_points` and `finalists`, which were trained to the end, it is that of the test split.
+    `path` is the run's folder as commands name it, `space` that of its search space.
     """
 
     title: str
@@ -148,6 +240,14 @@ class ReportData:
     tried: tuple[Trial, ...] = ()
     baseline: RandomBaseline | None = None
     random_points: tuple[Point, ...] = ()
+    finalists: tuple[Point, ...] = ()
+    published: Published | None = None
+    networks: Networks | None = None
+    answers: Answers | None = None
+    curves: tuple[Curve, ...] = ()
+    images: ImageCounts | None = None
+    path: str = ""
+    space: str = ""
     blocks: tuple[BlockLatency, ...] = ()
     fixed_ms: float = 0.0
     pairs: tuple[Pair, ...] = ()

@@ -20,10 +20,15 @@ ACCENT, GOOD, BAD, MUTED, SECOND = "$accent", "$good", "$bad", "$muted", "$secon
 
 
 _RANDOM: Final = {"color": SECOND, "size": 9, "symbol": "diamond-open"}
+_FINALIST: Final = {"color": GOOD, "size": 9, "symbol": "circle-open"}
+_RING: Final = {"color": "$ink", "size": 24, "symbol": "circle-open", "line": {"width": 2}}
 
 
 def front_figure(data: ReportData) -> Figure | None:
-    """Accuracy against latency: what was tried, its front, random networks, the winner, the budget."""
+    """Accuracy against latency: what was tried, its front, what was trained to the end, the winner, the budget.
+
+    The last trace is for the page's script: a ring around the network that is looked at.
+    """
     judged = tuple(Point(t.name, t.latency_ms, t.accuracy) for t in data.tried if t.accuracy is not None)
     if not judged and not data.random_points:
         return None
@@ -33,13 +38,15 @@ def front_figure(data: ReportData) -> Figure | None:
         _points("tried by the search", judged, {"color": ACCENT, "size": 7, "opacity": 0.45}),
         _points("best of them", best, {"color": ACCENT, "size": 8}, line={"shape": "hv", "width": 2, "color": ACCENT}),
         _points("random, trained to the end", data.random_points, _RANDOM),
+        _points("finalists, trained to the end", data.finalists, _FINALIST),
         _points("winner, trained to the end", (winner,), {"color": GOOD, "size": 17, "symbol": "star"}),
     ]
     layout = _layout("latency (ms, predicted)", "accuracy", yaxis={"tickformat": ".0%"})
     limit = data.budget.get("latency_ms")
     if limit is not None:
         layout |= _limit_line(limit, f"budget {limit:.4g} ms")
-    return {"data": [trace for trace in traces if trace["x"]], "layout": layout}
+    ring = _points("looked at", (winner,), _RING) | {"hoverinfo": "skip", "hovertemplate": None}
+    return {"data": [*(trace for trace in traces if trace["x"]), ring], "layout": layout}
 
 
 def search_figure(tried: tuple[Trial, ...]) -> Figure | None:

@@ -1,15 +1,18 @@
 """The report of a run as one HTML file: everything is inside, nothing is fetched."""
 
-import json
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from pipeline.gate.results import CheckResult, Report
 from pipeline.gate.units import amount
 from pipeline.report import figures
-from pipeline.report.assets import SCRIPT, STYLE
+from pipeline.report.answers import answers_section
+from pipeline.report.curves import curves_figure, curves_words
 from pipeline.report.data import ReportData
+from pipeline.report.html import asset, code, figure_section, json_in_html, policy, section, table, text
+from pipeline.report.networks import picker
+from pipeline.report.next_steps import next_section
+from pipeline.report.story import story_section
 from pipeline.report.words import (
     baseline_words,
     blocks_words,
@@ -29,32 +32,39 @@ def render_report(data: ReportData) -> str:
     plots = {
         "front": figures.front_figure(data),
         "search": figures.search_figure(data.tried),
+        "curves": curves_figure(data.curves),
         "blocks": figures.blocks_figure(data.blocks, data.fixed_ms),
         "pairs": figures.pairs_figure(data.pairs, data.table_error),
         "ranks": figures.ranks_figure(data.ranks),
         "stages": figures.stages_figure(data.stages),
     }
     drawn = {name: figure for name, figure in plots.items() if figure is not None}
+    look = picker(data.networks, data.winner.arch) if "front" in drawn else ""
     sections = [
-        _figure_section("front", "Accuracy against latency", front_words(data), drawn),
-        _figure_section("search", "What the search tried", search_words(data), drawn),
-        _figure_section("blocks", "Where the milliseconds go", blocks_words(data), drawn),
-        _figure_section("pairs", "Predicted against measured", pairs_words(data), drawn),
-        _figure_section("ranks", "Does the search's ranking hold?", ranks_words(data), drawn),
-        _section("parity", "The exported files", _exports(data)),
-        _section("gate", "The gate", _checks(data.checks)),
-        _figure_section("stages", "Where the time went", "", drawn),
-        _section("provenance", "How this was made", _provenance(data)),
+        story_section(data),
+        next_section(data),
+        figure_section("front", "Accuracy against latency", front_words(data), drawn, look),
+        answers_section(data.answers),
+        figure_section("search", "What the search tried", search_words(data), drawn),
+        figure_section("curves", "How the training went", curves_words(data.curves), drawn),
+        figure_section("blocks", "Where the winner's milliseconds go", blocks_words(data), drawn),
+        figure_section("pairs", "Predicted against measured", pairs_words(data), drawn),
+        figure_section("ranks", "Does the search's ranking hold?", ranks_words(data), drawn),
+        section("parity", "The exported files", _exports(data)),
+        section("gate", "The gate", _checks(data.checks)),
+        figure_section("stages", "Where the time went", "", drawn),
+        section("provenance", "How this was made", _provenance(data)),
     ]
+    scripts = [get_plotlyjs(), asset("draw.js"), asset("pick.js")]
     return _PAGE.format(
         title=escape(data.title),
-        style=STYLE,
+        policy=policy(scripts),
+        style=asset("style.css"),
         header=_header(data),
         cards=_cards(data),
         sections="\n".join(sections),
-        plotly=get_plotlyjs(),
-        figures=_json_in_html(drawn),
-        script=SCRIPT,
+        figures=json_in_html(drawn),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
 
@@ -62,6 +72,7 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{title}</title>
@@ -74,9 +85,8 @@ _PAGE = """<!doctype html>
 {sections}
 <footer>Made by pocketnas. This page holds all of its data and needs no network.</footer>
 </main>
-<script>{plotly}</script>
 <script type="application/json" id="figures">{figures}</script>
-<script>{script}</script>
+{scripts}
 </body>
 </html>
 """
@@ -90,14 +100,15 @@ def _header(data: ReportData) -> str:
         word = "passed" if report.passed else "failed" if report.exit_code == 1 else "undecided"
         badge = f'<span class="badge {word}">gate: {word}</span>'
     links = (
-        ("front-section", "front"), ("search-section", "search"), ("blocks-section", "milliseconds"),
-        ("pairs-section", "predictions"), ("ranks-section", "ranking"), ("parity", "files"),
-        ("gate", "gate"), ("provenance", "provenance"),
+        ("story", "in short"), *([("next", "what next")] if data.path else []), ("front-section", "front"),
+        ("answers", "right and wrong"), ("search-section", "search"), ("curves-section", "training"),
+        ("blocks-section", "milliseconds"), ("pairs-section", "predictions"), ("ranks-section", "ranking"),
+        ("parity", "files"), ("gate", "gate"), ("provenance", "provenance"),
     )  # fmt: skip
     nav = "".join(f'<a href="#{target}">{name}</a>' for target, name in links)
     return (
-        f"<header><h1>{escape(data.title)} {badge}</h1>"
-        f'<p class="lead">Images: {escape(data.data)}. Device: {escape(data.device)}.</p>'
+        f"<header><h1>{text(data.title)} {badge}</h1>"
+        f'<p class="lead">Images: {text(data.data)}. Device: {text(data.device)}.</p>'
         f"<p>Winner: <code>{escape(data.winner.arch)}</code></p><nav>{nav}</nav></header>"
     )
 
@@ -129,21 +140,9 @@ def _tile(what: str, figure: str, note: str) -> str:
 
 def _limit(metric: str, budget: Any, form: str) -> str:
     limit = budget.get(metric)
-    return "no limit" if limit is None else f"budget: {form.format(amount(metric, limit))}"
-
-
-def _figure_section(name: str, title: str, words: str, drawn: dict[str, Any]) -> str:
-    if name not in drawn:
-        missing = escape(words or "Nothing was recorded.")
-        return _section(f"{name}-section", title, f'<p class="note">{missing}</p>')
-    height = drawn[name]["layout"]["height"]
-    caption = f"<figcaption><p>{escape(words)}</p></figcaption>" if words else ""
-    plot = f'<div class="plot" id="{name}" role="img" aria-label="{escape(title)}" style="height:{height}px"></div>'
-    return _section(f"{name}-section", title, f"<figure>{caption}{plot}</figure>")
-
-
-def _section(name: str, title: str, body: str) -> str:
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{body}</section>'
+    if limit is None:
+        return "no limit"
+    return f"budget: {form.format(f'{100 * limit:.4g}%' if metric == 'accuracy' else amount(metric, limit))}"
 
 
 def _exports(data: ReportData) -> str:
@@ -153,13 +152,13 @@ def _exports(data: ReportData) -> str:
         (
             row.format,
             row.precision,
-            _code(row.path) if row.path else "",
+            code(row.path) if row.path else "",
             amount("size_mb", row.size_mb) if row.size_mb else "not written",
             f'<span class="{row.status.replace(" ", "")}">{row.status}</span>',
             "" if row.max_abs_diff is None else f"{row.max_abs_diff:.2g}",
             "" if row.top1_agreement is None else f"{row.top1_agreement:.2%}",
             "" if row.accuracy_after is None else f"{row.accuracy_after:.2%}",
-            escape("; ".join(filter(None, (row.by, row.reason)))),
+            text("; ".join(filter(None, (row.by, row.reason)))),
         )
         for row in data.exports
     ]
@@ -168,7 +167,7 @@ def _exports(data: ReportData) -> str:
         "Each file was run on test images and compared with the trained network; "
         "“not run” says that nothing here could run it, never that it is right."
     )
-    return f'<p class="note">{words}</p>' + _table(heads, rows, numbers={3, 5, 6, 7})
+    return f'<p class="note">{words}</p>' + table(heads, rows, numbers={3, 5, 6, 7})
 
 
 def _checks(checks: tuple[CheckResult, ...]) -> str:
@@ -184,14 +183,14 @@ def _checks(checks: tuple[CheckResult, ...]) -> str:
         rows.append(
             (
                 f'<span class="{check.status}">{check.status}</span>' + warns,
-                escape(check.model),
-                escape(check.name + place),
+                text(check.model),
+                text(check.name + place),
                 escape(f"{check.operator} {_figure(metric, check.expected, relative)}"),
                 escape(found),
-                escape(f"{check.message} [{check.source}]"),
+                text(f"{check.message} [{check.source}]"),
             )
         )
-    return _table(_CHECK_HEADS, rows, numbers={3, 4})
+    return table(_CHECK_HEADS, rows, numbers={3, 4})
 
 
 def _figure(metric: str, value: float, relative: bool) -> str:
@@ -199,27 +198,5 @@ def _figure(metric: str, value: float, relative: bool) -> str:
 
 
 def _provenance(data: ReportData) -> str:
-    rows = [(escape(name), _code(value)) for name, value in data.provenance]
-    return _table(("what", "value"), rows, numbers=set()) if rows else '<p class="note">Nothing was recorded.</p>'
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[int]) -> str:
-    """A table of cells that are HTML already; on a phone each row becomes a small card."""
-    kind = [' class="n"' if index in numbers else "" for index in range(len(heads))]
-    head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, heads, strict=True))
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td{k} data-label="{escape(h)}">{cell}</td>' for k, h, cell in zip(kind, heads, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _code(text: str) -> str:
-    return f"<code>{escape(text)}</code>"
-
-
-def _json_in_html(document: object) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(document, allow_nan=False).replace("<", "\\u003c")
+    rows = [(escape(name), code(value)) for name, value in data.provenance]
+    return table(("what", "value"), rows, numbers=set()) if rows else '<p class="note">Nothing was recorded.</p>'

@@ -1,5 +1,6 @@
 """A run's winner with fewer channels: `pocketnas compress`."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -84,7 +85,7 @@ def _trained(run: Run, network: "Network", epochs: int, progress: Progress) -> f
 
 def _exported(run: Run, network: "Network", out: Path, progress: Progress) -> list[str]:
     """The network in the run's formats, verified; the files that were written."""
-    from exporters import OPTIONAL, Metadata, Samples, export_all
+    from exporters import OPTIONAL, Samples, export_all
     from latency_tables.files import sha256_of
 
     winner = load_winner(run)
@@ -93,8 +94,10 @@ def _exported(run: Run, network: "Network", out: Path, progress: Progress) -> li
         Samples(winner.test_images, winner.test_labels, winner.calibration_images),
         run.config.export.formats,
         out / "exports",
-        Metadata(
-            winner.labels, f"compressed from {winner.arch}", winner.budget, sha256_of(out / "weights.safetensors")
+        replace(
+            winner.metadata(),
+            architecture=f"compressed from {winner.arch}",
+            source_sha256=sha256_of(out / "weights.safetensors"),
         ),
         optional=OPTIONAL,
         progress=progress,

@@ -172,6 +172,9 @@ class SearchConfig(_Table):
     relax_learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(
         0.02, description="Methods that relax the space: peak of the weights' cosine schedule"
     )
+    only: str | None = Field(
+        None, description="Build this network, in any spelling of 'pocketnas space', instead of searching for one"
+    )
     evaluations: Count = Field(100, description="How many architectures are judged")
     judge_by: Literal["inherited", "private", "scratch"] = Field(
         "inherited",

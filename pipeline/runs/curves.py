@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from pipeline.supernets.curve import Curve, CurvePoint, Images
 
 
+def curve_path(record: Path) -> Path:
+    """Where the curve of a network that is trained alone is, by where its record is."""
+    return record.with_name(f"{record.stem}.curve.jsonl")
+
+
+def curve_of_network(run: Run, file: Path, dataset: Dataset) -> "Curve":
+    """The curve in `file` of the training of one network alone, which is judged as it is then."""
+    from pipeline.supernets.curve import JUDGED_IMAGES, Curve, judged_every
+
+    def images() -> "Images":
+        judged, labels = normalised(dataset.search, dataset, JUDGED_IMAGES, run.config.seed)
+        return judged[:0], judged, labels  # it has its own BatchNorm statistics
+
+    return Curve(file, {}, images, judged_every(1, len(dataset.train), passes=1), len(dataset.train))
+
+
 def curve_of(run: Run, file: Path, space: SearchSpace, dataset: Dataset, stage: str, part: str) -> "Curve":
     """The curve in `file` of the training of a supernet of `space`: its largest, smallest and one random network.
 

@@ -250,6 +250,14 @@ class MeasuredLatency(Document):
     reason: str = ""
 
 
+class AnswersFile(Document):
+    """`winner/answers.json`: of each test image, in the order of `data/test.npy`, the class that the winner gave it
+    and how probable it took that to be."""
+
+    classes: list[Annotated[int, Field(ge=0)]]
+    probabilities: list[Share]
+
+
 def _as_printed(result: CheckResult) -> dict[str, Any]:
     return result.as_dict()
 

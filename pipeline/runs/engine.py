@@ -52,6 +52,8 @@ def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, r
         return _of_the_base(folder, stage, record, again)
     inputs = stage_inputs(folder, stage)
     changed = None if record is None else inputs.changed_from(record.inputs)
+    if record is not None and record.finished and stage.summary and folder.lacks(record):
+        changed = changed or "a file of its own is gone"
     if record is not None and record.finished and changed and not (again or renew or stage.summary):
         raise RunError(_changed(folder, stage.name, changed))
     if record is not None and (again or changed):

@@ -122,6 +122,22 @@ class RunFolder:
         return self.winner / "winner.json"
 
     @property
+    def answers(self) -> Path:
+        return self.winner / "answers.json"
+
+    @property
+    def card(self) -> Path:
+        return self.winner / "README.md"
+
+    @property
+    def labels(self) -> Path:
+        return self.winner / "labels.txt"
+
+    @property
+    def preprocessing(self) -> Path:
+        return self.winner / "preprocessing.json"
+
+    @property
     def exports(self) -> Path:
         return self.path / "exports"
 
@@ -144,6 +160,11 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def told(self) -> list[Path]:
+        """What stage `report` writes."""
+        return [self.report, self.summary, self.card, self.labels, self.preprocessing]
 
     def record_path(self, stage: str) -> Path:
         """Where the record of a finished stage is."""
@@ -183,6 +204,10 @@ class RunFolder:
             outputs={str(file.relative_to(self.path)): sha256_of(file) for file in files},
         )
         record.save(self.record_path(stage))
+
+    def lacks(self, record: StageRecord) -> bool:
+        """Whether a file that a finished stage wrote is gone."""
+        return not all((self.home(record.name) / name).is_file() for name in record.outputs)
 
     def verify_outputs(self, record: StageRecord) -> None:
         """RunError where a file that a finished stage wrote is gone or is no longer what it wrote."""

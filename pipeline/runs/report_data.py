@@ -9,8 +9,10 @@ from pipeline.ranking.statistics import tau_estimate
 from pipeline.report.data import (
     BlockLatency,
     ExportRow,
+    ImageCounts,
     Pair,
     Point,
+    Published,
     RandomBaseline,
     RankEvidence,
     ReportData,
@@ -20,6 +22,9 @@ from pipeline.report.data import (
     Winner,
 )
 from pipeline.runs.documents import Summary
+from pipeline.runs.report_answers import winner_answers
+from pipeline.runs.report_curves import training_curves
+from pipeline.runs.report_networks import pickable_networks
 from pipeline.runs.run import Run
 from pipeline.runs.summary import ORIGINS, data_lines, published_rows
 from pipeline.spaces.architecture import Architecture
@@ -33,6 +38,7 @@ def report_data(run: Run, summary: Summary) -> ReportData:
     winner, latency, random = summary.winner, summary.winner.latency_ms, summary.random_baseline
     arch, table, measured = Architecture.parse(winner.arch), run.table, latency.measured
     low, high = latency.interval
+    tried = _tried(run)
     return ReportData(
         title=run.path.resolve().name,
         data=run.config.data.path,
@@ -47,7 +53,7 @@ def report_data(run: Run, summary: Summary) -> ReportData:
             measured_ms=measured,
         ),
         budget={name: value for name, value in summary.budget.items() if isinstance(value, float)},
-        tried=_tried(run),
+        tried=tried,
         baseline=None
         if random.relative_improvement_percent is None or random.relative_improvement_ci95 is None
         else RandomBaseline(
@@ -56,7 +62,15 @@ def report_data(run: Run, summary: Summary) -> ReportData:
             improvement_low=random.relative_improvement_ci95[0],
             improvement_high=random.relative_improvement_ci95[1],
         ),
-        random_points=_random_points(run),
+        random_points=_trained_points(run, "random"),
+        finalists=_trained_points(run, "candidate"),
+        published=_published(summary),
+        networks=pickable_networks(run, tried),
+        answers=winner_answers(run),
+        curves=training_curves(run),
+        images=_image_counts(run),
+        path=str(run.path),
+        space=run.config.space.name,
         blocks=tuple(BlockLatency(block.key, table.block_ms(block), block.macs) for block in run.space.blocks(arch)),
         fixed_ms=table.fixed_ms,
         pairs=() if measured is None else (Pair("winner", latency.predicted, measured),),
@@ -95,7 +109,22 @@ def _tried(run: Run) -> tuple[Trial, ...]:
     )
 
 
-def _random_points(run: Run) -> tuple[Point, ...]:
+def _image_counts(run: Run) -> ImageCounts:
+    data = run.dataset
+    return ImageCounts(len(data.train), len(data.search), len(data.test), len(data.classes))
+
+
+def _published(summary: Summary) -> Published | None:
+    found, linear = summary.published_baseline, summary.linear_baseline
+    if found is None:
+        return None
+    low, high = found.improvement_ci95
+    name = "the published network" if summary.start is None else summary.start.name
+    return Published(name, found.accuracy, found.improvement, low, high, None if linear is None else linear.accuracy)
+
+
+def _trained_points(run: Run, role: str) -> tuple[Point, ...]:
+    """Networks of that role, without the winner, that were trained to the end."""
     return tuple(
         Point(
             entry.arch,
@@ -103,7 +132,7 @@ def _random_points(run: Run) -> tuple[Point, ...]:
             entry.test_accuracy,
         )
         for entry in run.winner.trained
-        if entry.role == "random"
+        if entry.role == role and entry.arch != run.winner.arch
     )
 
 

@@ -106,7 +106,8 @@ class RunScorer:
         None where no ranker is asked for, or too few networks are inside the budget to learn from.
         """
         config, run = self._run.config, self._run
-        if scheduled(run).rank_by != "ranker" or config.search.judge_by != "inherited":
+        wanted = config.search.judge_by == "inherited" and config.search.only is None
+        if scheduled(run).rank_by != "ranker" or not wanted:
             return []
         rng = np.random.default_rng([config.seed, 11])
         rows = run.problem.random(max(config.search.labels, JUDGED_FOR_RANKER), rng)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from latency_tables.files import write_atomic
 from pipeline.budget import BudgetError, read_budget
@@ -21,12 +21,15 @@ _LIMITS: Final = ("latency_ms", "macs", "params", "size_mb")
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is asked of a trained supernet. `budget` replaces the run's whole budget, and without a `table` or a
-    `device` latencies are those of the run's own table."""
+    `device` latencies are those of the run's own table. A `precision` other than the table's is measured. With an
+    `arch` nothing is searched: that network is trained, exported and checked."""
 
     budget: Mapping[str, float | str] = field(default_factory=dict)
     table: str | None = None
     device: str | None = None
     seed: int | None = None
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    arch: str | None = None
 
 
 def parse_budget(text: str) -> dict[str, float | str]:
@@ -86,6 +89,11 @@ def specialised(source: RunFolder, wish: Wish) -> Config:
         )
     elif config.device.table is None and source.table.exists():
         updates["device"] = config.device.model_copy(update={"table": str(source.table.resolve())})
+    if wish.precision is not None:
+        device = updates.get("device", config.device)
+        table_of = device.table if wish.table is not None else None
+        updates["device"] = device.model_copy(update={"precision": wish.precision, "table": table_of})
+    updates["search"] = config.search.model_copy(update={"only": wish.arch})
     if wish.seed is not None:
         updates["seed"] = wish.seed
     return config.model_copy(update=updates)

@@ -12,7 +12,7 @@ from pipeline.runs.run import Run, normalised
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
-    from exporters import Metadata
+    from exporters import Metadata, Resize
     from pipeline.supernets.network import Network
 
 
@@ -28,6 +28,7 @@ class Winner:
     predicted_ms: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize: "Resize"
     test_images: NDArray[np.float32]
     test_labels: NDArray[np.int64]
     calibration_images: NDArray[np.float32]
@@ -36,7 +37,7 @@ class Winner:
         """What its exported files say about it."""
         from exporters import Metadata
 
-        return Metadata(self.labels, str(self.arch), self.budget, self.source_sha256, self.mean, self.std)
+        return Metadata(self.labels, str(self.arch), self.budget, self.source_sha256, self.mean, self.std, self.resize)
 
 
 def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
@@ -44,6 +45,7 @@ def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
 
     Raises RunError where the run has no winner yet.
     """
+    from exporters import Resize
     from pipeline.supernets.augment import resize
     from pipeline.supernets.files import load_network
 
@@ -62,6 +64,7 @@ def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
         predicted_ms=found.predicted_ms,
         mean=dataset.mean,
         std=dataset.std,
+        resize=Resize(dataset.size_px, dataset.seen_px, dataset.depth),
         test_images=np.ascontiguousarray(resize(test, network.resolution).numpy()),
         test_labels=labels.numpy(),
         calibration_images=np.ascontiguousarray(resize(training, network.resolution).numpy()),

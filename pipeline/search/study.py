@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.errors import InfeasibleBudget, PipelineError
+from pipeline.own import own_name
 from pipeline.search.candidates import CandidateSpace, CodeArray, keys
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator, Watched
@@ -143,7 +144,7 @@ class _Worker:
         sampler: type[ProposalSampler] | None = None,
         hear: Callable[[Candidate], None] | None = None,
     ) -> None:
-        self._method = settings.method if sampler is None else f"{sampler.__module__}.{sampler.__qualname__}"
+        self._method = settings.method if sampler is None else own_name(sampler)
         self._problem, self._evaluator, self._settings = problem, evaluator, settings
         self._progress, self._hear = progress, hear
         self._latest: Candidate | None = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from latency_tables.files import write_atomic
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.distributed import is_first
-from pipeline.supernets.evaluate import judge
+from pipeline.supernets.evaluate import evaluate, judge
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import EpochEnd
 
@@ -44,9 +44,10 @@ class CurvePoint(BaseModel):
 
 @dataclass
 class Curve:
-    """Called after each epoch of a supernet's training, it leaves a line in `file`.
+    """Called after each epoch of a training, it leaves a line in `file`.
 
-    Each of `networks` is judged with inherited weights every `every` epochs and at the end, on what `images` makes.
+    Every `every` epochs and at the end a network that is trained alone is judged as it is, and of a supernet each of
+    `networks` with inherited weights, on what `images` makes.
     Weights are only read. A training that goes on from its checkpoint continues the file where it is then. In every
     process of a training the same is computed, and the first one writes. `hear` is told of each new point.
     """
@@ -85,10 +86,10 @@ class Curve:
             self.hear(point)
 
     def _judged(self, end: EpochEnd) -> dict[str, float] | None:
-        if not isinstance(end.model, Supernet):
-            return None
         end.model.eval()
         bn_images, images, labels = self.images()
+        if not isinstance(end.model, Supernet):
+            return {"itself": round(evaluate(end.model, images, labels).accuracy, 5)}
         return {
             name: round(judge(end.model, arch, bn_images, images, labels).accuracy, 5)
             for name, arch in self.networks.items()

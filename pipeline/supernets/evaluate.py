@@ -52,9 +52,18 @@ def evaluate(
     return Score(right / len(images), loss / len(images), len(images))
 
 
-def right_answers(network: Network, images: Tensor | TrainingData, labels: Tensor) -> NDArray[np.bool_]:
-    """Which of normalised `images` (n, 3, h, w), or of a set, a network in evaluation mode gets right, shape (n,)."""
-    return np.asarray((_logits(network, images, network.resolution, BATCH_SIZE).argmax(1) == labels).numpy())
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """The class that a network gives each of n images, and how probable it takes it to be: shape (n,) each."""
+
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+def answers(network: Network, images: Tensor | TrainingData) -> Answers:
+    """What a network in evaluation mode says of normalised `images` (n, 3, h, w), or of a set."""
+    probabilities, classes = _logits(network, images, network.resolution, BATCH_SIZE).float().softmax(1).max(1)
+    return Answers(classes.numpy(), probabilities.numpy())
 
 
 def judge(

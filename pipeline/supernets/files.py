@@ -50,8 +50,9 @@ def save_network(network: Network, path: Path) -> None:
     write_tensors(path, network.state_dict(), about)
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path | str) -> Network:
     """The network in a file of `save_network`, in evaluation mode."""
+    path = Path(path)
     tensors, about = read_tensors(path, "network")
     try:
         eps = about.get("batchnorm_eps", BATCHNORM_EPS)  # older files do not say

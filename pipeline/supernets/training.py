@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+from pipeline.own import own_name
 from pipeline.supernets.augment import resize
 from pipeline.supernets.batches import Answers, Batch, Batches
 from pipeline.supernets.compute import device_of, on
@@ -25,7 +26,7 @@ from pipeline.supernets.distributed import average_gradients, average_value, is_
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer, still
-from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase
+from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase, Recipe
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 
@@ -66,15 +67,18 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
+    recipe: Recipe | None = None,
 ) -> TrainResult:
     """Train `model` in place and leave it in evaluation mode.
+
+    A `recipe` of one's own trains a supernet instead of that which the settings name.
 
     Where `checkpoint` exists the training goes on from it; it is rewritten every `checkpoint_seconds` and at
     the end. Under `torchrun` each process takes its share of every batch. `on_epoch` is called in each of them
     after every epoch and after the last step; it may use the model and must leave its weights alone. Raises
     PipelineError for settings that do not fit the model or the data, or a checkpoint of another training.
     """
-    training = _Training(model, data, settings)
+    training = _Training(model, data, settings, recipe)
     if checkpoint is not None and checkpoint.is_file():
         training.restore(checkpoint)
     wait_for_all()  # before the first one changes or removes what the others still read
@@ -116,14 +120,17 @@ def _too_large(training: "_Training") -> str:
 class _Training:
     """The state of one training between two steps."""
 
-    def __init__(self, model: Supernet | Network, data: TrainingData, settings: TrainSettings) -> None:
+    def __init__(
+        self, model: Supernet | Network, data: TrainingData, settings: TrainSettings, recipe: Recipe | None = None
+    ) -> None:
         self.model, self.data, self.settings = model, data, settings
+        self.recipe = settings.recipe if recipe is None else own_name(recipe)
         self.batch_size = min(settings.batch_size, len(data))
         self.batches = Batches(data, self.batch_size, settings.seed, settings.mixup, share(self.batch_size))
         self._coming: Iterator[Batch] | None = None
         self.steps_per_epoch = self.batches.per_epoch
         self.steps = max(1, round(settings.epochs * self.steps_per_epoch))
-        self.phases = _schedule(_phases(model, settings), self.steps)
+        self.phases = _schedule(_phases(model, settings, recipe), self.steps)
         self.step = 0
         self.losses: list[float] = []
         self.teacher: Network | None = None
@@ -290,6 +297,7 @@ class _Training:
         sizes = hashlib.sha256(
             "".join(f"{name} {tuple(p.shape)}\n" for name, p in self.model.named_parameters()).encode()
         )
+        settings["recipe"] = self.recipe
         return {**settings, "images": len(self.data), "model": sizes.hexdigest()[:16]}
 
 
@@ -316,7 +324,11 @@ class _Average:
             model.load_state_dict(self.tensors)
 
 
-def _phases(model: Supernet | Network, settings: TrainSettings) -> Sequence[Phase]:
+def _phases(model: Supernet | Network, settings: TrainSettings, recipe: Recipe | None) -> Sequence[Phase]:
+    if recipe is not None:
+        if isinstance(model, Network):
+            raise PipelineError("a recipe says which networks of a supernet train; a network without choices has none")
+        return recipe(model.space)
     known = ["alone"] if isinstance(model, Network) else list(RECIPES)
     if settings.recipe not in known:
         kind = "a network without choices" if isinstance(model, Network) else "a supernet"

@@ -1,6 +1,7 @@
 """Every command that a page shows is run here, as it stands or with the replacements listed below, in the order of the
 pages: what one writes the next reads. A new command that fits nowhere fails the test that counts them."""
 
+import ast
 import csv
 import importlib.util
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -220,6 +222,24 @@ def test_every_command_runs(world: Path, capsys: pytest.CaptureFixture[str]) -> 
         # budget (1). What is not accepted is 2: a command that does not work.
         accepted = {0, 1, 3} if words[0] == "check" else {0}
         assert code in accepted, f"{page}: {' '.join(words)}: {said.err}"
+    _files_are_used_as_the_export_guide_says(capsys)
+
+
+def _files_are_used_as_the_export_guide_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two lines for a run or a file, two for the network, and a dozen without pocketnas, which agree."""
+    names: dict[str, Any] = {}
+    blocks = [
+        fence.text for fence in fences(ROOT / "docs" / "export.md") if (fence.kind, fence.mark) == ("python", "run")
+    ]
+    for block in blocks:
+        exec(compile(block, "docs/export.md", "exec"), names)
+    assert len(blocks) == 3
+    likeliest, *_, label = capsys.readouterr().out.splitlines()
+    top = dict(ast.literal_eval(likeliest))
+    assert label == next(iter(top))
+    assert float(names["probabilities"].max()) == pytest.approx(top[label], abs=1e-4)
+    alone = names["network"](names["images"]).softmax(1)[0]
+    assert alone.tolist() == pytest.approx(names["probabilities"].tolist(), abs=1e-4)
 
 
 def test_the_published_tables_are_imported(world: Path, shared_data: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_file_says_all_that_is_needed_to_use_it(
 
 
 def test_pixels_of_another_size_are_refused(exported: Exported, trained: Trained) -> None:
-    with pytest.raises(WrongInput, match=r"accepted are uint8 \(n, 16, 16, c\)"):
+    with pytest.raises(WrongInput, match=r"accepted are uint8 or float \(n, 16, 16, c\)"):
         open_file(exported.folder / "model.onnx").run(np.zeros((1, 8, 8, 3), np.uint8))
 
 

@@ -1,15 +1,27 @@
 """A run that never was, with everything that a report can show."""
 
+import io
 import random
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from latency_tables.blocks import Block
 from pipeline.gate.results import CheckResult
 from pipeline.report.data import (
+    Answers,
     BlockLatency,
+    Curve,
+    CurvePoint,
     ExportRow,
+    ImageCounts,
+    Mistake,
+    Networks,
     Pair,
+    Pickable,
     Point,
+    Published,
     RandomBaseline,
     RankEvidence,
     ReportData,
@@ -17,8 +29,12 @@ from pipeline.report.data import (
     TableError,
     Trial,
     Winner,
+    front,
 )
+from pipeline.report.next_steps import build_command
+from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
+from pipeline.spaces.space import SearchSpace
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -47,6 +63,22 @@ def example_report(seed: int = 0) -> ReportData:
         tried=trials,
         baseline=RandomBaseline(tuple(p.accuracy for p in randoms), 2.1, 1.2, 3.0),
         random_points=randoms,
+        finalists=(Point(trials[0].name, ms[0], 0.97),),
+        published=Published("efficientnet-lite0", 0.97, 0.017, 0.004, 0.03, 0.91),
+        networks=_networks(space, archs, trials, best.name),
+        answers=_answers(rng),
+        curves=(
+            Curve(
+                "supernet",
+                tuple(
+                    CurvePoint(n, 2.3 / n, 0.1 / n, {"largest": 1 - 1 / n, "smallest": 1 - 1.2 / n} if n % 2 else None)
+                    for n in range(1, 12)
+                ),
+            ),
+        ),
+        images=ImageCounts(1200, 270, 327, 10),
+        path="runs/sign digits",
+        space="quickstart",
         blocks=tuple(BlockLatency(_label(block), _ms(block), block.macs) for block in blocks),
         fixed_ms=0.02,
         pairs=tuple(Pair(str(archs[n]), ms[n], ms[n] * rng.gauss(1, 0.03)) for n in range(40)),
@@ -72,6 +104,47 @@ def example_report(seed: int = 0) -> ReportData:
         ),
         provenance=(("command", "pocketnas quickstart --out run"), ("data sha256", "5d0e" * 16)),
     )  # fmt: skip
+
+
+def _networks(space: SearchSpace, archs: list[Architecture], trials: tuple[Trial, ...], winner: str) -> Networks:
+    kinds = space.distinct_blocks()
+    places = {block: place for place, block in enumerate(kinds)}
+    judged = {t.name: t for t in trials if t.accuracy is not None}
+    best = {p.name for p in front(tuple(Point(t.name, t.latency_ms, t.accuracy or 0) for t in judged.values()))}
+    networks = [
+        Pickable(
+            name=str(arch),
+            latency_ms=judged[str(arch)].latency_ms,
+            accuracy=judged[str(arch)].accuracy or 0,
+            how="of the search images with inherited weights",
+            macs=sum(block.macs for block in space.blocks(arch)),
+            params=sum(block.params for block in space.blocks(arch)),
+            blocks=tuple(places[block] for block in space.blocks(arch)),
+            on_front=str(arch) in best,
+            command="" if str(arch) == winner else build_command("runs/sign digits", str(arch), 1.5),
+        )
+        for arch in dict.fromkeys(archs)
+        if str(arch) in judged
+    ]
+    networks.sort(key=lambda network: network.latency_ms)
+    return Networks(
+        tuple(BlockLatency(_label(block), _ms(block), block.macs) for block in kinds), tuple(networks), 0.02
+    )
+
+
+def _answers(rng: random.Random) -> Answers:
+    """Ten classes, one of them with a hostile name, a few mistakes."""
+    classes = ("0", "1", "2", "3", "4", "5", "6", "7", HOSTILE, "neun\u202eevil\n9")
+    confusion = np.diag([30 + n for n in range(10)])
+    for _ in range(14):
+        confusion[rng.randrange(10), rng.randrange(10)] += 1
+    stream = io.BytesIO()
+    Image.effect_noise((16, 16), 60).convert("RGB").save(stream, "PNG")
+    mistakes = tuple(
+        Mistake(stream.getvalue(), "image/png", classes[8], classes[9], 0.99 - n / 50, f"{n}/{HOSTILE}.png")
+        for n in range(5)
+    )
+    return Answers(classes, confusion, mistakes)
 
 
 def _check(name: str, expected: float, actual: float, message: str, **changed: Any) -> CheckResult:

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
 from latency_tables.blocks import EXAMPLE
 from pipeline.report import figures
+from pipeline.report.curves import curves_figure
 from pipeline.report.data import BlockLatency, Point, ReportData, Winner, front
 from pipeline.report.page import render_report
 from tests.report.chromium import browser, find_chromium
 from tests.report.example import HOSTILE, example_report
 
-PLOTS = ("front", "search", "blocks", "pairs", "ranks", "stages")
+PLOTS = ("front", "search", "curves", "blocks", "pairs", "ranks", "stages")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def chromium() -> str:
     return command
 
 
-def drawn_plots(page_file: Path, profile: Path, command: str, width: int, scheme: str) -> Iterator[dict[str, object]]:
+def drawn_plots(page_file: Path, profile: Path, command: str, width: int, scheme: str) -> Iterator[dict[str, Any]]:
     """What a browser of this width made of the page."""
     with browser(command, profile) as page:
         page.open(page_file, width, 900, scheme)
@@ -42,7 +44,7 @@ def drawn_plots(page_file: Path, profile: Path, command: str, width: int, scheme
         yield {
             "problems": page.problems,
             "requests": page.requests,
-            "overflow": page.ask("document.documentElement.scrollWidth - window.innerWidth"),
+            "overflow": page.ask(f"document.documentElement.scrollWidth - {width}"),
             "points": page.ask("document.querySelectorAll('#front .point').length"),
             "bars": page.ask("document.querySelectorAll('#blocks .point').length"),
             "background": page.ask("getComputedStyle(document.body).backgroundColor"),
@@ -57,14 +59,17 @@ def test_a_real_browser_draws_everything_without_a_network(
 ) -> None:
     seen = next(drawn_plots(page_file, tmp_path / "profile", chromium, width, scheme))
     assert seen["problems"] == []
-    assert seen["requests"] == [page_file.resolve().as_uri()]
+    fetched = [address for address in seen["requests"] if not address.startswith("data:")]
+    assert fetched == [page_file.resolve().as_uri()]
     data = example_report()
     judged = sum(trial.accuracy is not None for trial in data.tried)
     best = front(tuple(Point("", t.latency_ms, t.accuracy) for t in data.tried if t.accuracy is not None))
-    assert seen["points"] == judged + len(best) + len(data.random_points) + 1
+    # The winner is drawn twice: as itself, and with the ring around what is looked at.
+    assert seen["points"] == judged + len(best) + len(data.random_points) + len(data.finalists) + 2
     assert seen["bars"] == len(data.blocks) + 1
     assert seen["overflow"] == 0  # nothing has to be scrolled sideways on a phone
-    assert seen["images"] == 0  # hostile text stayed text
+    assert data.answers is not None
+    assert seen["images"] == len(data.answers.mistakes)  # hostile text stayed text
     assert (seen["background"] == "rgb(246, 247, 249)") is light
 
 
@@ -81,7 +86,7 @@ def test_the_page_refers_to_nothing_outside(page_file: Path) -> None:
     references = _References()
     references.feed(page_file.read_text(encoding="utf-8"))
     assert references.found
-    assert all(reference.startswith(("#", "data:,")) for reference in references.found)
+    assert all(reference.startswith(("#", "data:,", "data:image/png;base64,")) for reference in references.found)
 
 
 def test_the_plotting_library_is_inside_once(page_file: Path) -> None:
@@ -105,6 +110,7 @@ def test_every_figure_is_one_that_plotly_knows() -> None:
     drawn = (
         figures.front_figure(data),
         figures.search_figure(data.tried),
+        curves_figure(data.curves),
         figures.blocks_figure(data.blocks, data.fixed_ms),
         figures.pairs_figure(data.pairs),
         figures.ranks_figure(data.ranks),

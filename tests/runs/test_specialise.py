@@ -1,6 +1,7 @@
 """One training, many answers: other budgets from the same supernet, nothing of the first run changed or done again."""
 
 import json
+import shlex
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 from latency_tables.files import sha256_of
 from pipeline.budget import BudgetError
+from pipeline.runs.documents import Summary
+from pipeline.runs.report_data import report_data
+from pipeline.runs.run import Run
 from pipeline.runs.specialise import folder_name, parse_budget
 from tests.runs.conftest import FinishedRun, pocketnas
 
@@ -53,6 +57,28 @@ def _a_base_that_is_gone(finished: FinishedRun, tmp_path: Path) -> None:
     assert "uses the supernet of" in gone.stderr and "gone" in gone.stderr
 
 
+def test_a_network_of_the_front_is_built_as_it_is(finished: FinishedRun, tmp_path: Path) -> None:
+    """By the command that the report shows."""
+    run = Run.open(finished.path)
+    data = report_data(run, Summary.load(run.folder.summary))
+    assert data.networks is not None
+    picked = next(network for network in data.networks.networks if network.on_front and network.command)
+    program, *words = shlex.split(picked.command)
+    words[words.index("--out") + 1] = str(tmp_path / "picked")
+    done = pocketnas(*words, "--json")
+    assert program == "pocketnas" and done.returncode in (0, 1), done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["winner"]["arch"] == picked.name and printed["winner"]["origin"] == "candidate"
+    assert printed["winner"]["macs"] == picked.macs
+    assert printed["winner"]["latency_ms"]["predicted"] == pytest.approx(picked.latency_ms)
+    assert printed["random_baseline"]["n"] == 0 and "one network was asked for" in printed["random_baseline"]["reason"]
+    assert printed["exports"][0]["parity"]["status"] == "passed"
+    outside = pocketnas("specialise", finished.path, "--out", tmp_path / "b", "--arch", "max", "--macs", "0.8M")
+    assert outside.returncode == 1 and "is outside the budget: macs by" in outside.stderr
+    unknown = pocketnas("specialise", finished.path, "--out", tmp_path / "c", "--arch", "r7_w8")
+    assert unknown.returncode == 2 and "r7_w8" in unknown.stderr
+
+
 def test_what_cannot_be_specialised_is_refused(finished: FinishedRun, tmp_path: Path) -> None:
     for arguments, message in (
         (["--out", finished.path, "--macs", "1M"], "is the run itself"),
@@ -61,6 +87,8 @@ def test_what_cannot_be_specialised_is_refused(finished: FinishedRun, tmp_path: 
         (["--out", tmp_path / "c", "--budget", "macs=1M", "--macs", "1M"], "not both"),
         (["--out", tmp_path / "d", "--budget", "watts=3"], "'watts=3' is no limit"),
         (["--out", tmp_path / "e", "--budget", "macs=1M", "--budget", "macs=1M"], "same"),
+        (["--out", tmp_path / "g", "--budget", "macs=1M", "--arch", "max"], "without --budget"),
+        (["--out", tmp_path / "h", "--precision", "fp8"], "none of fp32, fp16, int8"),
         (["--out", tmp_path / "f", "--macs", "1M", "--table", "none-such"], "no latency table 'none-such'"),
     ):
         done = pocketnas("specialise", finished.path, *arguments)

@@ -43,5 +43,5 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage("export", ("device", "export"), ("finetune",), lambda run: [run.exports, run.latency], export.work),
     Stage("check", (), ("profile", "finetune", "export"), lambda run: [run.check, run.junit], check.work, summary=True),
-    Stage("report", (), ("check",), lambda run: [run.report, run.summary], report.work, summary=True),
+    Stage("report", (), ("check",), lambda run: run.told, report.work, summary=True),
 )

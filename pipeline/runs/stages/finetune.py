@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.verdict import on_the_same_images, random_baseline
 from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
-from pipeline.runs.documents import Lengths, PublishedBaseline, RandomBaseline, TrainedEntry, TrainedNetwork, WinnerFile
+from pipeline.runs.curves import curve_of_network, curve_path
+from pipeline.runs.documents import (
+    AnswersFile,
+    Lengths,
+    PublishedBaseline,
+    RandomBaseline,
+    TrainedEntry,
+    TrainedNetwork,
+    WinnerFile,
+)
 from pipeline.runs.engine import Progress, counted, part_of
 from pipeline.runs.published import linear_baseline, published_network, scaled_base
 from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
@@ -22,6 +31,7 @@ from pipeline.runs.timed import lengths, pays_for
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
+    from pipeline.supernets.evaluate import Answers
     from pipeline.supernets.network import Network
 
 BATCHNORM_IMAGES = 2000
@@ -52,7 +62,8 @@ def work(run: Run, progress: Progress) -> None:
     winner = max(jobs, key=lambda job: trained[job.name].search_accuracy)
     final = _trained_on(run, winner, jobs, planned, progress)
     # The only look at the test split: after everything has been chosen.
-    right = {name: _right(run, name) for name in {*trained, *final.values()}}
+    answers = {name: _answers(run, name) for name in {*trained, *final.values()}}
+    right = {name: found.classes == run.dataset.test.labels for name, found in answers.items()}
     save_network(load_network(_weights_path(run, final[winner.role])), run.folder.winner / "weights.safetensors")
     proxies = run.scorer.learn().proxies([job.arch for job in jobs])
     entries = [
@@ -68,7 +79,9 @@ def work(run: Run, progress: Progress) -> None:
     ]
     for job, entry in zip(jobs, entries, strict=True):
         run.events.tell("tested", "finetune", name=job.name, role=job.role, test_accuracy=entry.test_accuracy)
-    ours = right[final[winner.role]]
+    ours, said = right[final[winner.role]], answers[final[winner.role]]
+    probabilities = [round(float(share), 4) for share in said.probabilities]
+    AnswersFile(classes=said.classes.tolist(), probabilities=probabilities).save(run.folder.answers)
     found = _winner_file(run, winner, right[winner.name], ours, entries, _published(run, jobs, ours, right, final))
     found.save(run.folder.winner_file)
     facts = found.model_dump(mode="json", include={"arch", "origin", "accuracy", "macs", "params", "predicted_ms"})
@@ -104,6 +117,8 @@ def _jobs(run: Run) -> list[Job]:
     from pipeline.search.candidates import keys
 
     config = run.config.finetune
+    if run.config.search.only is not None:
+        return [Job("candidate", "candidate-1", Architecture.parse(run.candidates.candidates[0].arch))]
     best = [Architecture.parse(entry.arch) for entry in run.candidates.candidates[: config.candidates]]
     published = scaled_base(run)
     compared = [] if published is None else [Job("published", "published", published)]
@@ -147,7 +162,8 @@ def _train(run: Run, job: Job, epochs: float, progress: Progress, before: "Netwo
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )
     checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
-    train(network, run.training_data, settings, checkpoint, progress)
+    curve = curve_of_network(run, curve_path(record), dataset)
+    train(network, run.training_data, settings, checkpoint, progress, curve)
     refresh_batchnorm(network, normalised(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
     judges = unchanged(dataset.search, dataset)
     save_network(network, _weights_path(run, job.name))
@@ -182,13 +198,12 @@ def _trained_on(run: Run, winner: Job, jobs: list[Job], planned: Lengths, progre
     return final
 
 
-def _right(run: Run, name: str) -> NDArray[np.bool_]:
-    """Which test images a trained network gets right, shape (n,)."""
-    from pipeline.supernets.evaluate import right_answers
+def _answers(run: Run, name: str) -> "Answers":
+    """What a trained network says of the test images."""
+    from pipeline.supernets.evaluate import answers
     from pipeline.supernets.files import load_network
 
-    test = unchanged(run.dataset.test, run.dataset)
-    return right_answers(load_network(_weights_path(run, name)), test, test.labels)
+    return answers(load_network(_weights_path(run, name)), unchanged(run.dataset.test, run.dataset))
 
 
 def _published(
@@ -235,11 +250,18 @@ def _winner_file(
             | {"compared_accuracy": float(compared.mean())}
         )
         if randoms
-        else RandomBaseline.left_out("too few other networks are inside the budget, or too little time"),
+        else RandomBaseline.left_out(_alone(run)),
         published_baseline=published,
-        linear_baseline=linear_baseline(run),
+        linear_baseline=None if run.config.search.only is not None else linear_baseline(run),
         trained=trained,
     )
+
+
+def _alone(run: Run) -> str:
+    """Why the winner is compared with no random networks."""
+    if run.config.search.only is not None:
+        return "one network was asked for, and no other was trained"
+    return "too few other networks are inside the budget, or too little time"
 
 
 def _record_path(run: Run, name: str) -> Path:

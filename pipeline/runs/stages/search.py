@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import InfeasibleBudget
 from pipeline.runs.documents import CandidateEntry, Candidates, RelaxedFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.relaxing import relaxed_networks
@@ -28,7 +29,8 @@ def work(run: Run, progress: Progress) -> None:
     run.folder.judged.touch()
     run.scorer.learn(progress)  # before any worker begins, so that all read the same
     started = time.perf_counter()
-    result = _only_network(run) if run.space.size == 1 else _searched(run, progress)
+    only = _only(run)
+    result = _searched(run, progress) if only is None else _only_network(run, only)
     _tell_missing(run, result.candidates)
     seconds = (time.perf_counter() - started) / max(1, result.evaluations)
     Candidates(
@@ -113,14 +115,30 @@ def _task(run: Run) -> "Task":
     return Task(run.codes, run.costs, run.scorer.evaluator, partial(_tell_trial, run))
 
 
-def _only_network(run: Run) -> "SearchResult":
-    """The answer where the space leaves nothing to choose."""
+def _only(run: Run) -> Architecture | None:
+    """The network that there is nothing beside: the one that was asked for, or all that the space has."""
+    from pipeline.spaces.named import resolve_architecture
+
+    wanted = run.config.search.only
+    if wanted is None:
+        return run.space.max() if run.space.size == 1 else None
+    arch = resolve_architecture(run.space, wanted)
+    row = run.codes.encode([arch])
+    if not run.costs.feasible(row)[0]:
+        exceeded = {name: float(by[0]) for name, by in run.costs.violations(row).items() if by[0] > 0}
+        told = ", ".join(f"{name} by {share:.2%}" for name, share in exceeded.items())
+        raise InfeasibleBudget(f"network {arch} is outside the budget: {told}; name wider limits, or another network")
+    return arch
+
+
+def _only_network(run: Run, arch: Architecture) -> "SearchResult":
+    """The answer where nothing is left to choose."""
     from pipeline.search.study import Candidate, SearchResult
 
-    row = run.codes.encode([run.space.max()])
+    row = run.codes.encode([arch])
     costs = {name: float(values[0]) for name, values in run.costs.values(row).items()}
-    (score,) = run.scorer.evaluator.evaluate([run.space.max()])
-    only = Candidate(str(run.space.max()), score, costs, trial=0, codes=tuple(row[0].tolist()))
+    (score,) = run.scorer.evaluator.evaluate([arch])
+    only = Candidate(str(arch), score, costs, trial=0, codes=tuple(row[0].tolist()))
     return SearchResult((only,), (only,), 1, 0, 0, 1.0, exhausted=True, seconds=0.0, judging_seconds=0.0)
 
 
