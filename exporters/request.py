@@ -170,13 +170,16 @@ class Threshold:
     """What parity must reach: fractions between 0 and 1; None means not limited.
 
     The largest difference may be `max_abs_diff` or `max_rel_diff` times the largest absolute output of the
-    network, whichever is more: rounding grows with the numbers.
+    network, whichever is more: rounding grows with the numbers. Where the network itself has two classes no farther
+    apart than `tie` times the usual range of its outputs (of one image, the median over images), either counts as
+    agreement.
     """
 
     max_abs_diff: float | None
     top1_agreement: float
     accuracy_drop: float | None = None
     max_rel_diff: float = 0.0
+    tie: float = 0.0
 
     def allowed_difference(self, scale: float) -> float | None:
         """For outputs whose largest absolute value is `scale`."""
@@ -185,7 +188,7 @@ class Threshold:
 
 THRESHOLDS: Final[Mapping[Precision, Threshold]] = {
     "fp32": Threshold(max_abs_diff=1e-4, top1_agreement=1.0, max_rel_diff=1e-5),
-    "fp16": Threshold(max_abs_diff=None, top1_agreement=0.995),
+    "fp16": Threshold(max_abs_diff=None, top1_agreement=0.995, tie=4 * 2**-10),  # four steps of fp16
     "int8": Threshold(max_abs_diff=None, top1_agreement=0.98, accuracy_drop=0.005),
 }
 

@@ -58,11 +58,12 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
 
     from exporters.program import exported_program
 
-    if precision != "fp32":
-        request = _halved(request)
     # coreai-torch 0.4 has no variance, and its table leaves it whole.
     parts = torch._decomp.get_decompositions([torch.ops.aten.var.correction, torch.ops.aten.std.correction])
     parts[torch.ops.aten.adaptive_avg_pool2d.default] = _pooled
+    if precision != "fp32":
+        request = _halved(request)
+        parts[torch.ops.aten.linear.default] = _convolved
     decomposed = exported_program(request).run_decompositions({**get_decomp_table(), **parts})
     converter = TorchConverter().add_exported_program(
         decomposed, input_names=[INPUT_NAME], output_names=[request.options.output_name]
@@ -78,6 +79,20 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
 def _pooled(image: Any, size: Sequence[int]) -> Any:
     """Pooling to one pixel as a plain mean: torch's own way leaves `as_strided` after pixels in NHWC."""
     return image.mean((-2, -1), keepdim=True) if tuple(size) == (1, 1) else NotImplemented
+
+
+def _convolved(features: Any, weight: Any, bias: Any = None) -> Any:
+    """A linear layer over (n, features) as a convolution of one pixel.
+
+    The portable runtime adds the products of a matrix product up in fp16, one after the other (0.5 % off at 1024
+    features, 2 % at 4096), and those of a convolution in fp32.
+    """
+    import torch
+
+    if features.dim() != 2:
+        return NotImplemented
+    pixel = torch.nn.functional.conv2d(features[:, :, None, None], weight[:, :, None, None], bias)
+    return pixel.flatten(1)
 
 
 def _halved(request: ExportRequest) -> ExportRequest:
