@@ -48,6 +48,13 @@ def test_each_kind_of_network_in_each_target(name: str, target: str, tmp_path: P
     assert report.parity.accuracy_after == pytest.approx(report.parity.accuracy_before, abs=0.011)
 
 
+@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("litert", "executorch")])
+def test_attention_over_any_number_of_images(target: str, tmp_path: Path) -> None:
+    network, samples = made("multi-head attention")
+    (report,) = export_all(network, samples, [target], tmp_path, Metadata(), ExportOptions(batch=None))
+    assert report.parity.status == ("not run" if target.startswith("tensorrt") else "passed")
+
+
 def test_all_targets_of_one_network(tmp_path: Path) -> None:
     network, samples = made("residual, max pooling, view")
     # int8 is for trained networks: the contract's.

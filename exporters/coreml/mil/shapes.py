@@ -33,7 +33,7 @@ def _concat(a: Arguments) -> Tensor:
     parts, axis = [tensor(value) for value in a["values"]], int(a["axis"])
     if a.get("interleave"):
         return torch.stack(parts, dim=axis + 1 if axis >= 0 else axis).flatten(axis, axis + 1)
-    return torch.cat(parts, dim=axis)
+    return torch.cat([part.reshape(1) if part.dim() == 0 else part for part in parts], dim=axis)  # sizes of a shape
 
 
 def _transpose(a: Arguments) -> Tensor:
@@ -68,7 +68,7 @@ def _gather(a: Arguments) -> Tensor:
     x, indices = tensor(a["x"]), tensor(a["indices"]).long()
     axis = int(a.get("axis", 0))
     picked = torch.index_select(x, axis, indices.reshape(-1))
-    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 def _gather_nd(a: Arguments) -> Tensor:
