@@ -74,8 +74,8 @@ def export_all(
                 progress(number, len(exporters), f"export {exporter.target}")
             reports.append(_export(exporter, judge, staging, errors))
         kept = manifest.publish(out_dir, staging, reports, request, judge.expected)
-    if progress is not None:
-        progress(len(exporters), len(exporters), "export")
+    if progress is not None and exporters:
+        progress(len(exporters), len(exporters), f"export {exporters[-1].target}")
     if errors:
         raise errors[0]
     return kept

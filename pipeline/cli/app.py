@@ -1,12 +1,16 @@
 """The command `pocketnas`: registration of every command, and the one place where errors become exit codes."""
 
+import contextlib
 import errno
 import importlib.metadata
+import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -143,5 +147,15 @@ def _usage(error: Exception) -> str:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    typer.echo(f"pocketnas: {foreign.terminal(' '.join(message.split()))}", err=True)
+    line = foreign.terminal(" ".join(message.split()))
+    typer.echo(f"pocketnas: {line}", err=True)
+    _tell_launcher(line)
     return code
+
+
+def _tell_launcher(line: str) -> None:
+    """Under `torchrun`: let its own report, which ends the output, name the error instead of asking for tracebacks."""
+    if (file := os.environ.get("TORCHELASTIC_ERROR_FILE")) is not None:
+        with contextlib.suppress(OSError):
+            error = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
+            Path(file).write_text(json.dumps({"message": error}), encoding="utf-8")

@@ -268,8 +268,16 @@ def test_a_check_needs_only_what_its_requirements_list() -> None:
     needed = [line for line in lines if not line.startswith("#")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(needed) <= set(project["dependencies"])
-    install = next(line for line in CI.read_text(encoding="utf-8").splitlines() if "pip install --quiet numpy" in line)
-    assert install.split("--quiet ")[1].split() == [line.split(">=")[0] for line in needed]
+
+
+def test_the_recipes_name_places_that_are_there(project: Path) -> None:
+    """With pocketnas where the page says to keep it: no index and no public repository has it."""
+    (project / "tools").mkdir()
+    (project / "tools" / "pocketnas").symlink_to(ROOT)
+    recipes = {fence.mark: fence.text for fence in fences(CI)}
+    places = re.findall(r"(?:uses: |-r |--no-deps )(\S*tools\S*)", recipes["github"] + recipes["gitlab"])
+    assert [(project / place).exists() for place in places] == [True] * 3
+    assert (project / places[0] / "action.yml").is_file()
 
 
 def test_the_gitlab_and_pre_commit_snippets_run(project: Path) -> None:
@@ -283,7 +291,7 @@ def test_the_gitlab_and_pre_commit_snippets_run(project: Path) -> None:
     assert run_command([*entry.split()[1:], "model.onnx"]) == 0
     used = next(fence.text for fence in fences(CI) if fence.mark == "github")
     known = ACTION.read_text(encoding="utf-8").split("outputs:")[0]
-    inputs = re.findall(r"^ {10}(\w+):", used.split("uses: pocketnas")[1], re.MULTILINE)
+    inputs = re.findall(r"^ {10}(\w+):", used.split("uses: ./tools/pocketnas")[1], re.MULTILINE)
     assert {"models", "budget", "baseline"} == set(inputs)
     assert all(f"\n  {name}:\n" in known for name in inputs)
     assert "exit code 3" in text

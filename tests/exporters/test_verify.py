@@ -135,7 +135,7 @@ def test_progress_is_told(folder: Path, trained: Trained, tmp_path: Path) -> Non
         ExportOptions(),
         progress=lambda done, total, what: told.append((done, total, what)),
     )
-    assert told == [(0, 1, "export onnx"), (1, 1, "export")]
+    assert told == [(0, 1, "export onnx"), (1, 1, "export onnx")]
 
 
 def test_a_run_is_as_good_a_name_as_its_exports(

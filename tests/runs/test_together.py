@@ -166,6 +166,7 @@ def test_what_is_wrong_with_a_process_is_one_line(
     assert launcher.returncode
     (line,) = our_lines(told)
     assert re.search(message, line), line
+    assert f"traceback : {line.removeprefix('pocketnas: ')}" in told  # torchrun's own report ends with the same line
     assert not (tmp_path / "run").exists()
 
 
