@@ -117,4 +117,4 @@ def _row(item: Item) -> dict[str, str | bytes]:
         raise DataError(f"image {item.name!r} cannot be read: {error}") from None
     if isinstance(content, bytes):
         return {"name": item.name, "path": "", "bytes": content}
-    return {"name": item.name, "path": str(content.resolve())}
+    return {"name": item.name, "path": str(content.absolute())}

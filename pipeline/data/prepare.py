@@ -192,8 +192,9 @@ class Decoding:
             split, index = place
             self.arrays[split][index] = picture
             if split == "train":
-                scaled = picture.reshape(-1, 3) / 255.0
-                self.sums += np.stack([scaled.mean(axis=0), (scaled**2).mean(axis=0)])
+                values = picture.reshape(-1, 3).astype(np.float64)  # whole numbers: sums of them are exact
+                sums = np.stack([np.ones(len(values)) @ values, np.einsum("ij,ij->j", values, values)])
+                self.sums += sums / len(values) / np.array([[255.0], [255.0**2]])
                 self.summed += 1
         self._done += 1
         total = sum(map(len, self.division.parts.values()))

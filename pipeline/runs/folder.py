@@ -256,7 +256,10 @@ def create_or_open(path: Path, config: Config, base: RunFolder | None = None) ->
     """
     _refuse_foreign(path)
     created = not path.exists()
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--out {path} cannot be made: {error.strerror}") from None
     with _locked(path):
         new = not (path / "run.json").exists()
         run = _created_or_opened(path, config, base)
@@ -297,6 +300,8 @@ def _locked(path: Path) -> Iterator[None]:
         # A link that somebody put here would have its target opened for writing.
         handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RunError(f"{path} cannot be written to ({error.strerror}); a run needs a folder that can") from None
         if error.errno != errno.ELOOP:
             raise
         raise RunError(f"{path / '.lock'} is a symbolic link, which no run has; remove it") from None

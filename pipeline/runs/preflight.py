@@ -15,3 +15,10 @@ def require_sources(config: Config) -> None:
         from pipeline.weights.sources import open_weights
 
         open_weights(config.train.start)
+
+
+def require_device(config: Config) -> None:
+    """PipelineError where this machine lacks the device that networks are to train on, or its precision."""
+    from pipeline.supernets.compute import choose
+
+    choose(config.train.device, config.train.precision)

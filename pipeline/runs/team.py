@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
@@ -25,6 +26,7 @@ Progress = Callable[[int, int, str], None]
 Hear = Callable[[Any], None]
 _POLL_SECONDS: Final = 0.05
 _FAREWELL_SECONDS: Final = 20.0
+_PATIENCE: Final = timedelta(days=1)  # with the slowest machine's start; a launcher gives up before
 _FAILED: Final = "failed"
 _OVER: Final = "over"
 _LEFT: Final = "left"
@@ -63,6 +65,8 @@ class Team:
         if self._store is None:
             return work.do(run, payload, progress)
         self._store.set(self._key("order"), json.dumps({"work": work.name, "payload": payload}))
+        for rank in range(1, self.size if work.parallel else 1):
+            self._await(self._key(f"ready {rank}"))  # nobody learns of a failure while waiting inside a group
         own = self._share(work, run, payload, progress)
         for rank in range(1, self.size):
             self._await(self._key(f"done by {rank}"))
@@ -105,7 +109,9 @@ class Team:
         Raises whatever the work raises, and PipelineError where the first process ended with an error.
         """
         while (order := self._next_order()) is not None:
-            self._share(known[order["work"]], run(), order["payload"], _silent)
+            opened = run()
+            self._joined().set(self._key(f"ready {self.rank}"), "1")
+            self._share(known[order["work"]], opened, order["payload"], _silent)
             self._joined().set(self._key(f"done by {self.rank}"), "1")
             self._call += 1
 
@@ -204,9 +210,32 @@ def join() -> Team:
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
-    # The launcher's store outlives the processes: what those before a restart said must not be heard again.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return Team(PrefixStore(f"run, attempt {attempt}", store), rank, size)
+    return Team(PrefixStore(_attempt(store, rank, size), store), rank, size)
+
+
+def _attempt(store: "Store", rank: int, size: int) -> str:
+    """A name that the processes of this start share and those of no earlier one had.
+
+    The launcher's store outlives the processes, and what those before a restart said must not be heard again. The
+    launchers of several machines count restarts each for itself, so their counts tell nothing.
+    """
+    own = f"{socket.gethostname()} {os.getpid()} {time.time_ns()}"
+    if rank:
+        store.set(f"here {rank}", own)
+        store.wait([f"start of {own}"], _PATIENCE)
+        name = store.get(f"start of {own}").decode()
+        store.set(f"joined by {own}", name)
+        return name
+    missing = set(range(1, size))
+    while missing:
+        for other in [other for other in missing if store.check([f"here {other}"])]:
+            # It may be what one before a restart left: that one joins no more, and the new one writes over it.
+            here = store.get(f"here {other}").decode()
+            store.set(f"start of {here}", own)
+            if store.check([joined := f"joined by {here}"]) and store.get(joined).decode() == own:
+                missing.remove(other)
+        time.sleep(_POLL_SECONDS)
+    return own
 
 
 def _silent(done: int, total: int, what: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pipeline.errors import PipelineError
 from pipeline.runs.config import Config, differing_key
 from pipeline.runs.folder import open_run
+from pipeline.runs.preflight import require_device
 from pipeline.runs.run import Run
 from pipeline.runs.scoring import JUDGING, PRIVATE
 from pipeline.runs.stages.finetune import NETWORKS
@@ -65,6 +66,7 @@ def _follow(team: Team, out: Path, configured: Callable[[], Config]) -> bool:
     failure: str | None = None
     try:
         config = configured()
+        require_device(config)
         team.begin(_told(config))
         team.orders(WORK, lambda: _opened(out, config, team))
     except KeyboardInterrupt:

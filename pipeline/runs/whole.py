@@ -12,7 +12,7 @@ from pipeline.runs.expected import expected
 from pipeline.runs.folder import create_or_open
 from pipeline.runs.outlook import Outlook, Teller
 from pipeline.runs.plan import run_plan
-from pipeline.runs.preflight import require_sources
+from pipeline.runs.preflight import require_device, require_sources
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 from pipeline.runs.stages.data import require_images
@@ -33,6 +33,7 @@ def run_all(
     inputs than are there now is made anew. A `team` shares what can be shared. Raises RunError as `create_or_open` and
     `run_stage` do, and what a stage raises; whatever had finished by then stays.
     """
+    require_device(config)
     if not (out / "run.json").exists():
         require_images(config.data)  # images that cannot be used leave no folder behind
         require_sources(config)

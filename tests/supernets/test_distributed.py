@@ -19,7 +19,7 @@ from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import process_group, processes, share
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import _Training
+from pipeline.supernets.training import _Training, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +80,19 @@ def test_unequal_parts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.supernets.distributed.processes", lambda: 2)
     with pytest.raises(PipelineError, match="5 images cannot be shared equally by 2 processes"):
         share(5)
+
+
+def test_a_number_of_processes_that_the_batch_does_not_allow_leaves_the_checkpoint_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = TrainingData(torch.zeros(24, 16, 16, 3, dtype=torch.uint8), torch.arange(24) % 10, (0.5,) * 3, (0.25,) * 3)
+    settings, checkpoint = TrainSettings(batch_size=8, epochs=1), tmp_path / "checkpoint"
+    train(Supernet(load_space("quickstart")), data, settings, checkpoint)
+    before = checkpoint.read_bytes()
+    monkeypatch.setattr("pipeline.supernets.distributed.processes", lambda: 3)
+    with pytest.raises(PipelineError, match="8 images cannot be shared equally by 3 processes"):
+        train(Supernet(load_space("quickstart")), data, settings, checkpoint)
+    assert checkpoint.read_bytes() == before
 
 
 def _main(folder: Path) -> None:
