@@ -1,6 +1,7 @@
 """What the training of a run will cost, told before any of it is spent."""
 
 import random
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pipeline.runs.run import Run
@@ -9,6 +10,7 @@ from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from pipeline.fewshot.plan import FewShotPlan
+    from pipeline.supernets.recipes import Pass
 
 GRADIENT_BATCHES = 4
 
@@ -54,4 +56,9 @@ def passes_per_step(recipe: str, space: SearchSpace) -> float:
 
     phases = RECIPES[recipe](space)
     share = sum(phase.share for phase in phases)
-    return sum(phase.share * len(phase.plan(random.Random(0))) for phase in phases) / share
+    return sum(phase.share * _networks(phase.plan(random.Random(0), 0.5)) for phase in phases) / share
+
+
+def _networks(passes: "list[Pass]") -> float:
+    """Ops side by side take as long as that many networks."""
+    return sum(fmean(map(len, part.paths)) if part.paths else 1 for part in passes)

@@ -16,20 +16,24 @@ from pipeline.spaces.space import SearchSpace, Stage
 Teacher = Literal["none", "largest", "frozen"]
 T = TypeVar("T")
 
+DROPPED: Final = 0.2  # the last rate at which all ops of a layer are dropped
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One forward and backward pass: loss = labels * CE(labels) + teacher * CE(teacher's soft answers).
 
-    `arch` is None for a network that has no choices.
+    `arch` is None for a network that has no choices. Where there are `paths`, the layers of `arch`, in order, compute
+    all of these ops side by side instead of their one; a layer without any passes on what it gets.
     """
 
     arch: Architecture | None
     labels: float = 1.0
     teacher: float = 0.0
+    paths: tuple[tuple[Op, ...], ...] = ()
 
 
-Plan = Callable[[random.Random], list[Pass]]
+Plan = Callable[[random.Random, float], list[Pass]]  # the share of the phase that is done goes from 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,36 @@ Recipe = Callable[[SearchSpace], Sequence[Phase]]
 def single_path(space: SearchSpace) -> Sequence[Phase]:
     """One network a step, uniform over genes (Guo et al. 2020, "Single Path One-Shot", section 3.2)."""
 
-    def plan(rng: random.Random) -> list[Pass]:
+    def plan(rng: random.Random, done: float) -> list[Pass]:
         return [Pass(space.sample_genes(rng))]
 
     return [Phase("single-path", plan)]
+
+
+def path_dropout(space: SearchSpace) -> Sequence[Phase]:
+    """All ops of a layer at once, each dropped at random, ever more often (Bender et al. 2018, section 3.2).
+
+    Of k ops each is dropped with probability `rate ** (1 / k)`, so that all are with probability `rate`, which rises
+    from 0 to `DROPPED`. A layer that would lose all of them is an identity where depth may end before it; elsewhere,
+    where the paper's network loses an input, one op drawn anew stays. Resolution and widths are of one network a step.
+    """
+
+    def plan(rng: random.Random, done: float) -> list[Pass]:
+        largest, drawn = space.max(), space.sample_genes(rng)
+        stages = [StageChoice(own.width, top.ops) for own, top in zip(drawn.stages, largest.stages, strict=True)]
+        paths = []
+        for stage, choice in zip(space.stages, stages, strict=True):
+            for layer, ops in enumerate(stage.slots[: len(choice.ops)]):
+                kept = kept_paths(ops, DROPPED * done, rng)
+                paths.append(kept or (() if layer >= min(stage.depths) else (rng.choice(ops),)))
+        return [Pass(Architecture(drawn.resolution, tuple(stages)), paths=tuple(paths))]
+
+    return [Phase("path-dropout", plan)]
+
+
+def kept_paths(ops: Sequence[T], rate: float, rng: random.Random) -> tuple[T, ...]:
+    """Those of `ops` that are not dropped; none is with probability `rate`."""
+    return tuple(op for op in ops if rng.random() >= rate ** (1 / len(ops)))
 
 
 def strict_fairness(space: SearchSpace) -> Sequence[Phase]:
@@ -68,7 +98,7 @@ def strict_fairness(space: SearchSpace) -> Sequence[Phase]:
     rounds, so that no option is ever more than one pass ahead of another.
     """
 
-    def plan(rng: random.Random) -> list[Pass]:
+    def plan(rng: random.Random, done: float) -> list[Pass]:
         passes = max(len(ops) for stage in space.stages for ops in stage.slots)
 
         def rounds(options: Sequence[T]) -> list[T]:
@@ -104,7 +134,7 @@ def sandwich(space: SearchSpace) -> Sequence[Phase]:
     Yu et al. 2020, "BigNAS", section 3.1: sandwich rule and in-place distillation.
     """
 
-    def plan(rng: random.Random) -> list[Pass]:
+    def plan(rng: random.Random, done: float) -> list[Pass]:
         others = [space.min(), space.sample_genes(rng), space.sample_genes(rng)]
         return [Pass(space.max()), *(Pass(arch, labels=0.0, teacher=1.0) for arch in others)]
 
@@ -120,12 +150,12 @@ def progressive_shrinking(space: SearchSpace) -> Sequence[Phase]:
     """
 
     def random_networks(shown: SearchSpace, count: int) -> Plan:
-        def plan(rng: random.Random) -> list[Pass]:
+        def plan(rng: random.Random, done: float) -> list[Pass]:
             return [Pass(shown.sample_genes(rng), labels=1.0, teacher=1.0) for _ in range(count)]
 
         return plan
 
-    def largest(rng: random.Random) -> list[Pass]:
+    def largest(rng: random.Random, done: float) -> list[Pass]:
         top = space.max()
         return [Pass(Architecture(rng.choice(space.resolutions), top.stages))]
 
@@ -143,7 +173,7 @@ def progressive_shrinking(space: SearchSpace) -> Sequence[Phase]:
     ]
 
 
-ALONE: Final = Phase("alone", lambda rng: [Pass(None)])  # for a network without choices
+ALONE: Final = Phase("alone", lambda rng, done: [Pass(None)])  # for a network without choices
 
 
 def _narrowed(space: SearchSpace, depths: int | None, expands: int) -> SearchSpace:
@@ -168,6 +198,7 @@ def _narrowed(space: SearchSpace, depths: int | None, expands: int) -> SearchSpa
 
 RECIPES: Final[dict[str, Recipe]] = {
     "single-path": single_path,
+    "path-dropout": path_dropout,
     "strict-fairness": strict_fairness,
     "sandwich": sandwich,
     "progressive-shrinking": progressive_shrinking,

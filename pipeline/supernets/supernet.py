@@ -48,16 +48,46 @@ class Supernet(nn.Module):
         """A network of the space, uniform over genes, as supernets are trained."""
         return self.space.sample_genes(rng)
 
-    def activate(self, arch: Architecture) -> None:
-        """Let `forward` compute `arch`; ArchitectureError where the space does not contain it."""
-        self._active = self.place(arch)
+    def activate(self, arch: Architecture, paths: Sequence[Sequence[Op]] = ()) -> None:
+        """Let `forward` compute `arch`; ArchitectureError where the space does not contain it.
+
+        With `paths`, each layer of `arch` computes the sum of these ops instead, with one shortcut where it has any; a
+        layer without ops is an identity, which it must have a shortcut for.
+        """
+        self._active = [(placed,) for placed in self.place(arch)] if not paths else self._side_by_side(arch, paths)
         self.active = arch
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of the active network for images (n, 3, s, s)."""
-        for key, block in self._active:
-            x = self._template(block).run(self.slices(key, block), x, self.training)
+        for placed in self._active:
+            if len(placed) == 1:
+                x = self._run(*placed[0], x)
+            elif placed:
+                y = torch.stack([self._run(key, block, x) for key, block in placed]).sum(0)
+                x = y - (len(placed) - 1) * x if any(block.residual for _, block in placed) else y
         return x
+
+    def _run(self, key: str, block: Block, x: Tensor) -> Tensor:
+        return self._template(block).run(self.slices(key, block), x, self.training)
+
+    def _side_by_side(self, arch: Architecture, paths: Sequence[Sequence[Op]]) -> list[tuple[tuple[str, Block], ...]]:
+        """The blocks of each position; those of a layer that has no op are none."""
+        layers = sum(len(choice.ops) for choice in arch.stages)
+        if len(paths) != layers:
+            raise SupernetError(f"ops side by side for {len(paths)} layers; {arch} has {layers}")
+        found: dict[int, dict[Op, tuple[str, Block]]] = {number: {} for number in range(layers)}
+        for turn in range(max(map(len, paths))):
+            ops = iter(ops[min(turn, len(ops) - 1)] if ops else None for ops in paths)
+            stages = [replace(choice, ops=tuple(next(ops) or op for op in choice.ops)) for choice in arch.stages]
+            whole = self.place(replace(arch, stages=tuple(stages)))
+            for number, (op, placed) in enumerate(zip((o for s in stages for o in s.ops), whole[1:], strict=False)):
+                found[number][op] = placed
+        head = whole[1 + layers :]
+        for number, ops in enumerate(paths):
+            if not ops and not next(iter(found[number].values()))[1].residual:
+                raise SupernetError(f"layer {number + 1} of {arch} has no shortcut, so at least one op must stay")
+        between = [tuple(found[number][op] for op in ops) for number, ops in enumerate(paths)]
+        return [(whole[0],), *between, *((placed,) for placed in head)]
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; templates take it from here, and banks, which are never run, have none."""

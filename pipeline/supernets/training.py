@@ -193,7 +193,9 @@ class _Training:
         """Add the gradients of every pass of the step; returns the summed loss."""
         total = torch.zeros((), device=self.device)
         soft: Tensor | None = None
-        for part in phase.plan(random.Random(f"{self.settings.seed}/{self.step}")):
+        start, end = next((start, end) for other, start, end in self.phases if other is phase)
+        rng, done = random.Random(f"{self.settings.seed}/{self.step}"), (self.step - start) / (end - start)
+        for part in phase.plan(rng, done):
             size = self._activate(part)
             inputs = resize(images, size)
             with self._mixed_precision():
@@ -229,7 +231,7 @@ class _Training:
             return self.model.resolution
         if part.arch is None:
             raise TypeError("a pass over a supernet needs an architecture")
-        self.model.activate(part.arch)
+        self.model.activate(part.arch, part.paths)
         return part.arch.resolution
 
     def _enter(self, phase: Phase) -> None:

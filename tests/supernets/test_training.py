@@ -98,7 +98,7 @@ def test_every_recipe_learns(recipe: str, tiny_space: SearchSpace, tiny_data: Tr
 
 
 def _plans(phase: Phase, count: int = 30) -> list[list]:  # type: ignore[type-arg]
-    return [phase.plan(random.Random(i)) for i in range(count)]
+    return [phase.plan(random.Random(i), 0.5) for i in range(count)]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -170,7 +170,7 @@ def test_a_step_of_the_sandwich_adds_four_gradients(tiny_space: SearchSpace, tin
     whole = {name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None}
     supernet.zero_grad()
     soft = None
-    for part in phase.plan(random.Random("4/0")):
+    for part in phase.plan(random.Random("4/0"), 0.0):
         assert part.arch is not None
         supernet.activate(part.arch)
         size = part.arch.resolution
