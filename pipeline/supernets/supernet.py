@@ -77,8 +77,8 @@ class Supernet(nn.Module):
             raise SupernetError(f"ops side by side for {len(paths)} layers; {arch} has {layers}")
         found: dict[int, dict[Op, tuple[str, Block]]] = {number: {} for number in range(layers)}
         for turn in range(max(map(len, paths))):
-            ops = iter(ops[min(turn, len(ops) - 1)] if ops else None for ops in paths)
-            stages = [replace(choice, ops=tuple(next(ops) or op for op in choice.ops)) for choice in arch.stages]
+            drawn = iter(ops[min(turn, len(ops) - 1)] if ops else None for ops in paths)
+            stages = [replace(choice, ops=tuple(next(drawn) or op for op in choice.ops)) for choice in arch.stages]
             whole = self.place(replace(arch, stages=tuple(stages)))
             for number, (op, placed) in enumerate(zip((o for s in stages for o in s.ops), whole[1:], strict=False)):
                 found[number][op] = placed
