@@ -63,7 +63,7 @@ def export(
     require_finished(run.folder, STAGES, "export")
     winner = load_winner(run)
     options = _options(winner, batch, softmax, pixels, opset, ios)
-    targets = [name.strip() for name in to.split(",")] if to is not None else run.config.export.formats
+    targets = [name.strip() for name in to.split(",")] if to is not None else run.formats
     if out is not None and (out / "run.json").exists():
         raise PipelineError(
             f"--out {out} is a run's folder, not one for files; without --out they go to {run.folder.exports}"

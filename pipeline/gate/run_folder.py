@@ -44,6 +44,7 @@ class _Exports(BaseModel):
 
 class _TableDevice(BaseModel):
     name: str
+    precision: str = "fp32"
 
 
 class _Table(BaseModel):
@@ -68,12 +69,15 @@ def is_run(path: Path) -> bool:
 
 
 def read_run(path: Path, options: ReadOptions) -> Iterator[RunModel]:
-    """The files that the run exported, the fp32 ONNX file first. GateError where the run is not that far."""
+    """The files that the run exported, the ONNX file that it deploys first. GateError where it is not that far."""
     winner = _read(_Winner, path / "winner" / "winner.json", "finetune", path)
     written = _read(_Exports, path / "exports" / "export.json", "export", path).exports
-    main = next((entry for entry in written if (entry.format, entry.precision) == ("onnx", "fp32")), None)
+    table = path / "table.json"
+    precision = _read(_Table, table, "profile", path).device.precision if table.is_file() else "fp32"
+    target = "onnx" if precision == "fp32" else f"onnx-{precision}"
+    main = next((entry for entry in written if (entry.format, entry.precision) == (target, precision)), None)
     if main is None or main.path is None:
-        raise GateError(f"{path} has no fp32 ONNX file; 'pocketnas export {path} --to onnx' writes it")
+        raise GateError(f"{path} has no {precision} ONNX file; 'pocketnas export {path} --to {target}' writes it")
     for entry in (main, *(entry for entry in written if entry is not main)):
         if entry.path is None:
             continue

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from latency_tables.blocks import Block, total_macs, total_params
 from pipeline.budget import Limit
 from pipeline.errors import PipelineError
+from pipeline.runs.alone import BATCHNORM_IMAGES
 from pipeline.runs.documents import CompressedFile
 from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run, normalised, unchanged
-from pipeline.runs.stages.finetune import BATCHNORM_IMAGES
 from pipeline.runs.winner import load_winner
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def compress_winner(run: Run, limits: tuple[Limit, ...], epochs: int, out: Path,
         raise PipelineError(f"--out {out} is there already; give a new or empty folder")
     if not limits:
         raise PipelineError("nothing to keep inside of; give a limit, such as --macs 20M")
-    load_winner(run, images=1, calibration=1)  # it may have none
+    load_winner(run, images=1)  # it may have none
     network = load_network(run.folder.winner / "weights.safetensors")
     before, fits = network.blocks, _fits(run, limits)
     if fits(before):
@@ -92,7 +92,7 @@ def _exported(run: Run, network: "Network", out: Path, progress: Progress) -> li
     reports = export_all(
         network,
         Samples(winner.test_images, winner.test_labels, winner.calibration_images),
-        run.config.export.formats,
+        run.formats,
         out / "exports",
         replace(
             winner.metadata(),
@@ -125,6 +125,7 @@ def _measured_ms(run: Run, blocks: tuple[Block, ...]) -> float:
     from latency_tables.onnx_models import NamedModel
 
     device = run.config.device
-    runner = open_runner(device.name, DeviceOptions(device.threads))
-    (timing,) = runner.measure([NamedModel("compressed", blocks)], TimingProtocol(sessions=_SESSIONS))
+    runner = open_runner(device.name, DeviceOptions(device.threads, run.precision))
+    model = NamedModel("compressed", blocks).at(run.precision)
+    (timing,) = runner.measure([model], TimingProtocol(sessions=_SESSIONS))
     return float(median(timing.session_ms))

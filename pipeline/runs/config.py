@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latency_tables.documents import Place, first_error, read_toml
+from latency_tables.table import Precision as DevicePrecision
 from pipeline.budget import read_budget
 from pipeline.errors import PipelineError
 from pipeline.ranking.ranker import FEWEST_LABELS
@@ -22,6 +23,8 @@ Count = Annotated[int, Field(ge=1)]
 HOW_ONLY: Final[Mapping[str, tuple[str, ...]]] = {"search": ("workers", "storage"), "train": ("device",)}
 
 
+# The file that the gate reads, by what networks are computed in on the device.
+ONNX_FILES: Final[Mapping[DevicePrecision, str]] = {"fp32": "onnx", "fp16": "onnx-fp16", "int8": "onnx-int8"}
 # Keys whose value may be a path, relative to the configuration's folder.
 _PATHS = (("data", "path"), ("device", "table"), ("device", "ort_web"), ("space", "name"), ("train", "start"))
 
@@ -70,7 +73,7 @@ class DeviceConfig(_Table):
     name: str = Field("host", description="host, web, ssh://user@board, or adb://serial: where blocks are measured")
     table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
     threads: Count = Field(1, description="Threads of the runtime on the device")
-    precision: Literal["fp32", "fp16", "int8"] | None = Field(
+    precision: DevicePrecision | None = Field(
         None, description="What networks are computed in on the device; by default the table's, or fp32"
     )
     listen: str | None = Field(None, description="Device web: HOST:PORT of its page; by default this machine only")
@@ -213,10 +216,19 @@ class FinetuneConfig(_Table):
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="adamw wants a learning_rate of about 0.001; docs/results/pretrained.md compares the two"
     )
+    quantisation_aware: Literal["auto"] | bool = Field(
+        "auto",
+        description="On a device in int8: train finalists on with quantisation simulated. auto: those that lose more"
+        " than 0.5 points to quantisation; true: all; false: none",
+    )
 
 
 class ExportConfig(_Table):
-    formats: list[str] = Field(["onnx", "coreml", "tensorrt"], description="Files to write; missing tools are told")
+    formats: list[str] | None = Field(
+        None,
+        description="Files to write; missing tools are told. By default onnx, coreml and tensorrt in the device's"
+        " precision",
+    )
 
 
 class Config(_Table):
@@ -296,7 +308,7 @@ def _check_names(config: Config, where: str) -> None:
     named: list[tuple[str, str, Collection[str]]] = [
         ("[train] recipe", config.train.recipe, RECIPES),
         ("[split] criterion", config.split.criterion, CRITERION_NAMES),
-        *(("[export] formats:", name, EXPORTERS) for name in config.export.formats),
+        *(("[export] formats:", name, EXPORTERS) for name in config.export.formats or ()),
     ]
     for key, name, known in named:
         if name not in known:
@@ -315,14 +327,18 @@ def _check_names(config: Config, where: str) -> None:
             f" {FEWEST_LABELS}"
         )
     listed: list[tuple[str, list[Any]]] = [
-        ("[export] formats", config.export.formats),
+        ("[export] formats", config.export.formats or []),
         ("[space] resolutions", config.space.resolutions or []),
     ]
     for key, values in listed:
         if twice := [value for value in values if values.count(value) > 1]:
             raise ConfigError(f"{where}: {key} has {twice[0]!r} twice; each is done once")
-    if "onnx" not in config.export.formats:
-        raise ConfigError(f"{where}: [export] formats must have 'onnx', which the gate reads")
+    # Without a precision of its own a run has its table's, which is not read yet.
+    of_the_table = config.device.precision is None and config.device.table is not None
+    read = list(ONNX_FILES.values()) if of_the_table else [ONNX_FILES[config.device.precision or "fp32"]]
+    if config.export.formats is not None and not set(read) & set(config.export.formats):
+        needed = " or ".join(map(repr, read))
+        raise ConfigError(f"{where}: [export] formats must have {needed}, which the gate reads")
 
 
 def config_hash(document: dict[str, Any]) -> str:

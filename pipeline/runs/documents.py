@@ -157,15 +157,44 @@ class Candidates(Document):
 
 
 class TrainedNetwork(Document):
-    """`winner/trained/<name>.json`: a network that was trained to the end, judged by the search split."""
+    """`winner/trained/<name>.json`: a network that was trained to the end, judged by the search split.
+
+    `int8_accuracy` is that of its int8 file, where the device computes so; `aware` says that the last epochs simulated
+    quantisation.
+    """
 
     arch: str
     search_accuracy: Share
     epochs: float
+    int8_accuracy: Share | None = None
+    aware: bool = False
+
+
+class SearchQuantisation(_Part):
+    """Shares of the search split that a network gets right: before and after quantisation, and its int8 file after
+    training with quantisation simulated, where it lost enough for that."""
+
+    fp32: Share
+    int8: Share
+    aware_int8: Share | None = None
+
+
+class WinnerQuantisation(_Part):
+    """What int8 cost the winner: `fp32_accuracy` on the test split of the weights that were chosen, beside the run's
+    own figures, which are the int8 file's; `aware` where these weights were trained with quantisation simulated, and
+    in words why or why not."""
+
+    fp32_accuracy: Share
+    aware: bool
+    reason: str
+    search: SearchQuantisation
 
 
 class TrainedEntry(_Part):
-    """Such a network among all of a run; `scores` are what was known of it before, higher is better."""
+    """Such a network among all of a run; `scores` are what was known of it before, higher is better.
+
+    Accuracies are those of the device's precision. `quantisation` is what int8 cost it on the search split.
+    """
 
     role: str
     arch: str
@@ -173,6 +202,7 @@ class TrainedEntry(_Part):
     test_accuracy: Share
     epochs: float
     scores: dict[str, float]
+    quantisation: "SearchQuantisation | None" = None
 
 
 class RandomBaseline(_Part):
@@ -226,11 +256,16 @@ class LinearBaseline(_Part):
 
 
 class WinnerFile(Document):
-    """`winner/winner.json`: the network that was chosen, its only look at the test split, and all beside it."""
+    """`winner/winner.json`: the network that was chosen, its only look at the test split, and all beside it.
+
+    Accuracies are those of `precision`, in which the device computes; `quantisation` tells what that cost.
+    """
 
     arch: str
     origin: str = "candidate"
     accuracy: Share
+    precision: str = "fp32"
+    quantisation: WinnerQuantisation | None = None
     macs: int
     params: int
     predicted_ms: Milliseconds
@@ -281,6 +316,8 @@ class SummaryWinner(_Part):
     arch: str
     origin: str = "candidate"
     accuracy: Share
+    precision: str = "fp32"
+    quantisation: WinnerQuantisation | None = None
     latency_ms: WinnerLatency
     macs: int
     params: int

@@ -16,6 +16,7 @@ from pipeline.runs.record import Inputs, StageRecord, StageTime
 from pipeline.runs.run import Run
 
 Progress = Callable[[int, int, str], None]
+CHECKPOINT_SECONDS: Final = 10.0  # between two states of a training that a kill leaves behind
 _NOTHING: Final = "being removed"  # inputs that no stage has
 
 

@@ -2,12 +2,14 @@
 
 from latency_tables.store import load_table
 from pipeline.runs.config import Config
+from pipeline.runs.quantised import require_simulation
 from pipeline.spaces.files import load_space
 
 
 def require_sources(config: Config) -> None:
     """Raises the error of the first that cannot be had: space, latency tables, published weights."""
     load_space(config.space.name)
+    require_simulation(config)
     for table in (config.device.table, *(other.table for other in config.devices.values())):
         if table is not None:
             load_table(table)

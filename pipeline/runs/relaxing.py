@@ -1,9 +1,9 @@
 """Methods that relax the space, in a run: train the relaxation, and read off the networks that the study judges."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pipeline.runs.documents import RelaxedFile
-from pipeline.runs.engine import Progress
+from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress
 from pipeline.runs.run import Run
 from pipeline.runs.timed import scheduled
 from pipeline.search.settings import Relaxing
@@ -11,8 +11,6 @@ from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
     from pipeline.relax.settings import RelaxSettings
-
-CHECKPOINT_SECONDS: Final = 10.0
 
 
 def relaxed_networks(run: Run, method: Relaxing, progress: Progress) -> list[Architecture]:

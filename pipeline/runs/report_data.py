@@ -26,7 +26,7 @@ from pipeline.runs.report_answers import winner_answers
 from pipeline.runs.report_curves import training_curves
 from pipeline.runs.report_networks import pickable_networks
 from pipeline.runs.run import Run
-from pipeline.runs.summary import ORIGINS, data_lines, published_rows
+from pipeline.runs.summary import ORIGINS, data_lines, published_rows, quantisation_rows
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def report_data(run: Run, summary: Summary) -> ReportData:
             ("random networks inside the budget", f"{summary.feasible.share:.1%}"),
             ("search ranked by", summary.search.ranked_by),
             ("winner came from", ORIGINS.get(winner.origin, winner.origin)),
+            ("accuracy and latency are of", winner.precision),
+            *((name, f"{accuracy}; {beside}") for name, accuracy, beside in quantisation_rows(winner)),
             *((name, f"{accuracy}; {beside}") for name, accuracy, beside in published_rows(summary)),
             ("regions", ", ".join(f"{region.size:,} networks" for region in summary.regions)),
         ),

@@ -10,6 +10,7 @@ from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 
 FURTHER: Final = "-further"  # of the names of what was trained on after the comparison
+AWARE: Final = "-aware"  # of those that were trained on with quantisation simulated
 
 
 def take_trained(run: Run, arch: Architecture, epochs: float, record_path: Path) -> bool:
@@ -48,7 +49,7 @@ def _trained_by_the_base(run: Run) -> Iterator[tuple[Path, TrainedNetwork]]:
     for path in sorted((base.winner / "trained").glob("*.json")):
         if (
             path.stem.startswith(("candidate-", "random-"))
-            and not path.stem.endswith(FURTHER)
+            and not path.stem.endswith((FURTHER, AWARE))
             and path.with_suffix(".safetensors").exists()
         ):
             yield path, TrainedNetwork.load(path)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latency_tables.documents import read_json
 from latency_tables.store import load_table
-from latency_tables.table import LatencyTable
+from latency_tables.table import LatencyTable, Precision, read_precision
 from pipeline.budget import Budget, read_budget
 from pipeline.data.dataset import Dataset, Images, load_dataset
-from pipeline.runs.config import Config
+from pipeline.runs.config import ONNX_FILES, Config
 from pipeline.runs.documents import Candidates, ResolvedBudget, RunError, StartFile, WinnerFile
 from pipeline.runs.events import Events
 from pipeline.runs.folder import STAGE_NAMES, RunFolder, open_run
@@ -141,6 +141,24 @@ class Run:
     def table(self) -> LatencyTable:
         """The latency table that the run measured or was given."""
         return load_table(self.folder.table)
+
+    @property
+    def precision(self) -> Precision:
+        """What networks are computed in on the run's device: that of its table."""
+        return read_precision(self.table.device.precision)
+
+    @property
+    def main_file(self) -> str:
+        """The target of the file that is deployed on the device, and that the gate reads."""
+        return ONNX_FILES[self.precision]
+
+    @property
+    def formats(self) -> list[str]:
+        """The targets to export: as configured, with the main file; by default each format in `precision`."""
+        suffix = self.main_file.removeprefix("onnx")
+        asked = self.config.export.formats
+        asked = [f"{name}{suffix}" for name in ("onnx", "coreml", "tensorrt")] if asked is None else asked
+        return asked if self.main_file in asked else [self.main_file, *asked]
 
     @cached_property
     def other_tables(self) -> dict[str, LatencyTable]:

@@ -46,6 +46,8 @@ def build_summary(run: Run) -> Summary:
             arch=winner.arch,
             origin=winner.origin,
             accuracy=winner.accuracy,
+            precision=winner.precision,
+            quantisation=winner.quantisation,
             latency_ms=latency,
             macs=winner.macs,
             params=winner.params,
@@ -124,7 +126,8 @@ def _rows(summary: Summary) -> list[tuple[str, str, str]]:
     reach = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
     measured = "not measured" if latency.measured is None else f"{latency.measured:.3f} ms"
     return [
-        ("test accuracy", f"{winner.accuracy:.4f}", _limit(budget, "accuracy", ">= {:g}")),
+        (f"test accuracy{_of(winner)}", f"{winner.accuracy:.4f}", _limit(budget, "accuracy", ">= {:g}")),
+        *quantisation_rows(winner),
         ("came from", ORIGINS.get(winner.origin, winner.origin), ""),
         ("latency, predicted", f"{latency.predicted:.3f} ms{reach}", _limit(budget, "latency_ms", "<= {:g} ms")),
         (f"latency, measured on {latency.device}", measured, ""),
@@ -135,6 +138,16 @@ def _rows(summary: Summary) -> list[tuple[str, str, str]]:
         ("random networks inside the budget", _share(summary.feasible.share), ""),
         ("search ranked by", summary.search.ranked_by, ""),
     ]
+
+
+def _of(winner: SummaryWinner) -> str:
+    return "" if winner.precision == "fp32" else f", {winner.precision}"
+
+
+def quantisation_rows(winner: SummaryWinner) -> list[tuple[str, str, str]]:
+    """What int8 cost, where the device computes so: name, accuracy before, and what was done about it."""
+    found = winner.quantisation
+    return [] if found is None else [("test accuracy, fp32", f"{found.fp32_accuracy:.4f}", found.reason)]
 
 
 def _random_row(random: RandomBaseline) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from latency_tables.blocks import total_macs
 from pipeline.runs.documents import Lengths, Schedule
+from pipeline.runs.quantised import AWARE_COST
 from pipeline.runs.run import Run
 from pipeline.search.settings import relaxing
 
@@ -26,6 +27,7 @@ _FIRST_ROUND: Final = 0.6  # of the time for networks alone: all of them, before
 _WARM_STEPS: Final = 3
 _TIMED_STEPS: Final = 10
 _TIMED_SHARE: Final = 0.02  # of the time, for measuring each of the two kinds of step
+_QUANTISING_S: Final = 6.0  # of quantising a network of phones' size and judging it
 _LEAST_EPOCHS: Final = 0.5  # of the networks that are compared; with less, fewer are
 
 
@@ -49,19 +51,22 @@ def scheduled(run: Run) -> Schedule:
     return Schedule.load(file)
 
 
-def lengths(run: Run, networks: int, kept: int) -> Lengths:
+def lengths(run: Run, networks: int, kept: int, aware: int = 0) -> Lengths:
     """Epochs of the `networks` that are trained alone, and of the `kept` best afterwards, in the time that is left.
 
-    Kept in the winner's folder once chosen. As configured where there are no minutes.
+    Of `aware` of them it is possible that they are trained on with quantisation simulated. Kept in the winner's folder
+    once chosen. As configured where there are no minutes.
     """
     config, file = run.config, run.folder.winner / "lengths.json"
     if not config.train.limited:
         return Lengths(epochs=config.finetune.epochs, further_epochs=0.0)
     if not file.exists():
         left = remaining(run)
+        if run.precision == "int8":
+            left = max(0.5 * left, left - _QUANTISING_S * (networks + kept + aware))
         an_epoch = scheduled(run).seconds_per_image * len(run.dataset.train)
         Lengths(
-            epochs=_rounded(_FIRST_ROUND * left / (networks * an_epoch)),
+            epochs=_rounded(_FIRST_ROUND * left / ((networks + AWARE_COST * aware) * an_epoch)),
             further_epochs=_rounded((1 - _FIRST_ROUND) * left / (kept * an_epoch)),
         ).save(file)
     return Lengths.load(file)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from latency_tables.files import sha256_of
 from pipeline.runs.documents import RunError
+from pipeline.runs.quantised import calibration_images
 from pipeline.runs.run import Run, normalised
 from pipeline.spaces.architecture import Architecture
 
@@ -40,8 +41,8 @@ class Winner:
         return Metadata(self.labels, str(self.arch), self.budget, self.source_sha256, self.mean, self.std, self.resize)
 
 
-def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
-    """The winner of `run`, with at most `images` test and `calibration` training images.
+def load_winner(run: Run, images: int = 1000) -> Winner:
+    """The winner of `run`, with at most `images` test images and the training images that calibrate int8 files.
 
     Raises RunError where the run has no winner yet.
     """
@@ -54,7 +55,6 @@ def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
     weights, found = run.folder.winner / "weights.safetensors", run.winner
     network, dataset = load_network(weights), run.dataset
     test, labels = normalised(dataset.test, dataset, images, run.config.seed)
-    training, _ = normalised(dataset.train, dataset, calibration, run.config.seed)
     return Winner(
         network=network,
         arch=Architecture.parse(found.arch),
@@ -67,5 +67,5 @@ def load_winner(run: Run, images: int = 1000, calibration: int = 256) -> Winner:
         resize=Resize(dataset.size_px, dataset.seen_px, dataset.depth),
         test_images=np.ascontiguousarray(resize(test, network.resolution).numpy()),
         test_labels=labels.numpy(),
-        calibration_images=np.ascontiguousarray(resize(training, network.resolution).numpy()),
+        calibration_images=calibration_images(run, network.resolution),
     )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pipeline.errors import PipelineError
 from pipeline.own import own_name
 from pipeline.supernets.augment import resize
+from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.batches import Answers, Batch, Batches
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
@@ -31,6 +32,7 @@ from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 
 Progress = Callable[[int, int, str], None]
+Trained = Supernet | Network | QuantisationAware
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class EpochEnd:
     last: bool
     loss: float
     learning_rate: float
-    model: Supernet | Network
+    model: Trained
 
 
 OnEpoch = Callable[[EpochEnd], None]
@@ -61,7 +63,7 @@ class TrainResult:
 
 
 def train(
-    model: Supernet | Network,
+    model: Trained,
     data: TrainingData,
     settings: TrainSettings,
     checkpoint: Path | None = None,
@@ -121,7 +123,7 @@ class _Training:
     """The state of one training between two steps."""
 
     def __init__(
-        self, model: Supernet | Network, data: TrainingData, settings: TrainSettings, recipe: Recipe | None = None
+        self, model: Trained, data: TrainingData, settings: TrainSettings, recipe: Recipe | None = None
     ) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.recipe = settings.recipe if recipe is None else own_name(recipe)
@@ -227,7 +229,7 @@ class _Training:
 
     def _activate(self, part: Pass) -> int:
         """Make the model compute what the pass trains; returns its resolution in pixels."""
-        if isinstance(self.model, Network):
+        if isinstance(self.model, Network | QuantisationAware):
             return self.model.resolution
         if part.arch is None:
             raise TypeError("a pass over a supernet needs an architecture")
@@ -326,16 +328,16 @@ class _Average:
             model.load_state_dict(self.tensors)
 
 
-def _phases(model: Supernet | Network, settings: TrainSettings, recipe: Recipe | None) -> Sequence[Phase]:
+def _phases(model: Trained, settings: TrainSettings, recipe: Recipe | None) -> Sequence[Phase]:
     if recipe is not None:
-        if isinstance(model, Network):
+        if isinstance(model, Network | QuantisationAware):
             raise PipelineError("a recipe says which networks of a supernet train; a network without choices has none")
         return recipe(model.space)
-    known = ["alone"] if isinstance(model, Network) else list(RECIPES)
+    known = ["alone"] if isinstance(model, Network | QuantisationAware) else list(RECIPES)
     if settings.recipe not in known:
-        kind = "a network without choices" if isinstance(model, Network) else "a supernet"
+        kind = "a network without choices" if isinstance(model, Network | QuantisationAware) else "a supernet"
         raise PipelineError(f"recipe {settings.recipe!r} does not train {kind}; known are {', '.join(known)}")
-    return [ALONE] if isinstance(model, Network) else RECIPES[settings.recipe](model.space)
+    return [ALONE] if isinstance(model, Network | QuantisationAware) else RECIPES[settings.recipe](model.space)
 
 
 def _schedule(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int, int]]:

@@ -17,7 +17,7 @@ def work(run: Run, progress: Progress) -> None:
     from exporters import manifest
 
     folder = run.folder
-    onnx = next(entry.path for entry in manifest.read(folder.exports).exports if entry.format == "onnx") or ""
+    onnx = next(entry.path for entry in manifest.read(folder.exports).exports if entry.format == run.main_file) or ""
     model = {"path": f"exports/{onnx}", "name": onnx, "metrics": "winner/winner.json"}
     budget = run.budget.to_document()
     # Without a budget of its own a run still shows that its file is what it says it is.

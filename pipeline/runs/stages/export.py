@@ -11,10 +11,12 @@ from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 
 if TYPE_CHECKING:
-    from exporters import ExportReport
+    from exporters import ExportReport, Threshold
+    from exporters.request import Precision
 
 # A median of so many fresh sessions is steady on a shared machine.
-SESSIONS = 9
+SESSIONS: Final = 9
+AGREEMENT: Final = 0.9  # share of images whose class an int8 file and the network must agree on at least
 _TOLD: Final = ("format", "path", "precision", "size_bytes", "sha256", "seconds", "latency_ms", "parity")
 
 
@@ -28,10 +30,10 @@ def work(run: Run, progress: Progress) -> None:
     reports = export_all(
         winner.network,
         samples,
-        run.config.export.formats,
+        run.formats,
         run.folder.exports,
         metadata,
-        ExportOptions(predicted_ms=winner.predicted_ms),
+        ExportOptions(predicted_ms=winner.predicted_ms, thresholds=_thresholds(run)),
         optional=OPTIONAL,
         progress=progress,
     )
@@ -46,12 +48,19 @@ def tell_exports(run: Run, reports: "Sequence[ExportReport]") -> None:
         run.events.tell("export", "export", **facts)
 
 
+def _thresholds(run: Run) -> "dict[Precision, Threshold]":
+    """What parity must reach. Where int8 is deployed its cost was measured before the winner was chosen by it, so that
+    parity has only to show that a file is no other network's."""
+    from exporters import THRESHOLDS, Threshold
+
+    return {**THRESHOLDS, "int8": Threshold(None, AGREEMENT)} if run.precision == "int8" else dict(THRESHOLDS)
+
+
 def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
     """Time the winner on the run's device in fresh sessions, unless the table is of a device that is not here."""
     from latency_tables.devices.registry import needs_a_person, open_runner
     from latency_tables.devices.runner import DeviceOptions, TimingProtocol
     from latency_tables.onnx_models import NamedModel
-    from latency_tables.table import read_precision
 
     device, own = run.config.device, run.table.device.name
     progress(0, 1, f"measure on {device.name}")
@@ -59,11 +68,10 @@ def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
         reason = f"[device] name {device.name!r} needs somebody to open a page; `table validate` does it"
         MeasuredLatency(device=own, measured_ms=None, reason=reason).save(run.folder.latency)
         return
-    precision = read_precision(run.table.device.precision)
-    runner = open_runner(device.name, DeviceOptions(device.threads, precision))
+    runner = open_runner(device.name, DeviceOptions(device.threads, run.precision))
     here = runner.describe().name
     if here == own:
-        (timing,) = runner.measure([NamedModel("winner", blocks).at(precision)], TimingProtocol(sessions=SESSIONS))
+        (timing,) = runner.measure([NamedModel("winner", blocks).at(run.precision)], TimingProtocol(sessions=SESSIONS))
         found = MeasuredLatency(
             device=own, measured_ms=median(timing.session_ms), session_ms=list(map(float, timing.session_ms))
         )

@@ -1,100 +1,97 @@
 """Stage `finetune`: train the best candidates and what they are compared with by one recipe, choose, and test once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import asdict
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.verdict import on_the_same_images, random_baseline
+from pipeline.runs.alone import Job, answers_of, record_path, train_alone, weights_path
 from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
-from pipeline.runs.curves import curve_of_network, curve_path
 from pipeline.runs.documents import (
     AnswersFile,
     Lengths,
     PublishedBaseline,
     RandomBaseline,
+    SearchQuantisation,
     TrainedEntry,
     TrainedNetwork,
     WinnerFile,
+    WinnerQuantisation,
 )
 from pipeline.runs.engine import Progress, counted, part_of
-from pipeline.runs.published import linear_baseline, published_network, scaled_base
-from pipeline.runs.reuse import FURTHER, random_networks_of_the_base, take_trained
-from pipeline.runs.run import Run, normalised, unchanged
-from pipeline.runs.stages.train import CHECKPOINT_SECONDS
+from pipeline.runs.published import linear_baseline, scaled_base
+from pipeline.runs.quantised import AWARE_COST, AWARE_EPOCHS, deciding, loses_much, simulates, why_simulated
+from pipeline.runs.reuse import AWARE, FURTHER, random_networks_of_the_base
+from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import lengths, pays_for
 from pipeline.spaces.architecture import Architecture
-
-if TYPE_CHECKING:
-    from pipeline.supernets.evaluate import Answers
-    from pipeline.supernets.network import Network
-
-BATCHNORM_IMAGES = 2000
-Role = Literal["candidate", "random", "published"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One network to train. `name` is its file's name."""
-
-    role: Role
-    name: str
-    arch: Architecture
 
 
 def work(run: Run, progress: Progress) -> None:
     """Leave `winner/`: the weights of the winner, its accuracy on the test split, and the baselines beside it.
 
-    All networks are trained alike, and the winner is the best of them by the search split, wherever it came from.
-    Where the run's minutes leave time, it and the published network are then trained on, alike again.
+    All networks are trained alike, and the winner is the best of them by the search split, wherever it came from;
+    where the device computes in int8, by what the int8 files answer. Finalists that quantisation costs too much are
+    trained on with it simulated. Where the run's minutes leave time, the winner and the published network are then
+    trained on, alike again.
     """
     from pipeline.supernets.files import load_network, save_network
 
     jobs = _jobs(run)
-    planned = lengths(run, len(jobs), kept=len({"winner", *(job.role for job in jobs if job.role == "published")}))
+    compared = [job for job in jobs if job.role == "published"]
+    aware_at_most = len(_finalists(jobs, jobs[0])) if simulates(run) else 0
+    planned = lengths(run, len(jobs), 1 + len(compared), aware_at_most)
     run.team.do(NETWORKS, run, {"epochs": planned.epochs, "jobs": [_order(job) for job in jobs]}, progress, _hear(run))
-    trained = {job.name: TrainedNetwork.load(_record_path(run, job.name)) for job in jobs}
-    winner = max(jobs, key=lambda job: trained[job.name].search_accuracy)
-    final = _trained_on(run, winner, jobs, planned, progress)
+    trained = {job.name: TrainedNetwork.load(record_path(run, job.name)) for job in jobs}
+    ends = _after_simulation(run, jobs, trained, planned.epochs, progress)
+    winner = max(jobs, key=lambda job: deciding(run, trained[ends[job.name]]))
+    _trained_on(run, [winner, *(job for job in compared if job is not winner)], ends, planned, progress)
     # The only look at the test split: after everything has been chosen.
-    answers = {name: _answers(run, name) for name in {*trained, *final.values()}}
-    right = {name: found.classes == run.dataset.test.labels for name, found in answers.items()}
-    save_network(load_network(_weights_path(run, final[winner.role])), run.folder.winner / "weights.safetensors")
+    int8, test, wanted = run.precision == "int8", run.dataset.test, {*trained, ends[winner.name]}
+    wanted |= {ends[job.name] for job in compared}
+    answers = {name: answers_of(run, name, test, int8) for name in wanted}
+    right = {name: found.classes == test.labels for name, found in answers.items()}
+    end = ends[winner.name]
+    save_network(load_network(weights_path(run, end)), run.folder.winner / "weights.safetensors")
     proxies = run.scorer.learn().proxies([job.arch for job in jobs])
     entries = [
         TrainedEntry(
             role=job.role,
             arch=str(job.arch),
-            search_accuracy=trained[job.name].search_accuracy,
+            search_accuracy=deciding(run, trained[job.name]),
             test_accuracy=float(right[job.name].mean()),
             epochs=trained[job.name].epochs,
             scores=scores,
+            quantisation=_quantisation(run, job, trained),
         )
         for job, scores in zip(jobs, proxies, strict=True)
     ]
     for job, entry in zip(jobs, entries, strict=True):
         run.events.tell("tested", "finetune", name=job.name, role=job.role, test_accuracy=entry.test_accuracy)
-    ours, said = right[final[winner.role]], answers[final[winner.role]]
-    probabilities = [round(float(share), 4) for share in said.probabilities]
-    AnswersFile(classes=said.classes.tolist(), probabilities=probabilities).save(run.folder.answers)
-    found = _winner_file(run, winner, right[winner.name], ours, entries, _published(run, jobs, ours, right, final))
+    probabilities = [round(float(share), 4) for share in answers[end].probabilities]
+    AnswersFile(classes=answers[end].classes.tolist(), probabilities=probabilities).save(run.folder.answers)
+    published = _published(run, jobs, right[end], {job.name: right[ends[job.name]] for job in compared})
+    quantisation = _winner_quantisation(run, winner, end, trained)
+    found = _winner_file(run, winner, right[winner.name], right[end], entries, published, quantisation)
     found.save(run.folder.winner_file)
-    facts = found.model_dump(mode="json", include={"arch", "origin", "accuracy", "macs", "params", "predicted_ms"})
-    run.events.tell("winner", "finetune", name=winner.name, **facts)
+    told = {"arch", "origin", "accuracy", "precision", "macs", "params", "predicted_ms"}
+    run.events.tell("winner", "finetune", name=winner.name, **found.model_dump(mode="json", include=told))
+    for file in (run.folder.winner / "trained").glob("*.int8.onnx"):
+        file.unlink()
 
 
 def _train_networks(run: Run, payload: dict[str, Any], progress: Progress) -> None:
     """Train those of the networks that fall to this process; each leaves its weights and its record."""
-    jobs = [Job(order["role"], order["name"], Architecture.parse(order["arch"])) for order in payload["jobs"]]
+    jobs = [Job(**{**order, "arch": Architecture.parse(order["arch"])}) for order in payload["jobs"]]
     for number in run.team.numbers(len(jobs)):
         told = part_of(_in_images(run, progress, f"fine-tune {len(jobs)} networks"), number, len(jobs), "")
         job = jobs[number]
-        trained = _train(run, job, payload["epochs"], told)
+        trained = train_alone(run, job, payload["epochs"], told)
         facts = trained.model_dump(mode="json", exclude={"schema_version"})
         run.team.tell({"name": job.name, "role": job.role, **facts})
 
@@ -108,8 +105,8 @@ def _in_images(run: Run, progress: Progress, what: str) -> Progress:
     return counted(progress, min(run.config.train.batch_size, len(run.dataset.train)), what)
 
 
-def _order(job: Job) -> dict[str, str]:
-    return {"role": job.role, "name": job.name, "arch": str(job.arch)}
+def _order(job: Job) -> dict[str, Any]:
+    return {**asdict(job), "arch": str(job.arch)}
 
 
 def _jobs(run: Run) -> list[Job]:
@@ -138,81 +135,79 @@ def _jobs(run: Run) -> list[Job]:
     ]
 
 
-def _train(run: Run, job: Job, epochs: float, progress: Progress, before: "Network | None" = None) -> TrainedNetwork:
-    """Train one network from the weights it inherits, or on from `before`; what has been trained is left as it is."""
-    from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
-    from pipeline.supernets.files import save_network
-    from pipeline.supernets.settings import TrainSettings
-    from pipeline.supernets.training import train
-
-    record = _record_path(run, job.name)
-    if record.exists():
-        return TrainedNetwork.load(record)
-    if before is None and job.role != "published" and take_trained(run, job.arch, epochs, record):
-        return TrainedNetwork.load(record)
-    config, dataset = run.config.finetune, run.dataset
-    network = before or _untrained(run, job)
-    settings = TrainSettings(
-        recipe="alone",
-        epochs=epochs,
-        **run.config.train.of_every_training,
-        optimizer=config.optimizer,
-        lr=config.learning_rate if before is None else config.learning_rate / 2,
-        seed=run.config.seed,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
-    )
-    checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
-    curve = curve_of_network(run, curve_path(record), dataset)
-    train(network, run.training_data, settings, checkpoint, progress, curve)
-    refresh_batchnorm(network, normalised(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
-    judges = unchanged(dataset.search, dataset)
-    save_network(network, _weights_path(run, job.name))
-    accuracy = evaluate(network, judges, judges.labels).accuracy
-    trained = TrainedNetwork(arch=str(job.arch), search_accuracy=accuracy, epochs=epochs)
-    trained.save(record)
-    checkpoint.unlink(missing_ok=True)
-    return trained
+def _finalists(jobs: list[Job], best: Job) -> list[Job]:
+    """What may be trained with quantisation simulated: candidates, the published network, and the best of all."""
+    return [job for job in jobs if job.role != "random" or job is best]
 
 
-def _untrained(run: Run, job: Job) -> "Network":
-    if job.role == "published":
-        return published_network(run, job.arch)
-    return run.children[run.partition.route(job.arch)].extract(job.arch)
+def _after_simulation(
+    run: Run, jobs: list[Job], trained: dict[str, TrainedNetwork], epochs: float, progress: Progress
+) -> dict[str, str]:
+    """The name under which each job ends, once finalists that quantisation costs too much have been trained on."""
+    ends = {job.name: job.name for job in jobs}
+    if not simulates(run):
+        return ends
+    best = max(jobs, key=lambda job: deciding(run, trained[job.name]))
+    losing = [job for job in _finalists(jobs, best) if loses_much(run, trained[job.name])]
+    aware = [Job(job.role, job.name + AWARE, job.arch, before=job.name, aware=True) for job in losing]
+    if aware:
+        orders = {"epochs": AWARE_EPOCHS * epochs, "jobs": [_order(job) for job in aware]}
+        run.team.do(NETWORKS, run, orders, progress, _hear(run))
+    for before, after in zip(losing, aware, strict=True):
+        trained[after.name] = TrainedNetwork.load(record_path(run, after.name))
+        if deciding(run, trained[after.name]) >= deciding(run, trained[before.name]):
+            ends[before.name] = after.name
+    return ends
 
 
-def _trained_on(run: Run, winner: Job, jobs: list[Job], planned: Lengths, progress: Progress) -> dict[Role, str]:
-    """The name under which the winner and the published network end, by role, after what time is left for them."""
-    from pipeline.supernets.files import load_network
-
-    kept = [winner, *(job for job in jobs if job.role == "published" and job is not winner)]
-    final: dict[Role, str] = {job.role: job.name for job in kept}
+def _trained_on(run: Run, kept: list[Job], ends: dict[str, str], planned: Lengths, progress: Progress) -> None:
+    """Enter under `ends` what the kept networks end as after what time is left for them."""
     if not planned.further_epochs:
-        return final
+        return
     for number, job in enumerate(kept):
-        before = TrainedNetwork.load(_record_path(run, job.name))
-        further = Job(job.role, job.name + FURTHER, job.arch)
+        name = ends[job.name]
+        before = TrainedNetwork.load(record_path(run, name))
+        further = Job(job.role, job.name + FURTHER, job.arch, before=name, aware=before.aware)
         told = part_of(_in_images(run, progress, "train the best on"), number, len(kept), "")
-        after = _train(run, further, planned.further_epochs, told, load_network(_weights_path(run, job.name)))
-        if after.search_accuracy >= before.search_accuracy:
-            final[job.role] = further.name
-    return final
+        epochs = planned.further_epochs / (AWARE_COST / AWARE_EPOCHS if before.aware else 1)
+        after = train_alone(run, further, epochs, told)
+        if deciding(run, after) >= deciding(run, before):
+            ends[job.name] = further.name
 
 
-def _answers(run: Run, name: str) -> "Answers":
-    """What a trained network says of the test images."""
-    from pipeline.supernets.evaluate import answers
-    from pipeline.supernets.files import load_network
+def _quantisation(run: Run, job: Job, trained: dict[str, TrainedNetwork]) -> SearchQuantisation | None:
+    before, after = trained[job.name], trained.get(job.name + AWARE)
+    if before.int8_accuracy is None or run.precision != "int8":
+        return None
+    return SearchQuantisation(
+        fp32=before.search_accuracy,
+        int8=before.int8_accuracy,
+        aware_int8=None if after is None else after.int8_accuracy,
+    )
 
-    return answers(load_network(_weights_path(run, name)), unchanged(run.dataset.test, run.dataset))
+
+def _winner_quantisation(
+    run: Run, winner: Job, end: str, trained: dict[str, TrainedNetwork]
+) -> WinnerQuantisation | None:
+    found = _quantisation(run, winner, trained)
+    if found is None:
+        return None
+    test = run.dataset.test
+    return WinnerQuantisation(
+        fp32_accuracy=float((answers_of(run, end, test, int8=False).classes == test.labels).mean()),
+        aware=TrainedNetwork.load(record_path(run, end)).aware,
+        reason=why_simulated(run, trained[winner.name], found.aware_int8),
+        search=found,
+    )
 
 
 def _published(
-    run: Run, jobs: list[Job], ours: NDArray[np.bool_], right: dict[str, NDArray[np.bool_]], final: dict[Role, str]
+    run: Run, jobs: list[Job], ours: NDArray[np.bool_], right: dict[str, NDArray[np.bool_]]
 ) -> PublishedBaseline | None:
     job = next((job for job in jobs if job.role == "published"), None)
     if job is None:
         return None
-    theirs = right[final["published"]]
+    theirs = right[job.name]
     blocks, difference = run.space.blocks(job.arch), on_the_same_images(ours, theirs)
     return PublishedBaseline(
         arch=str(job.arch),
@@ -232,6 +227,7 @@ def _winner_file(
     ours: NDArray[np.bool_],
     trained: list[TrainedEntry],
     published: PublishedBaseline | None,
+    quantisation: WinnerQuantisation | None,
 ) -> WinnerFile:
     """`compared`: what the winner got right after the training that random networks had too, `ours`: in the end."""
     blocks = run.space.blocks(winner.arch)
@@ -241,6 +237,8 @@ def _winner_file(
         arch=str(winner.arch),
         origin=winner.role,
         accuracy=float(ours.mean()),
+        precision=run.precision,
+        quantisation=quantisation,
         macs=total_macs(blocks),
         params=total_params(blocks),
         predicted_ms=prediction.latency_ms,
@@ -262,14 +260,6 @@ def _alone(run: Run) -> str:
     if run.config.search.only is not None:
         return "one network was asked for, and no other was trained"
     return "too few other networks are inside the budget, or too little time"
-
-
-def _record_path(run: Run, name: str) -> Path:
-    return run.folder.winner / "trained" / f"{name}.json"
-
-
-def _weights_path(run: Run, name: str) -> Path:
-    return run.folder.winner / "trained" / f"{name}.safetensors"
 
 
 NETWORKS: Final = SharedWork("networks", _train_networks)

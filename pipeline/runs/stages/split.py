@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import CalibrationFile
-from pipeline.runs.engine import Progress
+from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress
 from pipeline.runs.plan import GRADIENT_BATCHES
 from pipeline.runs.run import Run
-from pipeline.runs.stages.train import CHECKPOINT_SECONDS
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
 

@@ -9,7 +9,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
 from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import Losses, StartFile
-from pipeline.runs.engine import Progress, counted
+from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress, counted
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
@@ -17,7 +17,6 @@ from pipeline.runs.timed import scheduled
 if TYPE_CHECKING:
     from pipeline.supernets.supernet import Supernet
 
-CHECKPOINT_SECONDS = 10.0
 NONE = "none"  # of [train] start: random weights
 
 
