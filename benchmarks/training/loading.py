@@ -88,29 +88,38 @@ def speed(pictures: int, batch: int, steps: int) -> None:
             batches = Batches(encoded, batch, seed=0)
             for count in (0, 1, 2):
                 with reading_processes(count):
-                    began = time.perf_counter()
+                    began, cpu = time.perf_counter(), time.process_time()
                     read = sum(len(images) for images, _ in batches.following(0, steps * 4))
+                    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+                rate = "" if count else f"{read / cpu:.0f}"
                 rows.append(
-                    [f"reading, {kind}, {count or 'no'} process(es)", f"{read / (time.perf_counter() - began):.0f}"]
+                    [f"reading, {kind}, {f'{count} process(es)' if count else 'here'}", f"{read / wall:.0f}", rate]
                 )
         largest = Network(space.blocks(space.max()))
         for model, recipe, told in ((largest, "alone", "largest network"), (Supernet(space), "sandwich", "supernet")):
             for folder, count in (("arrays", 0), ("encoded", 1), ("encoded", 2)):
                 data = training_set(root / folder, Augmentation())
                 with reading_processes(count):
-                    rate = trained_images(model, data, recipe, batch, steps)
+                    wall, cpu = trained_images(model, data, recipe, batch, steps)
                 how = f"encoded, {count} process(es)" if count else "arrays"
-                rows.append([f"training the {told}, {how}", f"{rate:.1f}"])
-    print_table(["what", "images a second"], rows)
+                rows.append([f"training the {told}, {how}", f"{wall:.1f}", f"{cpu:.1f}"])
+    print_table(["what", "images a second", "images a CPU second of the training process"], rows)
 
 
-def trained_images(model: Network | Supernet, data: TrainingData, recipe: str, batch: int, steps: int) -> float:
-    """Images a second of training steps, the first one left out."""
-    stamps: list[float] = []
+def trained_images(
+    model: Network | Supernet, data: TrainingData, recipe: str, batch: int, steps: int
+) -> tuple[float, float]:
+    """Images of training steps a second, and a second of CPU time; the first step is left out."""
+    stamps: list[tuple[float, float]] = []
     epochs = (steps + 1) / (len(data) // batch)
     settings = TrainSettings(recipe=recipe, epochs=epochs, batch_size=batch, lr=0.01)
-    train(model, data, settings, None, lambda done, total, what: stamps.append(time.perf_counter()))
-    return batch * (len(stamps) - 1) / (stamps[-1] - stamps[0])
+
+    def told(done: int, total: int, what: str) -> None:
+        stamps.append((time.perf_counter(), time.process_time()))
+
+    train(model, data, settings, None, told)
+    images = batch * (len(stamps) - 1)
+    return images / (stamps[-1][0] - stamps[0][0]), images / (stamps[-1][1] - stamps[0][1])
 
 
 def index(entries: int, form: str, root: Path) -> None:

@@ -4,6 +4,7 @@ Everything random (order of the images, augmentation, networks of a step) derive
 of the step, so weights, momentum and the number of the step are the whole state.
 """
 
+import contextlib
 import hashlib
 import math
 import random
@@ -23,7 +24,7 @@ from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.batches import Answers, Batch, Batches
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.distributed import average_gradients, average_value, is_first, share, wait_for_all
+from pipeline.supernets.distributed import average_gradients, average_value, is_first, processes, share, wait_for_all
 from pipeline.supernets.files import load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer, still
@@ -88,10 +89,12 @@ def train(
     saved = time.monotonic()
     written = checkpoint if is_first() else None
     while training.step < training.steps:
-        try:
+        fitted = False
+        with contextlib.suppress(torch.OutOfMemoryError):
             training.advance()
-        except torch.OutOfMemoryError:
-            raise PipelineError(_too_large(training)) from None
+            fitted = True
+        if not fitted:  # out of the error's reach, which holds all that the step had computed
+            raise PipelineError(_too_large(training))
         if progress is not None:
             progress(training.step, training.steps, f"loss {training.losses[-1]:.3f}")
         done = training.step == training.steps
@@ -108,13 +111,13 @@ def train(
 
 def _too_large(training: "_Training") -> str:
     """One line about a batch that does not fit, with the largest half, quarter, … of it that does."""
-    size = training.batch_size
-    while size > 1:
-        size //= 2
-        if training.fits(size):
+    each = training.batch_size // processes()
+    while each > 1:
+        each //= 2
+        if training.fits(each):
             return (
                 f"a batch of {training.batch_size} images does not fit into the memory of {training.device};"
-                f" [train] batch_size = {size} does"
+                f" [train] batch_size = {each * processes()} does"
             )
     return f"not even one image at a time fits into the memory of {training.device}; use a smaller space or resolution"
 
@@ -175,10 +178,14 @@ class _Training:
         )
 
     def fits(self, size: int) -> bool:
-        """Whether `size` images of the current step pass forwards and backwards; the training is over after that."""
+        """Whether `size` images of this step pass here forwards and backwards; the training is over after that."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        if processes() > 1:  # the others are elsewhere, and training needs their BatchNorm statistics
+            for network in (self.model, self.teacher):
+                if network is not None:
+                    network.eval()
         phase, _, _ = next(entry for entry in self.phases if entry[1] <= self.step < entry[2])
         try:
             images, answers = self._placed(self.batches(self.step))

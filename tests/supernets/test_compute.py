@@ -102,11 +102,16 @@ def _small_memory(most: int) -> Callable[..., float]:
     return limited
 
 
-@pytest.mark.parametrize(("most", "said"), [(5, r"batch_size = 4 does"), (0, "not even one image")])
+@pytest.mark.parametrize(
+    ("most", "count", "said"),
+    [(5, 1, r"batch_size = 4 does"), (5, 2, r"batch_size = 8 does"), (0, 1, "not even one image")],
+)
 def test_out_of_memory_names_the_batch_that_fits(
-    most: int, said: str, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+    most: int, count: int, said: str, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The batch of all processes: of two, each takes a half."""
     monkeypatch.setattr(training._Training, "_passes", _small_memory(most))
+    monkeypatch.setattr(training, "processes", lambda: count)
     with pytest.raises(PipelineError, match=said) as raised:
         train(Supernet(SPACE, seed=0), data, _settings())
     assert "\n" not in str(raised.value)
