@@ -4,25 +4,50 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from exporters import files
 from exporters.errors import WrongInput
 from exporters.report import ExportReport, Parity
-from exporters.request import Array, ExportRequest
+from exporters.request import Array, ExportRequest, Threshold
 
 MANIFEST: Final = "export.json"
 REFERENCE: Final = "reference.safetensors"
 SCHEMA_VERSION: Final = 1
 REFERENCE_BYTES: Final = 16 << 20  # of inputs; 26 float images of 224 pixels, 106 as uint8
 REFERENCE_IMAGES: Final = 256
+MOST_BYTES: Final = 64 << 20  # of either file
+
+
+def _no_folder(name: str) -> str:
+    if name in (".", ".."):
+        raise ValueError(f"{name!r} is a folder")
+    return name
+
+
+# A file beside export.json: whatever else it named would be opened, or removed by the next export.
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$"), AfterValidator(_no_folder)]
+Limit = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ThresholdEntry(_Strict):
+    """`exporters.request.Threshold` as it is stored."""
+
+    max_abs_diff: Limit | None
+    top1_agreement: Limit
+    accuracy_drop: Limit | None
+    max_rel_diff: Limit
+
+    def threshold(self) -> Threshold:
+        """The entry as the threshold it was written from."""
+        return Threshold(**self.model_dump())
 
 
 class ParityEntry(_Strict):
@@ -45,7 +70,7 @@ class Entry(_Strict):
 
     format: str
     precision: Literal["fp32", "fp16", "int8"]
-    path: str | None
+    path: FileName | None
     size_bytes: int
     sha256: str
     seconds: float
@@ -68,21 +93,40 @@ class Manifest(_Strict):
     setup_sha256: str
     reference_sha256: str
     metadata: dict[str, str]
-    thresholds: dict[str, dict[str, float | None]]
+    thresholds: dict[str, ThresholdEntry]
     exports: list[Entry]
+
+    def threshold(self, precision: str) -> Threshold:
+        """What files of that precision had to reach. WrongInput where it is not told."""
+        if precision not in self.thresholds:
+            raise WrongInput(f"{MANIFEST} has no thresholds for {precision}; export again to write it anew")
+        return self.thresholds[precision].threshold()
 
 
 def read(out_dir: Path) -> Manifest:
     """The folder's export.json; WrongInput where there is none or it is not valid."""
     path = out_dir / MANIFEST
+    data = _read(path, MOST_BYTES)
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise WrongInput(f"cannot read {path}: {error.strerror}; name a folder that an export wrote") from error
+        return Manifest.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise WrongInput(f"{path}: {where}: {first['msg']}; export again to write it anew") from error
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a plain file; WrongInput for anything else, and for more than `most_bytes`."""
+    try:
+        if not path.is_file() and path.exists():
+            raise WrongInput(f"{path} is no plain file; name a folder that an export wrote")
+        with path.open("rb") as stream:
+            data = stream.read(most_bytes + 1)
+    except OSError as error:
+        raise WrongInput(f"cannot read {path}: {error.strerror}; name a folder that an export wrote") from error
+    if len(data) > most_bytes:
+        raise WrongInput(f"{path} is larger than {most_bytes >> 20} MiB, more than any export writes")
+    return data
 
 
 def read_reference(out_dir: Path, expected_sha256: str) -> tuple[Array, Array]:
@@ -91,16 +135,16 @@ def read_reference(out_dir: Path, expected_sha256: str) -> tuple[Array, Array]:
     from safetensors.numpy import load
 
     path = out_dir / REFERENCE
-    if not path.is_file():
+    if not path.exists():
         raise WrongInput(f"{path} is missing; parity cannot be verified without it")
-    data = path.read_bytes()
+    data = _read(path, MOST_BYTES)
     if hashlib.sha256(data).hexdigest() != expected_sha256:
         raise WrongInput(f"{path} is not the file that {MANIFEST} was written with; export again")
     try:
         tensors = load(data)
-    except safetensors.SafetensorError as error:
-        raise WrongInput(f"{path} is not a safetensors file: {error}") from error
-    return tensors["inputs"], tensors["outputs"]
+        return tensors["inputs"], tensors["outputs"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WrongInput(f"{path} is not a safetensors file of inputs and outputs: {error}") from error
 
 
 def publish(

@@ -35,7 +35,7 @@ def verify(
     for number, entry in enumerate(document.exports):
         if progress is not None:
             progress(number, len(document.exports), f"verify {entry.format}")
-        threshold = Threshold(**document.thresholds[entry.precision])  # type: ignore[arg-type]
+        threshold = document.threshold(entry.precision)
         report = entry.report()
         parity = _parity(exporters.get(report.format), out_dir, report, inputs, expected, threshold, samples)
         # A time belongs to the file that was measured, not to one that is missing or another.

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from latency_tables.errors import TableError
-from latency_tables.files import write_atomic
+from latency_tables.files import read_bounded, write_atomic
 from latency_tables.table import LatencyTable, parse_table
+from latency_tables.texts import decode_text
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -33,10 +34,7 @@ def load_table(name: str | Path) -> LatencyTable:
         raise TableError(
             f"no latency table {str(name)!r}: it is neither a file nor a shipped table ({', '.join(names)}){hint}"
         )
-    try:
-        return parse_table(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise TableError(f"{path} is not a text file, so it is no latency table") from None
+    return parse_table(decode_text(read_bounded(path, TableError), str(path), TableError), str(path))
 
 
 def save_table(table: LatencyTable, path: Path) -> None:

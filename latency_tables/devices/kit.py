@@ -4,20 +4,25 @@
 models stay inside the zip file, compressed to a few kilobytes each.
 """
 
+import io
 import json
+import lzma
 import os
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from latency_tables.blocks import Block
 from latency_tables.build import Plan, assemble
 from latency_tables.devices import runner_script
 from latency_tables.devices.runner import TimingProtocol
+from latency_tables.documents import parse_json, read_model
 from latency_tables.errors import TableError
+from latency_tables.files import MOST_BYTES, read_bounded
 from latency_tables.journal import SENTINEL, Entry, plan_hash
 from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
 from latency_tables.onnx_models import NamedModel
@@ -38,6 +43,9 @@ _READ_ME = """Latency kit for the space {space!r}: {models} small and large netw
 3. Bring results.json back and, on the machine that made the kit, run:
        pocketnas profile {space} --from-kit results.json --device NAME --out NAME.json
 """
+
+# All that a zip file's own errors are: damaged, encrypted (RuntimeError), of an unknown method, without a job.
+_NO_KIT: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError)
 
 
 def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int, precision: Precision = "fp32") -> int:
@@ -157,18 +165,18 @@ def _networks(documents: dict[str, list[str]]) -> tuple[NamedModel, ...]:
 
 def _read(results: Path) -> _Results:
     try:
-        return _Results.model_validate_json(results.read_bytes())
-    except OSError as error:
-        raise TableError(f"{results} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " / ".join(str(part) for part in first["loc"]) or "the file"
-        raise TableError(f"{results} is torn, or no results of a kit: {where}: {first['msg']}") from None
+        return read_model(results, _Results, TableError)
+    except FileNotFoundError:
+        raise TableError(f"{results} cannot be read: there is no such file") from None
+    except TableError as error:
+        raise TableError(f"{results} is torn, or no results of a kit: {error}") from None
 
 
 def _id_of(kit: Path) -> str:
     try:
-        with zipfile.ZipFile(kit) as archive:
-            return str(json.loads(archive.read("job.json"))["kit"])
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
-        raise TableError(f"{kit} is not a kit") from None
+        data = io.BytesIO(read_bounded(kit, TableError))
+        with zipfile.ZipFile(data) as archive, archive.open("job.json") as stream:
+            job = parse_json(stream.read(MOST_BYTES), f"{kit}, job.json", TableError)
+        return str(job["kit"])
+    except (OSError, *_NO_KIT) as error:
+        raise TableError(f"{kit} is not a kit ({' '.join(str(error).split())[:200]})") from None

@@ -1,15 +1,33 @@
 """Prepared images on disk, as training and judging read them."""
 
 import json
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
+from latency_tables.documents import read_model
+from latency_tables.files import read_bounded
 from pipeline.data.encoded import EncodedPictures
-from pipeline.data.errors import DataError
+from pipeline.data.errors import DataError, first_line
 from pipeline.data.names import SPLITS, TEST_NAMES
+
+Positive = Annotated[float, Field(gt=0)]
+# All that NumPy raises for a damaged header or a short file, beside OSError and ValueError.
+_TORN: Final = (
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +66,55 @@ class Dataset:
         return int(self.test.pixels.shape[1])
 
 
+class _Summary(BaseModel):
+    """What `prepare` wrote of the images: the keys of `data.json` that reading them takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    mean: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
+    size_px: Annotated[int, Field(ge=1)]
+    depth: Annotated[int, Field(ge=8, le=16)] | None = None
+    encoded: bool = False
+    seen_px: Annotated[int, Field(ge=1)] | None = None  # runs of 0.1 kept no more than `size_px`
+
+
 def load_dataset(folder: Path) -> Dataset:
-    """The images that `prepare` left in `folder`, memory-mapped, or those that `prepare_encoded` listed there."""
+    """The images that `prepare` left in `folder`, memory-mapped, or those that `prepare_encoded` listed there.
 
-    def images(name: str) -> Images:
-        pixels: NDArray[np.uint8] | EncodedPictures
-        if summary.get("encoded"):
-            pixels = EncodedPictures(folder / f"{name}.arrow", summary["size_px"], summary["depth"])
-        else:
-            pixels = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return Images(pixels, np.load(folder / f"{name}_labels.npy", allow_pickle=False))
-
+    Raises DataError where they are torn or foreign.
+    """
     try:
-        summary = json.loads((folder / "data.json").read_text())
-        train, search, test = map(images, SPLITS)
-        classes, mean, std = (tuple(summary[key]) for key in ("classes", "mean", "std"))
-        seen_px = int(summary.get("seen_px", summary["size_px"]))  # runs of 0.1 kept no more than that
-        depth, file = summary.get("depth"), folder / TEST_NAMES
-        names = tuple(map(str, json.loads(file.read_text()))) if file.exists() else ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        about = read_model(folder / "data.json", _Summary, DataError)
+        train, search, test = (_images(folder, name, about) for name in SPLITS)
+        names = _names(folder / TEST_NAMES)
+    except (OSError, ValueError, *_TORN) as error:
         raise DataError(
-            f"prepared images in {folder} are torn ({error}); 'pocketnas stage data {folder.parent} --again' reads anew"
+            f"prepared images in {folder} are torn ({first_line(error)});"
+            f" 'pocketnas stage data {folder.parent} --again' reads anew"
         ) from None
-    return Dataset(train, search, test, classes, mean, std, seen_px, depth, names)
+    seen_px = about.seen_px or about.size_px
+    return Dataset(train, search, test, about.classes, about.mean, about.std, seen_px, about.depth, names)
+
+
+def _names(file: Path) -> tuple[str, ...]:
+    return tuple(map(str, json.loads(read_bounded(file, DataError)))) if file.exists() else ()
+
+
+def _images(folder: Path, name: str, about: _Summary) -> Images:
+    pixels: NDArray[np.uint8] | EncodedPictures
+    if about.encoded:
+        pixels = EncodedPictures(folder / f"{name}.arrow", about.size_px, about.depth)
+    else:
+        stored = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
+            raise DataError(f"{name}.npy holds {stored.dtype} {stored.shape}, not uint8 (n, size, size, 3)")
+        pixels = stored
+    labels = np.load(folder / f"{name}_labels.npy", mmap_mode="r", allow_pickle=False)
+    if labels.dtype != np.int64 or labels.shape != (len(pixels),):
+        raise DataError(f"{name}_labels.npy holds {labels.dtype} {labels.shape} for {len(pixels)} images")
+    most = len(about.classes) - 1
+    if len(labels) and not 0 <= labels.min() <= labels.max() <= most:
+        raise DataError(f"{name}_labels.npy reaches from {labels.min()} to {labels.max()}; classes are 0 to {most}")
+    return Images(pixels, np.array(labels))

@@ -8,10 +8,10 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import optuna
@@ -27,6 +27,7 @@ _HEARTBEAT_S: Final = 10
 _OPEN_TRIES: Final = 5
 OUTAGE_S: Final = 120.0  # how long a database may be away: a restart takes seconds, a failover a minute
 WORKER_ATTRIBUTE: Final = "worker"
+T = TypeVar("T")
 
 
 class _Flock(BaseJournalFileLock):
@@ -136,6 +137,17 @@ class Outage:
     def over(self) -> None:
         """The storage has answered."""
         self._began = None
+
+    def through(self, action: Callable[[], T]) -> T:
+        """What `action` returns, which is called again after each outage. Raises as `wait` does."""
+        while True:
+            try:
+                found = action()
+            except Exception as error:
+                self.wait(error)
+            else:
+                self.over()
+                return found
 
     def wait(self, error: Exception) -> None:
         """Return after a while where `error` is a database's that may come back; PipelineError where it lasts, or

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,13 +91,15 @@ def search(
     heartbeat_s: int = _HEARTBEAT_S,
     sampler: type[ProposalSampler] | None = None,
     hear: Callable[[Candidate], None] | None = None,
+    known_storage: bool = False,
 ) -> SearchResult:
     """Judge up to `settings.evaluations` feasible networks in the study at `storage`, and return what is best.
 
     Calling it again with the same arguments continues where it was; processes that call it at the same time
     with the same storage share the work, no network being judged twice. `settings.workers` is for whoever
     starts those processes; this function is one of them. A `sampler` class of one's own proposes instead of
-    `settings.method`. `hear` is told of each network that this process has judged.
+    `settings.method`. `hear` is told of each network that this process has judged. With a `known_storage`, which has
+    answered before, a database that is away at the beginning is waited for; else that is an error at once.
 
     Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
     begun for another space, budget, evaluator, method or seed.
@@ -107,9 +110,11 @@ def search(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        worker = _Worker(problem, evaluator, settings, storage, progress, heartbeat_s, sampler, hear)
+        begin = partial(_Worker, problem, evaluator, settings, storage, progress, heartbeat_s, sampler, hear)
+        outage = Outage(storage)
+        worker = outage.through(begin) if known_storage else begin()
         worker.run()
-        return worker.result()
+        return outage.through(worker.result)
     finally:
         optuna.logging.set_verbosity(verbosity)
 
@@ -124,12 +129,14 @@ def enqueue(
 ) -> None:
     """Let the study at `storage` judge the rows of `codes` first, in their order; what it has already is left out.
 
-    A later `search` with the same arguments judges them. Raises PipelineError as `search` does, and where one of
-    them is not inside the limits.
+    A later `search` with the same arguments judges them. A database that is away is waited for. Raises PipelineError
+    as `search` does, and where one of them is not inside the limits.
     """
     if not costs.feasible(codes).all():
         raise PipelineError("a network outside the limits cannot be enqueued")
-    _Worker(Problem(space, costs), evaluator, settings, storage, None, _HEARTBEAT_S).enqueue(space.canonical(codes))
+    outage, problem = Outage(storage), Problem(space, costs)
+    worker = outage.through(partial(_Worker, problem, evaluator, settings, storage, None, _HEARTBEAT_S))
+    outage.through(partial(worker.enqueue, space.canonical(codes)))
 
 
 class _Worker:
@@ -189,6 +196,7 @@ class _Worker:
         trials = self._study.get_trials(deepcopy=False)
         done = sum(map(was_judged, trials))
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
+        self._outage.over()
         if self._progress is not None:
             self._progress(done, self._settings.evaluations, "evaluations")
         if done >= self._settings.evaluations:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.search.candidates import CandidateSpace
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import Outage
+from pipeline.search.storage import Outage, is_url, open_storage
 from pipeline.search.study import Candidate, Progress, SearchResult, finished, search
 
 _POLL_S: Final = 0.2
@@ -40,14 +41,17 @@ def search_with_workers(
     progress: Progress | None = None,
     heartbeat_s: int = 10,
     task: Task | None = None,
+    known_storage: bool = False,
 ) -> SearchResult:
     """As `search`, by `settings.workers` processes. `make` is called in each of them, so it must be picklable; `task`
-    is what it makes, where the caller has that already.
+    is what it makes, where the caller has that already; `known_storage` as for `search`.
 
     A worker that dies leaves its network to the others. Raises what a worker raised (PipelineError), or
     PipelineError where all of them died.
     """
     task = make() if task is None else task
+    if is_url(storage) and not known_storage:
+        open_storage(storage)
     if settings.workers == 1:
         return _searched(task, settings, storage, progress, heartbeat_s)
     task.costs.ensure_reachable()
@@ -65,7 +69,7 @@ def search_with_workers(
         for process, _ in workers:
             process.terminate()
             process.join()
-    if finished(storage, settings) == 0:
+    if Outage(storage).through(partial(finished, storage, settings)) == 0:
         codes = ", ".join(str(process.exitcode) for process, _ in workers)
         raise PipelineError(f"all {len(workers)} search workers died (exit codes {codes}); run the search again")
     # Every evaluation that is left, for example after the last worker died, is done here.
@@ -76,7 +80,9 @@ def search_with_workers(
 def _searched(
     task: Task, settings: SearchSettings, storage: str | Path, progress: Progress | None, heartbeat_s: int
 ) -> SearchResult:
-    return search(task.space, task.costs, task.evaluator, settings, storage, progress, heartbeat_s, hear=task.hear)
+    """As `search`, in a storage that has answered before."""
+    space, costs, evaluator = task.space, task.costs, task.evaluator
+    return search(space, costs, evaluator, settings, storage, progress, heartbeat_s, hear=task.hear, known_storage=True)
 
 
 def _wait(

@@ -80,6 +80,12 @@ def test_a_file_of_another_network_fails_parity_even_with_a_right_hash(folder: P
     assert parity.status == "failed" and "largest difference" in parity.reason
 
 
+def _changed(folder: Path, key: str, value: object) -> None:
+    document = json.loads((folder / "export.json").read_text())
+    document["exports"][0][key] = value
+    (folder / "export.json").write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -91,6 +97,9 @@ def test_a_file_of_another_network_fails_parity_even_with_a_right_hash(folder: P
         ),
         (lambda folder: (folder / "reference.safetensors").unlink(), "reference.safetensors is missing"),
         (lambda folder: (folder / "reference.safetensors").write_bytes(b"x"), "is not the file that export.json"),
+        (lambda folder: _changed(folder, "path", "../../../etc/passwd"), "exports.0.path: String should match"),
+        (lambda folder: _changed(folder, "path", ".."), "exports.0.path: .* is a folder"),
+        (lambda folder: _changed(folder, "seconds", 1e400), "exports.0.seconds: Input should be a finite number"),
     ],
 )
 def test_a_folder_that_is_no_export_is_one_clear_line(folder: Path, damage, told: str) -> None:  # type: ignore[no-untyped-def]

@@ -1,9 +1,11 @@
 """The models that devices time, and kits that carry them to a device that nothing reaches."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -136,6 +138,28 @@ def test_results_of_another_kit_or_torn_are_refused(results: Path, plan: Plan, t
     with pytest.raises(TableError, match="lacks 1 model"):
         table_from_kit(torn, out, "sha-of-toy")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("how", ["encrypted", "of an unknown method", "a bomb", "without a job", "a pipe"])
+def test_a_kit_that_is_none_is_one_line(results: Path, tmp_path: Path, how: str) -> None:
+    kit = tmp_path / "kit.zip"
+    if how == "a pipe":
+        os.mkfifo(kit)
+    elif how in ("a bomb", "without a job"):
+        with zipfile.ZipFile(kit, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(
+                "job.json" if how == "a bomb" else "readme.txt", bytes(100_000_000 if "bomb" in how else 9)
+            )
+    else:
+        data = bytearray((results.parent / "kit.zip").read_bytes())
+        for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+            place = -1
+            while (place := data.find(header, place + 1)) >= 0:
+                data[place + flags + (2 if "method" in how else 0)] = 99 if "method" in how else 1
+        kit.write_bytes(data)
+    with pytest.raises(TableError, match="is not a kit") as raised:
+        table_from_kit(results, tmp_path / "t.json", "sha-of-toy", kit)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_kit_of_int8_says_so_wherever_it_goes(plan: Plan, tmp_path: Path) -> None:

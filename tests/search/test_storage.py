@@ -78,6 +78,20 @@ def test_a_search_survives_a_restart_of_its_database(how: signal.Signals, postgr
     nothing_lost_or_twice(log, postgres.url, 14, killed=2, settings=settings)
 
 
+def test_a_search_begins_while_a_known_database_restarts(postgres: Postgres, tmp_path: Path) -> None:
+    settings = _settings("begins", 4)
+    postgres.stop()
+    later = threading.Timer(1.5, postgres.start)
+    later.start()
+    try:
+        with pytest.raises(PipelineError, match="cannot open the study storage"):
+            search(_SPACE, costs_of("40M"), MERIT, settings, postgres.url)
+        result = search(_SPACE, costs_of("40M"), MERIT, settings, postgres.url, known_storage=True)
+    finally:
+        later.join()
+    assert result.evaluations == 4
+
+
 def _signed(sign: int, archs: Sequence[Any]) -> list[float]:
     return [sign * score for score in MERIT.score(archs)]
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 def work(run: Run, progress: Progress) -> None:
     """Learn to rank, fill the study (an Optuna journal that is continued after a kill), leave `candidates.json`."""
+    from pipeline.search.storage import open_storage
+
+    if (address := run.config.search.storage) is not None:
+        open_storage(address)  # a wrong one is told at once; from here on one that is away is waited for
     run.folder.private.touch()
     run.folder.judged.touch()
     run.scorer.learn(progress)  # before any worker begins, so that all read the same
@@ -72,7 +76,8 @@ def _searched(run: Run, progress: Progress) -> "SearchResult":
     storage = run.config.search.storage or run.folder.study
     if method := relaxing(run.config.search.method):
         _enqueue(run, relaxed_networks(run, method, progress), storage)
-    return search_with_workers(partial(_task_at, run.path), _settings(run), storage, progress, task=_task(run))
+    make, task = partial(_task_at, run.path), _task(run)
+    return search_with_workers(make, _settings(run), storage, progress, task=task, known_storage=True)
 
 
 def _enqueue(run: Run, archs: list[Architecture], storage: str | Path) -> None:
