@@ -82,10 +82,10 @@ def test_a_search_begins_while_a_known_database_restarts(postgres: Postgres, tmp
     settings = _settings("begins", 4)
     postgres.stop()
     later = threading.Timer(1.5, postgres.start)
-    later.start()
     try:
         with pytest.raises(PipelineError, match="cannot open the study storage"):
             search(_SPACE, costs_of("40M"), MERIT, settings, postgres.url)
+        later.start()
         result = search(_SPACE, costs_of("40M"), MERIT, settings, postgres.url, known_storage=True)
     finally:
         later.join()
