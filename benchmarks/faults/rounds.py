@@ -65,13 +65,13 @@ def undisturbed(job: Job) -> Reference:
     return Reference(json.loads(file.read_text()), seconds)
 
 
-def run_round(harm: Harm, job: Job, reference: Reference, seed: int, number: int) -> list[Fault]:
-    """The faults that one run met. What was not as it should be at its end is told with the last one."""
+def run_round(harm: Harm, job: Job, reference: Reference, seed: int, number: int, hits: int) -> list[Fault]:
+    """The faults that one run met, at most `hits` of them. What was not as it should be at its end is told with the last one."""
     rng = random.Random(f"{harm.kind}/{seed}/{number}")
     faults: list[Fault] = []
     with harm.place() as place:
         run, log, before = place / "run", job.folder / "log", None
-        for stage in _TARGETS:
+        for stage in sorted(rng.sample(_TARGETS, hits), key=STAGES.index):
             with Command(job.command(run), log) as command:
                 delay_s = _reached(command, run, stage, reference, rng)
                 if delay_s is None:
@@ -130,6 +130,7 @@ def arguments(description: str | None, faults: int) -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "pocketnas-faults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=int, default=faults, help="how many, in whole rounds")
+    parser.add_argument("--hits", type=int, default=len(_TARGETS), help="how many faults a run meets at most")
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no round after so long")
     return parser
 
@@ -160,4 +161,4 @@ def repeat(given: argparse.Namespace, kind: str, one_round: Callable[[Job, int],
 def rounds_of(harm: Harm, description: str | None, faults: int) -> None:
     """The command of one kind of fault in every stage of whole runs."""
     given = arguments(description, faults).parse_args()
-    repeat(given, harm.kind, lambda job, number: run_round(harm, job, undisturbed(job), given.seed, number))
+    repeat(given, harm.kind, lambda job, number: run_round(harm, job, undisturbed(job), given.seed, number, given.hits))
