@@ -66,7 +66,7 @@ def undisturbed(job: Job) -> Reference:
 
 
 def run_round(harm: Harm, job: Job, reference: Reference, seed: int, number: int, hits: int) -> list[Fault]:
-    """The faults that one run met, at most `hits` of them. What was not as it should be at its end is told with the last one."""
+    """The faults that one run met, at most `hits` of them. What was not right at its end is told with the last one."""
     rng = random.Random(f"{harm.kind}/{seed}/{number}")
     faults: list[Fault] = []
     with harm.place() as place:
