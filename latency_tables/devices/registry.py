@@ -1,5 +1,6 @@
 """Every device that can be measured, by the scheme of its name."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -61,7 +62,8 @@ def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
     scheme = _scheme(device)
     if scheme not in RUNNERS:
         raise TableError(
-            f"device {device!r} cannot be measured; accepted are host, ssh://user@board, adb://serial, tensorrt, web"
+            f"device {shown(device)!r} cannot be measured; accepted are host, ssh://user@board, adb://serial, tensorrt,"
+            " web"
         )
     if scheme != "web" and (options.listen is not None or options.ort_web is not None):
         raise TableError(f"an address to listen at and onnxruntime-web's folder are for device web, not for {device}")
@@ -77,6 +79,11 @@ def opened_runner(device: str, options: DeviceOptions) -> Iterator[Runner]:
     finally:
         if isinstance(runner, Attended):
             runner.close()
+
+
+def shown(device: str) -> str:
+    """An address as it may be told: without a password."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1@", device)
 
 
 def needs_a_person(device: str) -> bool:

@@ -84,13 +84,14 @@ def check(
 def _request(
     models: list[Path], tables: list[str], devices: list[str], threads: int, baseline: Path | None, rounds: int
 ) -> "Request":
+    from latency_tables.devices.registry import shown
     from pipeline.gate.budget_file import Device
     from pipeline.gate.gate import Request
     from pipeline.gate.measure import Plan
 
     looks = tuple(look for look in Plan().looks if look < rounds)
     given = [Device(name, table=name) for name in tables]
-    given += [Device(name, url=name, threads=threads) for name in devices]
+    given += [Device(shown(name), url=name, threads=threads) for name in devices]
     return Request(tuple(models), Plan(looks=(*looks, rounds)), tuple(given), baseline)
 
 

@@ -66,3 +66,15 @@ def test_a_folder_is_no_file_to_write(
 ) -> None:
     assert run_command(["check", str(tiny), "--budget", str(budget("size_mb = 1")), option, str(tmp_path)]) == 2
     assert f"{option} '{tmp_path}' is a folder; give the name of a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["ssh://user:se@cret@[bad", "ssh://user:secret@board", "ftp://user:secret@board"])
+@pytest.mark.parametrize("limit", ["latency_ms = 5", "size_mb = 5"])
+def test_an_address_is_never_told_with_its_password(
+    address: str, limit: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "budget.toml").write_text(limit)
+    model = Path(__file__).parent / "files" / "tiny.tflite"
+    run_command(["check", str(model), "--budget", str(tmp_path / "budget.toml"), "--device", address])
+    said = "".join(capfd.readouterr())
+    assert "cret" not in said and said
