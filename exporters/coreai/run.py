@@ -18,6 +18,9 @@ MEMORY_BYTES: Final = 8 << 30
 SECONDS: Final = 60.0  # to load an asset; it takes one
 SECONDS_AN_IMAGE: Final = 2.0
 LARGEST_METADATA: Final = 1 << 20
+# coreai-core 1.0.0b3 dies at random while it loads a sound asset (2 of 18 times), with these words.
+RANDOM_DEATH: Final = "Swift runtime was compiled with exceptions disabled"
+TRIES: Final = 6
 
 
 class CoreaiRuntime:
@@ -65,7 +68,11 @@ class CoreaiRuntime:
     def _ask(self, inputs: Array | None = None, timed: bool = False) -> tuple[dict[str, Any], Array | None]:
         images = 0 if inputs is None else len(inputs)
         limits = Limits(SECONDS + SECONDS_AN_IMAGE * images, MEMORY_BYTES)
-        try:
-            return ask(WORKER, {"path": str(self._path.absolute()), "timed": timed}, limits, inputs)
-        except WorkerDied as death:
-            raise CannotRun(f"Core AI cannot run {self._path}: its process {death}") from death
+        job = {"path": str(self._path.absolute()), "timed": timed}
+        for left in reversed(range(TRIES)):
+            try:
+                return ask(WORKER, job, limits, inputs)
+            except WorkerDied as death:
+                if not left or RANDOM_DEATH not in str(death):
+                    raise CannotRun(f"Core AI cannot run {self._path}: its process {death}") from death
+        raise AssertionError("the last try returns or raises")
