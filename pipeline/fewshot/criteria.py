@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
+from pipeline.fewshot.decisions import Decision, SplitError, decisions_of, open_decisions
 from pipeline.fewshot.gradients import Batch, option_distances
 from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
 from pipeline.fewshot.names import CriterionName
@@ -114,9 +114,7 @@ def divide(
     name, choose = _named(criterion)
     if regions < 1:
         raise SplitError(f"{regions} regions are asked for; at least 1 is needed")
-    for decision in decisions:
-        if len(decision.options(space)) < 2:
-            raise SplitError(f"{decision} has only one option in space {space.name!r}; nothing to split")
+    open_decisions(space, map(str, decisions))
     partition = Partition(space, (space,), name)
     closed: set[SearchSpace] = set()
     while len(partition.regions) < regions:
@@ -149,13 +147,11 @@ def _named(criterion: str | Criterion) -> tuple[str, Criterion]:
 def usual_decisions(space: SearchSpace) -> list[Decision]:
     """The decisions that are split where nobody names others: those about weights, each once.
 
-    An op is left out where its kernel and its expand ratio can be decided independently, and the resolution, which
-    all weights serve alike.
+    An op is left out where its kernel or its expand ratio is a decision of its own (with one of them fixed, the other
+    says the same as the op), and the resolution, which all weights serve alike.
     """
     found = decisions_of(space)
-    halves = {(d.stage, d.layer) for d in found if d.kind == "kernel"} & {
-        (d.stage, d.layer) for d in found if d.kind == "expand"
-    }
+    halves = {(d.stage, d.layer) for d in found if d.kind in ("kernel", "expand")}
     return [d for d in found if d.kind != "resolution" and not (d.kind == "op" and (d.stage, d.layer) in halves)]
 
 

@@ -182,6 +182,15 @@ def decisions_of(space: SearchSpace) -> tuple[Decision, ...]:
     return tuple(decision for decision in found if len(decision.options(space)) > 1)
 
 
+def open_decisions(space: SearchSpace, names: Iterable[str]) -> list[Decision]:
+    """The decisions that `names` spell; SplitError for what is none, or what `space` does not leave open."""
+    decisions = [Decision.parse(name) for name in names]
+    for decision in decisions:
+        if len(decision.options(space)) < 2:
+            raise SplitError(f"{decision} has only one option in space {space.name!r}; nothing to split")
+    return decisions
+
+
 def _closest(op: Op, allowed: tuple[Op, ...]) -> Op:
     """`op`, or the allowed one that keeps most of it: where the kernel is decided, the expand ratio stays."""
     return min(allowed, key=lambda other: (other.kernel != op.kernel) + (other.expand != op.expand))

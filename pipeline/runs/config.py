@@ -159,6 +159,12 @@ class TrainConfig(_Table):
 class SplitConfig(_Table):
     criterion: str = Field("gradient", description="How the space is divided into regions")
     regions: Count = Field(1, description="How many sub-supernets; with 1 the supernet itself trains on")
+    decisions: list[str] = Field(
+        [],
+        description="What may be split, in order of preference, such as 'stage2.layer1.kernel' or 'resolution'; empty:"
+        " widths, depths and ops",
+    )
+    gradient_batches: Count = Field(4, description="Criterion gradient: batches whose gradients are compared")
     epochs: Count = Field(16, description="Passes each sub-supernet trains on after inheriting")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.03, description="Peak of the cosine schedule")
     late: Count = Field(1, description="Each sub-supernet ends with the mean of its weights after so many last epochs")

@@ -12,12 +12,11 @@ if TYPE_CHECKING:
     from pipeline.fewshot.plan import FewShotPlan
     from pipeline.supernets.recipes import Pass
 
-GRADIENT_BATCHES = 4
-
 
 def run_plan(run: Run) -> "FewShotPlan":
     """Images that will pass through networks, from the configuration and the prepared data."""
     from pipeline.fewshot.criteria import gradient_passes
+    from pipeline.fewshot.decisions import open_decisions
     from pipeline.fewshot.plan import FewShotPlan
     from pipeline.relax.settings import relaxing_passes
 
@@ -26,7 +25,8 @@ def run_plan(run: Run) -> "FewShotPlan":
     passes = passes_per_step(config.train.recipe, space)
     batch = config.train.batch_size
     compares = config.split.criterion == "gradient" and config.split.regions > 1
-    by_gradient = gradient_passes(space, GRADIENT_BATCHES) * batch if compares else 0
+    decisions = open_decisions(space, config.split.decisions)
+    by_gradient = gradient_passes(space, config.split.gradient_batches, decisions) * batch if compares else 0
     ranker, judge_by = config.search.rank_by == "ranker", config.search.judge_by
     tuned = {
         "inherited": ranker * config.search.labels + config.search.private,

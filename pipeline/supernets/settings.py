@@ -15,13 +15,14 @@ PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 class TrainSettings:
     """Stochastic gradient descent with Nesterov momentum, or AdamW; cosine schedule and warm-up.
 
-    `recipe` is a key of RECIPES; a network without choices trains "alone". `batch_size` counts the images of
-    one update, over all processes. `lr` is the peak learning rate; `warmup` the share of the steps in which it
-    rises; `momentum` that of SGD, or of AdamW's mean gradient. Weight decay leaves out BatchNorm, biases and
-    kernel transforms. `grad_clip` bounds the gradient's norm; `ema_decay` keeps a running average of the weights,
-    which the model ends with. `mixup` blends each batch with itself in reverse, in a proportion drawn from
-    Beta(mixup, mixup) (Zhang et al. 2018); 0: not at all. Below `fp32` precision the forward pass is torch's
-    automatic mixture, and weights stay 32-bit. Everything random derives from `seed` and the number of the step.
+    `recipe` is a key of RECIPES; a training that `continues` another has only its last phase, and a network without
+    choices trains "alone". `batch_size` counts the images of one update, over all processes. `lr` is the peak learning
+    rate; `warmup` the share of the steps in which it rises; `momentum` that of SGD, or of AdamW's mean gradient. Weight
+    decay leaves out BatchNorm, biases and kernel transforms. `grad_clip` bounds the gradient's norm; `ema_decay` keeps
+    a running average of the weights, which the model ends with. `mixup` blends each batch with itself in reverse, in a
+    proportion drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: not at all. Below `fp32` precision the forward pass
+    is torch's automatic mixture, and weights stay 32-bit. Everything random derives from `seed` and the number of the
+    step.
     """
 
     recipe: str = "sandwich"
@@ -39,6 +40,7 @@ class TrainSettings:
     seed: int = 0
     checkpoint_seconds: float = 60.0
     precision: Precision = "fp32"
+    continues: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -309,6 +309,8 @@ class _Training:
             "".join(f"{name} {tuple(p.shape)}\n" for name, p in self.model.named_parameters()).encode()
         )
         settings["recipe"] = self.recipe
+        if not self.settings.continues:
+            del settings["continues"]  # trainings of older versions go on
         return {**settings, "images": len(self.data), "model": sizes.hexdigest()[:16]}
 
 
@@ -339,12 +341,18 @@ def _phases(model: Trained, settings: TrainSettings, recipe: Recipe | None) -> S
     if recipe is not None:
         if isinstance(model, Network | QuantisationAware):
             raise PipelineError("a recipe says which networks of a supernet train; a network without choices has none")
-        return recipe(model.space)
+        return _last(recipe(model.space)) if settings.continues else recipe(model.space)
     known = ["alone"] if isinstance(model, Network | QuantisationAware) else list(RECIPES)
     if settings.recipe not in known:
         kind = "a network without choices" if isinstance(model, Network | QuantisationAware) else "a supernet"
         raise PipelineError(f"recipe {settings.recipe!r} does not train {kind}; known are {', '.join(known)}")
-    return [ALONE] if isinstance(model, Network | QuantisationAware) else RECIPES[settings.recipe](model.space)
+    phases = [ALONE] if isinstance(model, Network | QuantisationAware) else RECIPES[settings.recipe](model.space)
+    return _last(phases) if settings.continues else phases
+
+
+def _last(phases: Sequence[Phase]) -> Sequence[Phase]:
+    """The last phase as a training of its own, whose settings say at which rate it begins."""
+    return [replace(phases[-1], share=1.0, lr_scale=1.0)]
 
 
 def _schedule(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int, int]]:

@@ -181,6 +181,13 @@ def test_kernel_and_expand_stand_for_an_op_that_is_their_product() -> None:
     assert {d.kind for d in usual_decisions(MACRO)} == {"depth", "op"}
 
 
+def test_with_the_kernel_fixed_the_expand_ratio_stands_for_the_op_and_is_measured_once() -> None:
+    kernel = Decision("kernel", 2, 1)
+    space = load_space("ofa-mbv3-1.0")
+    narrow = kernel.restrict(space, kernel.options(space)[:1])
+    assert {d.kind for d in usual_decisions(narrow) if (d.stage, d.layer) == (2, 1)} == {"expand"}
+
+
 def test_what_cannot_be_split_is_said() -> None:
     with pytest.raises(SplitError, match="known are exhaustive, random, gradient, similarity"):
         divide(MACRO, "magic", 2, evidence(MACRO))

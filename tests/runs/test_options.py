@@ -55,6 +55,20 @@ def test_a_wrong_option_is_named_like_its_key(tmp_path: Path, capsys: pytest.Cap
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [("stage9.width", "which has 6 stages"), ("kernel", "is no decision"), ("stage1.depth", "one option")],
+)
+def test_what_cannot_be_split_is_said_before_anything_is_trained(
+    decision: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = '[space]\nname = "mobilenet-v3-small"\n'
+    (tmp_path / "c.toml").write_text(f'[data]\npath = "digits"\n{space}[split]\ndecisions = ["{decision}"]\n')
+    assert run_command(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_relative_paths_of_options_are_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "c.toml").write_text('[data]\npath = "x"\n')

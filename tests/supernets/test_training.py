@@ -18,7 +18,7 @@ from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import RECIPES, Phase
 from pipeline.supernets.settings import Optimizer, TrainSettings
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import TrainResult, _schedule, _Training, train
+from pipeline.supernets.training import TrainResult, _phases, _schedule, _Training, train
 
 ALL = [*RECIPES, "alone"]
 
@@ -157,6 +157,14 @@ def test_shrinking_opens_one_choice_after_the_other(tiny_space: SearchSpace) -> 
     assert [len(seen(i, "kernel") - {1}) for i in range(6)] == [1, 3, 3, 3, 3, 3]
     assert [len(seen(i, "depth")) for i in range(6)] == [1, 1, 2, 3, 3, 3]
     assert [len(seen(i, "expand") - {0}) for i in range(6)] == [1, 1, 1, 1, 2, 3]
+
+
+def test_a_training_that_continues_another_has_the_last_phase_only_at_its_own_rate(tiny_space: SearchSpace) -> None:
+    """A sub-supernet goes on where its parent's recipe ended: the largest network does not come first again."""
+    phases = _phases(Supernet(tiny_space), TrainSettings("progressive-shrinking", continues=True), None)
+    assert [(phase.name, phase.share, phase.lr_scale) for phase in phases] == [("expands 2", 1.0, 1.0)]
+    whole = RECIPES["progressive-shrinking"](tiny_space)
+    assert _plans(phases[0]) == _plans(whole[-1])
 
 
 def test_a_step_of_the_sandwich_adds_four_gradients(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import CalibrationFile
 from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress
-from pipeline.runs.plan import GRADIENT_BATCHES
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
@@ -36,6 +35,7 @@ def _train_children(run: Run, payload: None, progress: Progress) -> None:
     settings = TrainSettings(
         recipe=run.config.train.recipe,
         epochs=scheduled(run).split_epochs,
+        continues=True,
         **run.config.train.of_every_training,
         lr=run.config.split.learning_rate,
         seed=run.config.seed,
@@ -68,15 +68,18 @@ def _divide(run: Run, progress: Progress) -> "Partition":
     import torch
 
     from pipeline.fewshot.criteria import Evidence, divide
+    from pipeline.fewshot.decisions import open_decisions
 
+    config = run.config.split
+    decisions = open_decisions(run.space, config.decisions)
     data, seed = run.training_data, run.config.seed
     generator = torch.Generator().manual_seed(seed)
     size = min(run.config.train.batch_size, len(data))
     order = torch.randperm(len(data), generator=generator)
-    chunks = [chunk for chunk in torch.split(order, size) if len(chunk) == size][:GRADIENT_BATCHES]
+    chunks = [chunk for chunk in torch.split(order, size) if len(chunk) == size][: config.gradient_batches]
     batches = [data.training_batch(chunk, generator) for chunk in chunks]
     evidence = Evidence(run.supernet, batches, random.Random(seed), progress)
-    return divide(run.space, run.config.split.criterion, run.config.split.regions, evidence)
+    return divide(run.space, config.criterion, config.regions, evidence, decisions)
 
 
 CHILDREN: Final = SharedWork("children", _train_children, parallel=True)
