@@ -57,7 +57,7 @@ def test_a_wrong_option_is_named_like_its_key(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("decision", "told"),
-    [("stage9.width", "which has 6 stages"), ("kernel", "is no decision"), ("stage1.depth", "one option")],
+    [("stage9.width", "which has 5 stages"), ("kernel", "is no decision"), ("stage1.depth", "one option")],
 )
 def test_what_cannot_be_split_is_said_before_anything_is_trained(
     decision: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
