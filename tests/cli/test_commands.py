@@ -4,12 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.app import run_command
+from tests.waiting import until
 
 Captured = pytest.CaptureFixture[str]
 
@@ -102,8 +102,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None
     command = [sys.executable, "-c", "from pipeline.cli.app import main; main()"]
     command += ["run", str(config), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run" / "stages" / "data.json").exists():
-        time.sleep(0.1)
+    until((tmp_path / "run" / "stages" / "data.json").exists, "record of stage data")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2 and out == ""

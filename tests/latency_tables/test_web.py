@@ -28,6 +28,7 @@ from latency_tables.table import DeviceInfo, LatencyTable
 from pipeline.cli.app import run_command
 from tests.latency_tables.conftest import BLOCKS, LARGE, SMALL, network
 from tests.latency_tables.web import BROWSER, OTHER, PAGE, Client, chromium, ort_web, web_runner
+from tests.waiting import until
 
 QUICK = TimingProtocol(sessions=2, warmups=1, runs=3, session_ms=0, patience_ms=0)
 STATE = "document.getElementById('state').textContent"
@@ -354,27 +355,39 @@ def test_a_page_that_falls_silent_is_told_of_and_may_be_replaced() -> None:
     with pytest.raises(Refused):
         exchange.join(OTHER, phone)
     now[0] = SILENT_S + 1
-    time.sleep(1.5)
-    assert len(told) == 1
+    until(lambda: told, "line about the silent page", 10)
     assert "gone" in told[0]
     exchange.join(OTHER, phone)
     assert exchange.next(OTHER, 5) == task
-    time.sleep(1.5)
+    until(lambda: told[1:], "line about the new page", 10)
     assert told[1:] == ["the page is back"]
     exchange.answer(OTHER, task.number, (1.0, 1.0), 6, 0)
     waiting.join(5)
     assert not waiting.is_alive()
 
 
+def _hung_up(port: int) -> bool:
+    """Whether the server closes one more connection at once."""
+    with socket.create_connection(("127.0.0.1", port), timeout=0.2) as late:
+        try:
+            return late.recv(1) == b""
+        except TimeoutError:
+            return False
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return client.ask("GET", client.path)[0] == 200
+    except OSError:
+        return False
+
+
 def test_too_many_connections_are_hung_up_on(client: Client) -> None:
     held = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(32)]
-    time.sleep(0.5)
-    with socket.create_connection(("127.0.0.1", client.port), timeout=5) as late:
-        assert late.recv(1) == b""
+    until(lambda: _hung_up(client.port), "connection that is hung up on", 10)
     for connection in held:
         connection.close()
-    time.sleep(0.5)
-    assert client.ask("GET", client.path)[0] == 200
+    until(lambda: _answers(client), "answer once there is room", 10)
 
 
 @pytest.mark.parametrize("listen", ["8000", "host:", ":8000", "host:port", "host:70000", "::1:80", "[::1]", "", "a:-1"])

@@ -9,6 +9,7 @@ from pipeline.fewshot.decisions import SplitError
 from pipeline.ranking.features import PARTS, Features, Part
 from pipeline.ranking.prior import Prior
 from pipeline.ranking.ranker import Ranker
+from pipeline.ranking.ridge import Ridge
 from pipeline.ranking.statistics import kendall_tau
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
@@ -73,6 +74,16 @@ def test_leave_one_out_is_what_leaving_one_out_gives() -> None:
         penalty = np.diag([0.0] + [ridge.penalty] * x.shape[1])
         solved = np.linalg.solve(design.T @ design + penalty, design.T @ y[keep])
         assert np.r_[1.0, x[out]] @ solved == pytest.approx(ridge.leave_one_out[out], abs=1e-9)
+
+
+def test_the_penalty_follows_how_much_the_columns_tell() -> None:
+    rng = np.random.default_rng(0)
+    x, fresh = rng.normal(size=(60, 20)), rng.normal(size=(500, 20))
+    slope = rng.normal(size=20)
+    told, noise = Ridge.fit(x, x @ slope), Ridge.fit(x, np.random.default_rng(0).normal(size=60))
+    assert told.penalty < 0.1
+    assert noise.penalty > 10
+    assert np.abs(told(fresh) - fresh @ slope).max() < 0.05
 
 
 def test_too_few_labels_and_unknown_parts_are_refused() -> None:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import onnxruntime
@@ -23,6 +22,7 @@ from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 from pipeline.spaces.architecture import Architecture
 from tests.runs.conftest import FinishedRun, pocketnas, write_config
+from tests.waiting import lines_of, until
 
 
 def test_what_one_worker_judged_no_other_judges_again(finished: FinishedRun, tmp_path: Path) -> None:
@@ -130,23 +130,27 @@ def test_one_stage_alone(finished: FinishedRun) -> None:
     assert json.loads(fewer.stdout)["ran_now"] is False
 
 
-def test_kill_at_any_moment_and_continue_gives_the_same_winner(finished: FinishedRun, tmp_path: Path) -> None:
-    """With the same table: several kills at random moments, then the same winner as without any."""
+def test_killed_in_the_middle_of_stages_and_continued_it_has_the_same_winner(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    """With the same table: a kill inside each stage that takes long, then the same winner as without any."""
     config = write_config(tmp_path, finished.path / "table.json")
     straight = pocketnas("run", config, "--out", tmp_path / "straight", "--json")
     assert straight.returncode == 0, straight.stderr
     command = [sys.executable, "-c", "from pipeline.cli.app import main; main()"]
     command += ["run", str(config), "--out", str(tmp_path / "killed"), "--json"]
-    rng, kills = random.Random(0), 0
-    while kills < 4:
+    run = tmp_path / "killed"
+    for there, what in (
+        (lambda: (run / "stages" / "train.json").exists(), "beginning of stage train"),
+        (lambda: (run / "children" / "0" / "supernet.safetensors").exists(), "first child"),
+        (lambda: lines_of(run / "private.jsonl") >= 3, "third label"),
+        (lambda: any((run / "winner" / "trained").glob("*.json")), "first trained network"),
+    ):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(3, 12))
-        if process.poll() is not None:
-            break
+        until(there, what, 120)
+        assert process.poll() is None, "the run ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
-        kills += 1
-    assert kills, "the run ended before it could be killed"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     one, other = json.loads(straight.stdout), json.loads(done.stdout)

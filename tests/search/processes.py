@@ -1,7 +1,6 @@
 """Searches in processes of their own, to be killed, and what must hold after that."""
 
 import multiprocessing
-import time
 from pathlib import Path
 
 import optuna
@@ -10,6 +9,7 @@ from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import open_storage
 from pipeline.search.study import search, study_name
 from tests.search.problems import logged_task
+from tests.waiting import until
 
 
 def _one_worker(log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int) -> None:
@@ -30,13 +30,8 @@ def start_worker(
 
 def wait_for_lines(log: Path, lines: int) -> list[str]:
     """The words in `log` once there are so many."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = log.read_text().split() if log.exists() else []
-        if len(found) >= lines:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{log} did not reach {lines} lines")
+    until(lambda: log.exists() and len(log.read_text().split()) >= lines, f"line {lines} of {log.name}")
+    return log.read_text().split()
 
 
 def nothing_lost_or_twice(

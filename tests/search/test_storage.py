@@ -23,6 +23,7 @@ from pipeline.spaces.codes import Codes
 from tests.search.postgres import Postgres, find_initdb
 from tests.search.problems import MERIT, SMALL, costs_of
 from tests.search.processes import nothing_lost_or_twice, start_worker, wait_for_lines
+from tests.waiting import children_of, until
 
 _SPACE = Codes(SMALL)
 
@@ -200,11 +201,10 @@ def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> N
     parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for_lines(tmp_path / "judged", 4)
+        workers = [Path(f"/proc/{pid}") for pid in children_of(parent.pid)]
+        assert len(workers) >= 2
         parent.send_signal(how)
         parent.wait(30)
-        time.sleep(1)
-        judged = len((tmp_path / "judged").read_text().splitlines())
-        time.sleep(1)
-        assert len((tmp_path / "judged").read_text().splitlines()) == judged
+        until(lambda: not any(worker.exists() for worker in workers), "end of the workers", 30)
     finally:
         parent.kill()

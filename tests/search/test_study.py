@@ -20,6 +20,7 @@ from pipeline.search.workers import search_with_workers
 from pipeline.spaces.codes import Codes
 from tests.search.problems import MERIT, SMALL, costs_of, failing_task, logged_task
 from tests.search.processes import nothing_lost_or_twice, start_worker, wait_for_lines
+from tests.waiting import until
 
 _SPACE = Codes(SMALL)
 
@@ -199,13 +200,17 @@ def test_workers_share_a_study_and_take_over_from_a_killed_one(tmp_path: Path) -
     nothing_lost_or_twice(log, study, 30, killed=1)
 
 
+def trials_of(study: Path) -> int:
+    return len(optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study)).trials)
+
+
 def _die_proposing(study: Path, begun: Path) -> None:
     roll_call = RollCall(study)
     with roll_call.present():
         trial = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study)).ask()
         trial.set_user_attr(WORKER_ATTRIBUTE, roll_call.name)
         begun.write_text("begun")
-        time.sleep(1)
+        until(lambda: trials_of(study) > 4, "other worker that waits for this one")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
