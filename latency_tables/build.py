@@ -20,7 +20,7 @@ from latency_tables.table import Calibration, DeviceInfo, ErrorReport, LatencyTa
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProfilePlan:
     """What a table is made from: the blocks of its rows, networks to fit the calibration on, and others,
     that the fit never sees, to report the error on."""
 
@@ -44,7 +44,7 @@ class Plan:
 
 
 def measure_table(
-    plan: Plan, runner: Runner, out: Path, options: MeasureOptions, progress: Progress | None = None
+    plan: ProfilePlan, runner: Runner, out: Path, options: MeasureOptions, progress: Progress | None = None
 ) -> LatencyTable:
     """Measure `plan` on `runner`'s device and write the table to `out`.
 
@@ -65,7 +65,12 @@ def journal_path(out: Path) -> Path:
 
 
 def assemble(
-    plan: Plan, device: DeviceInfo, samples: Samples, options: MeasureOptions, source: str, method: str | None = None
+    plan: ProfilePlan,
+    device: DeviceInfo,
+    samples: Samples,
+    options: MeasureOptions,
+    source: str,
+    method: str | None = None,
 ) -> LatencyTable:
     """The table that `samples` of all models of `plan` give; `method` forces a calibration method."""
     rows_ms = {block: samples.median_ms(block.key) for block in plan.blocks}

@@ -59,7 +59,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
+class CorrectionPrior:
     """How far the corrections may go, as relative deviations: of groups of blocks, and of single blocks."""
 
     method: str
@@ -67,12 +67,12 @@ class Prior:
     blocks: float = 0.0
 
 
-METHODS: Final[dict[str, tuple[Prior, ...]]] = {
-    "none": (Prior("none"),),
-    "scale": (Prior("scale"),),
-    "affine": (Prior("affine"),),
-    "terms": tuple(Prior("terms", groups) for groups in (0.03, 0.1, 0.3)),
-    "blocks": tuple(Prior("blocks", groups, own) for groups in (0.03, 0.1, 0.3) for own in (0.02, 0.05, 0.1)),
+METHODS: Final[dict[str, tuple[CorrectionPrior, ...]]] = {
+    "none": (CorrectionPrior("none"),),
+    "scale": (CorrectionPrior("scale"),),
+    "affine": (CorrectionPrior("affine"),),
+    "terms": tuple(CorrectionPrior("terms", groups) for groups in (0.03, 0.1, 0.3)),
+    "blocks": tuple(CorrectionPrior("blocks", groups, own) for groups in (0.03, 0.1, 0.3) for own in (0.02, 0.05, 0.1)),
 }
 
 
@@ -105,7 +105,7 @@ def calibrate(
     return Calibrated(best.method, network_ms, float(costs[-1]), finite)
 
 
-def _cross_validated_percent(model: "_Model", prior: Prior, counts: Array, latency_ms: Array) -> float:
+def _cross_validated_percent(model: "_Model", prior: CorrectionPrior, counts: Array, latency_ms: Array) -> float:
     """Mean absolute error in percent of networks predicted from a fit on the others; infinite if too few."""
     n = len(latency_ms)
     if prior.method == "none":
@@ -143,7 +143,7 @@ class _Model:
                 counts[row, self._index[block]] += 1
         return counts
 
-    def fit(self, prior: Prior, counts: Array, latency_ms: Array) -> Array:
+    def fit(self, prior: CorrectionPrior, counts: Array, latency_ms: Array) -> Array:
         """The costs that explain the networks best and that `prior` allows, in milliseconds."""
         if prior.method == "none":
             return self.rows_ms
@@ -171,7 +171,7 @@ class _Model:
             noise = np.concatenate([_NOISE * latency_ms, np.full(held.sum(), 1e-4 * float(least.max()))])
         return np.maximum(costs, least)
 
-    def _covariance(self, prior: Prior, latency_ms: float) -> Array:
+    def _covariance(self, prior: CorrectionPrior, latency_ms: float) -> Array:
         """The prior covariance of the costs, in square milliseconds."""
         per_block = np.append(np.full(len(self.blocks), self.rows_ms[:-1].mean()), 0.0)
         per_network = np.append(np.zeros(len(self.blocks)), 0.1 * latency_ms)

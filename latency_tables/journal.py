@@ -75,7 +75,7 @@ def plan_hash(models: Iterable[NamedModel], settings: dict[str, float]) -> str:
 
 
 def open_journal(path: Path, header: Header) -> Journal:
-    """The journal at `path`, continued or begun. A torn last line (a killed process) is dropped.
+    """The journal at `path`, continued or begun. An incomplete last line (a killed process) is dropped.
 
     It is this process's until it is closed. Raises TableError where the file is the journal of another measurement
     or of another device, or another process writes it.

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import Block
-from latency_tables.build import Plan, journal_path, measure_table
+from latency_tables.build import ProfilePlan, journal_path, measure_table
 from latency_tables.calibration import MeasuredNetwork
 from latency_tables.devices.runner import Runner
 from latency_tables.errors import TableError
-from latency_tables.likeness import Likeness
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import NamedModel
 from latency_tables.store import save_table
 from latency_tables.table import ErrorReport, LatencyTable
+from latency_tables.table_transfer import TableTransfer
 from latency_tables.texts import parse_number, read_csv
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture
@@ -55,7 +55,7 @@ def profile_space(
     return measure_table(profile_plan(space, options), runner, out, options.measure, progress)
 
 
-def profile_by_likeness(
+def profile_by_transfer(
     space: SearchSpace,
     runner: Runner,
     out: Path,
@@ -70,13 +70,13 @@ def profile_by_likeness(
     """
     archs = random_networks(space, 1000 + options.held_out, random.Random(options.seed))
     held_out, archs = archs[: options.held_out], archs[options.held_out :]
-    likeness = Likeness(tuple(sources), tuple(space.blocks(arch) for arch in archs))
-    chosen = likeness.choose(options.calibration, np.random.default_rng(options.seed))
+    transfer = TableTransfer(tuple(sources), tuple(space.blocks(arch) for arch in archs))
+    chosen = transfer.choose(options.calibration, np.random.default_rng(options.seed))
     models = [_model(space, arch) for arch in (*(archs[index] for index in chosen), *held_out)]
     journal = journal_path(out)
     device, samples = measure_models(models, runner, journal, options.measure, progress)
     judging = [MeasuredNetwork(space.blocks(arch), samples.median_ms(str(arch))) for arch in held_out]
-    table = likeness.table(chosen, [samples.median_ms(str(archs[index])) for index in chosen], device, judging)
+    table = transfer.table(chosen, [samples.median_ms(str(archs[index])) for index in chosen], device, judging)
     save_table(table, out)
     journal.unlink(missing_ok=True)
     return table
@@ -90,12 +90,12 @@ def table_blocks(space: SearchSpace) -> tuple[Block, ...]:
     return tuple(dict.fromkeys((*space.distinct_blocks(), *linear)))
 
 
-def profile_plan(space: SearchSpace, options: ProfileOptions = ProfileOptions()) -> Plan:
+def profile_plan(space: SearchSpace, options: ProfileOptions = ProfileOptions()) -> ProfilePlan:
     """The blocks and the random networks that a table of `space` is made from; the same for the same seed."""
     networks = random_networks(space, options.calibration + options.held_out, random.Random(options.seed))
     # A space with fewer networks than asked for is shared out in the same proportion.
     fitted = round(len(networks) * options.calibration / max(1, options.calibration + options.held_out))
-    return Plan(
+    return ProfilePlan(
         blocks=table_blocks(space),
         calibration=tuple(_model(space, arch) for arch in networks[:fitted]),
         held_out=tuple(_model(space, arch) for arch in networks[fitted:]),

@@ -31,8 +31,8 @@ from scipy.stats import beta
 from benchmarks import common
 from latency_tables.blocks import Block
 from latency_tables.onnx_models import build_model
-from pipeline.gate.host_rounds import Candidate, host_round
-from pipeline.gate.measure import Plan, Taken, judge_change
+from pipeline.gate.host_rounds import TimedModel, host_round
+from pipeline.gate.measure import LookPlan, Taken, judge_change
 
 ALLOWED = 0.025
 BANDS = ((0, math.inf), (0, 4), (4, 8), (8, math.inf))  # of the machine's load, as it was when a run ended
@@ -44,7 +44,7 @@ SIZES = {
 
 def one_run(folder: Path, size: str, case: str, seed: int, load: int) -> dict[str, Any]:
     """One decision of the gate, as a line of the results."""
-    new, old = Candidate(folder / f"{size}-{case}.onnx", {}), Candidate(folder / f"{size}-identical.onnx", {})
+    new, old = TimedModel(folder / f"{size}-{case}.onnx", {}), TimedModel(folder / f"{size}-identical.onnx", {})
     rng, start = random.Random(seed), time.perf_counter()
     ratios: list[float] = []
 
@@ -53,7 +53,7 @@ def one_run(folder: Path, size: str, case: str, seed: int, load: int) -> dict[st
         ratios.append(taken[0].ms / taken[1].ms)
         return taken
 
-    outcome = judge_change(one_round, ALLOWED, Plan())
+    outcome = judge_change(one_round, ALLOWED, LookPlan())
     return {
         "case": f"{size}, {case}",
         "seed": seed,
@@ -76,7 +76,9 @@ def redrawn(lines: list[dict[str, Any]], times: int = 5000) -> dict[str, float]:
     for _ in range(times):
         start = rng.randrange(len(ratios))
         stretch = cycle([*ratios[start:], *ratios[:start]])
-        counts[judge_change(lambda s=stretch: [Taken(next(s), 1.0), Taken(1.0, 1.0)], ALLOWED, Plan()).decision] += 1
+        counts[
+            judge_change(lambda s=stretch: [Taken(next(s), 1.0), Taken(1.0, 1.0)], ALLOWED, LookPlan()).decision
+        ] += 1
     return {decision: count / times for decision, count in counts.items()}
 
 

@@ -18,9 +18,9 @@ from latency_tables.blocks import total_macs
 from latency_tables.build import assemble
 from latency_tables.calibration import MeasuredNetwork
 from latency_tables.journal import read_journal
-from latency_tables.likeness import Likeness
 from latency_tables.measure import MeasureOptions
 from latency_tables.samples import collect
+from latency_tables.table_transfer import TableTransfer
 from pipeline.profiling import ProfileOptions, profile_plan
 from pipeline.spaces.files import load_space
 
@@ -45,11 +45,11 @@ def main() -> None:
     _line("browser's milliseconds, one factor", slower * truth / middle, truth)
     held_out = [MeasuredNetwork(model.blocks, float(ms)) for model, ms in zip(plan.held_out, truth, strict=True)]
     table = assemble(plan, there.device, browser_ms, MeasureOptions(), "measured")
-    likeness = Likeness((table,), tuple(model.blocks for model in (*plan.calibration, *plan.held_out)))
+    transfer = TableTransfer((table,), tuple(model.blocks for model in (*plan.calibration, *plan.held_out)))
     for count in (10, 20):
-        chosen = _among(likeness.choose(3 * count, np.random.default_rng(0)), len(plan.calibration), count)
+        chosen = _among(transfer.choose(3 * count, np.random.default_rng(0)), len(plan.calibration), count)
         timed = [native_ms.median_ms(plan.calibration[index].name) for index in chosen]
-        made = likeness.table(chosen, timed, here.device, held_out)
+        made = transfer.table(chosen, timed, here.device, held_out)
         predicted = [made.network_ms(network.blocks) for network in held_out]
         _line(f"browser's table and {count} native timings", np.array(predicted), truth)
     macs = [total_macs(plan.calibration[index].blocks) for index in chosen]

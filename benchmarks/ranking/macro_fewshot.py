@@ -21,7 +21,7 @@ from benchmarks.ranking.macro_train import Leg, Trainer, at_resolution, fresh, o
 from pipeline.fewshot.criteria import Evidence, divide
 from pipeline.fewshot.decisions import Decision, decisions_of
 from pipeline.fewshot.partition import Partition
-from pipeline.ranking.repair import PrivateTuning, privately_tuned
+from pipeline.ranking.private_tuning import PrivateTuning, privately_tuned
 from pipeline.ranking.scores import RegionScorer
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.evaluate import Score

@@ -22,8 +22,8 @@ from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.calibration import calibrate
 from pipeline.ranking.features import PARTS, Features, Part
 from pipeline.ranking.prior import Prior
+from pipeline.ranking.private_tuning import reranked
 from pipeline.ranking.ranker import Ranker
-from pipeline.ranking.repair import repaired
 from pipeline.ranking.ridge import Floats
 from pipeline.ranking.statistics import (
     Bootstrap,
@@ -168,7 +168,7 @@ def top_tuned(seed: Seed, name: str) -> Floats:
     tuned = seed.files[f"{name}-top"]["scores"]
     private = [-tuned[str(seed.ranked[i])][1] for i in order[: len(tuned)]]
     values = np.empty(len(order))
-    values[repaired(order, private)] = -np.arange(len(order))
+    values[reranked(order, private)] = -np.arange(len(order))
     return values
 
 

@@ -29,7 +29,7 @@ from pipeline.relax.settings import RelaxSettings, relaxing_passes
 from pipeline.relax.training import relax
 from pipeline.search.costs import Costs, space_costs
 from pipeline.search.evaluators import Scored
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.settings import RELAXING, Relaxing, SearchSettings
 from pipeline.search.study import search
 from pipeline.spaces.architecture import Architecture
@@ -106,8 +106,8 @@ class Bench:
         """MACs at the resolution that NAS-Bench-Macro trained at."""
         return space_costs(SPACE, read_budget({"macs": limit}), {})
 
-    def problem(self, limit: str) -> Problem:
-        return Problem(Codes(SPACE), self.costs(limit))
+    def problem(self, limit: str) -> FeasibleSpace:
+        return FeasibleSpace(Codes(SPACE), self.costs(limit))
 
     def relaxed(self, method: Relaxing, limit: str, seed: int) -> Architecture:
         supernet = inherit(self.start(seed), self.space)

@@ -5,14 +5,14 @@ from typing import Final
 import numpy as np
 
 from pipeline.search.candidates import keys
-from pipeline.search.engine import Found, Score
+from pipeline.search.engine import Found, ScoreFunction
 from pipeline.search.samplers import History, ProposalSampler
 
 _GROWTH: Final = 20  # a batch is a twentieth of what the sampler learns from
 _BATCH_UP_TO: Final = 100
 
 
-def propose_in_batches(sampler: ProposalSampler, score: Score, evaluations: int, seed: int) -> Found:
+def propose_in_batches(sampler: ProposalSampler, score: ScoreFunction, evaluations: int, seed: int) -> Found:
     """Judge up to `evaluations` networks as `sampler` proposes them, several at a time once there are many.
 
     Returns all of them in the order of judging; fewer where the space has no more.

@@ -12,7 +12,7 @@ from pipeline.budget import Limit
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CandidateSpace, CodeArray, FloatArray, enumerate_codes, keys
 from pipeline.search.costs import Cost, Costs
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import load_space
@@ -29,7 +29,7 @@ class Benchmark:
     """
 
     name: str
-    problem: Problem
+    problem: FeasibleSpace
     score: Callable[[CodeArray], FloatArray]
     truth: Callable[[CodeArray], FloatArray]
     goal: float
@@ -102,7 +102,7 @@ def _tabular(name, space, codes, columns, cost_names, limits, score, truth, eval
         return lambda rows: values[[index[key] for key in keys(rows)]]
 
     costs = tabular_costs(space, {cost: column(columns[cost]) for cost in cost_names}, limits)
-    problem = Problem(space, costs)
+    problem = FeasibleSpace(space, costs)
     best = column(columns[truth])(problem.everything).max()
     scored, true = column(columns[score]), column(columns[truth])
     return Benchmark(name, problem, true if score == truth else scored, true, best - 0.1, evaluations)
@@ -230,7 +230,7 @@ def ofa(max_ms: float) -> Benchmark:
         lambda weights: latency.minimum()[1],
         str,
     )
-    problem = Problem(codes, costs, costs.ensure_reachable())
+    problem = FeasibleSpace(codes, costs, costs.ensure_reachable())
     return Benchmark(f"ofa-note10-{max_ms:g}ms", problem, score, score, ends[int(max_ms)], 10_000)
 
 

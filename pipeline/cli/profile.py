@@ -72,7 +72,7 @@ def profile(
     from latency_tables.table import read_precision
     from pipeline.profiling import (
         ProfileOptions,
-        profile_by_likeness,
+        profile_by_transfer,
         profile_plan,
         profile_space,
         space_sha256,
@@ -104,7 +104,7 @@ def profile(
                 table = extend_table(load_table(extend), table_blocks(found), runner, out, options.measure, progress)
             elif like:
                 sources = [load_table(name) for name in like]
-                table = profile_by_likeness(found, runner, out, sources, options, progress)
+                table = profile_by_transfer(found, runner, out, sources, options, progress)
             else:
                 table = profile_space(found, runner, out, options, progress)
     if name is not None:

@@ -29,7 +29,7 @@ class EncodedPictures:
     """
 
     def __init__(self, file: Path, size: int, depth: int | None) -> None:
-        """Those that `keep_encoded` left in `file`; DataError where it is torn."""
+        """Those that `keep_encoded` left in `file`; DataError where it is corrupt."""
         self.file, self.size, self.depth = file, size, depth
         self._opened: tuple[int, pyarrow.RecordBatchFileReader] | None = None
         self._count = int(self._reader.schema.metadata[b"pictures"])
@@ -86,7 +86,7 @@ class EncodedPictures:
             try:
                 self._opened = os.getpid(), pyarrow.ipc.open_file(pyarrow.memory_map(str(self.file)))
             except (OSError, pyarrow.ArrowException) as error:
-                raise DataError(f"{self.file} is torn ({error})") from None
+                raise DataError(f"{self.file} is corrupt ({error})") from None
         return self._opened[1]
 
 

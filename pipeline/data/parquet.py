@@ -16,7 +16,7 @@ from pipeline.data.tree import Found
 def parquet_source(root: Path, entries: Sequence[Found], columns: Columns) -> Source:
     """The rows of all Parquet files among `entries`, which are all files under `root`.
 
-    Raises DataError for a torn file, a missing or unusable column, and names that leave the splits open.
+    Raises DataError for a corrupt file, a missing or unusable column, and names that leave the splits open.
     """
     files = [entry for entry in entries if is_parquet(entry)]
     others = [LeftOut(entry.name, _why_not(entry)) for entry in entries if not is_parquet(entry)]

@@ -61,7 +61,7 @@ def reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (pyarrow.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError):
-        raise DataError(f"[data] {file} is torn, or is no Parquet file") from None
+        raise DataError(f"[data] {file} is corrupt, or is no Parquet file") from None
 
 
 class _Forwards:

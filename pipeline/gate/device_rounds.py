@@ -9,7 +9,7 @@ from typing import Final
 
 from latency_tables.devices.runner import Runner, TimingProtocol
 from latency_tables.onnx_models import NamedModel
-from pipeline.gate.host_rounds import Candidate
+from pipeline.gate.host_rounds import TimedModel
 from pipeline.gate.measure import Taken
 
 _PROTOCOL: Final = TimingProtocol(sessions=1)
@@ -44,7 +44,7 @@ def device_round(models: Sequence[NamedModel], runner: Runner) -> list[Taken]:
     return [Taken(ms, ms) for ms in values]
 
 
-def as_models(candidates: Sequence[Candidate]) -> list[NamedModel]:
+def as_models(candidates: Sequence[TimedModel]) -> list[NamedModel]:
     """Candidates as a runner takes them, each with a name of its own."""
     return [
         FileModel(f"{number}: {one.path.name}", (), one.path, one.input_shapes) for number, one in enumerate(candidates)

@@ -11,7 +11,7 @@ from pipeline.gate.budget_file import BudgetFile, Device
 from pipeline.gate.checks import Figure, baseline_checks, limit_checks
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.latency import LatencyJudge, device_questions
-from pipeline.gate.measure import Plan, Progress
+from pipeline.gate.measure import LookPlan, Progress
 from pipeline.gate.models import Task, find_models
 from pipeline.gate.past import Past, before, open_past
 from pipeline.gate.predict import predict
@@ -25,7 +25,7 @@ class Request:
     """What to check: models as the command line names them (none: all of the budget file's), devices, a baseline."""
 
     models: tuple[Path, ...]
-    plan: Plan
+    plan: LookPlan
     devices: tuple[Device, ...] = ()
     baseline: Path | None = None
     seed: int = 0

@@ -24,14 +24,14 @@ _TIMING_MS: Final = 0.5  # below this a timing repeats the run
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TimedModel:
     """A model to time: its file, and whole shapes of inputs that the file leaves open."""
 
     path: Path
     input_shapes: Mapping[str, tuple[int, ...]]
 
 
-def host_round(models: Sequence[Candidate], threads: int, rng: random.Random) -> list[Taken]:
+def host_round(models: Sequence[TimedModel], threads: int, rng: random.Random) -> list[Taken]:
     """The typical time of one run of each model, over one fresh session each, run in turn."""
     order = list(range(len(models)))
     rng.shuffle(order)
@@ -74,7 +74,7 @@ def _time(run: Callable[[], Any], repeats: int, threads: int) -> Taken:
     return Taken((end - start) / repeats * 1000, (wall_end - wall) / repeats * 1000)
 
 
-def _session(model: Candidate, threads: int) -> Callable[[], Any]:
+def _session(model: TimedModel, threads: int) -> Callable[[], Any]:
     """A call that runs `model` once in a session of its own."""
     import numpy as np
     import onnxruntime
@@ -95,7 +95,7 @@ def _session(model: Candidate, threads: int) -> Callable[[], Any]:
     return lambda: session.run(None, feed)
 
 
-def _filled(entry: Any, model: Candidate, rng: Any) -> Any:
+def _filled(entry: Any, model: TimedModel, rng: Any) -> Any:
     """Numbers between 0 and 1 (zeros where whole numbers are asked) in the shape of a session's input."""
     import numpy as np
 

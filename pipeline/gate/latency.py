@@ -17,7 +17,7 @@ from pipeline.gate.checks import relative_change
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import host_round
-from pipeline.gate.measure import Outcome, Plan, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
+from pipeline.gate.measure import LookPlan, Outcome, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
 from pipeline.gate.models import Subject
 from pipeline.gate.past import Was
 from pipeline.gate.predict import PredictedMs, Table, open_table, predict
@@ -30,7 +30,7 @@ class LatencyJudge:
     """Answers every latency question of one run of the gate; tables and connections are opened once."""
 
     file: BudgetFile
-    plan: Plan
+    plan: LookPlan
     seed: int = 0
     progress: Progress | None = None
     _tables: dict[str, Table] = field(default_factory=dict)

@@ -17,7 +17,7 @@ Decision = Literal["below", "above", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LookPlan:
     """When to look at the rounds so far, and how sure to be.
 
     Of all decisions on models that lie exactly on the limit at most `error` are wrong to either side; it is
@@ -56,7 +56,7 @@ class Taken:
 Round = Callable[[], Sequence[Taken]]
 
 
-def judge_latency(one_round: Round, limit_ms: float, plan: Plan, progress: Progress | None = None) -> Outcome:
+def judge_latency(one_round: Round, limit_ms: float, plan: LookPlan, progress: Progress | None = None) -> Outcome:
     """Whether the one model that `one_round` times takes more than `limit_ms`."""
 
     def log_ms(taken: Sequence[Taken]) -> float:
@@ -67,7 +67,7 @@ def judge_latency(one_round: Round, limit_ms: float, plan: Plan, progress: Progr
     return Outcome(_decide(interval, math.log(limit_ms)), middle, low, high, rounds, wall_ms)
 
 
-def judge_change(one_round: Round, allowed: float, plan: Plan, progress: Progress | None = None) -> Outcome:
+def judge_change(one_round: Round, allowed: float, plan: LookPlan, progress: Progress | None = None) -> Outcome:
     """Whether the first of two models takes more than `1 + allowed` times as long as the second."""
 
     def log_ratio(taken: Sequence[Taken]) -> float:
@@ -97,7 +97,7 @@ def _until_decided(
     one_round: Round,
     value: Callable[[Sequence[Taken]], float],
     limit: float,
-    plan: Plan,
+    plan: LookPlan,
     progress: Progress | None,
 ) -> tuple[Interval, float, int]:
     """The interval of `value` over the rounds, the first model's median wall ms, and how many rounds it took."""

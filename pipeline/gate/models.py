@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.gate.budget_file import BudgetFile, Device, ModelRule
 from pipeline.gate.errors import GateError
-from pipeline.gate.host_rounds import Candidate
+from pipeline.gate.host_rounds import TimedModel
 from pipeline.gate.metrics import METRICS
 from pipeline.gate.run_folder import is_run, made_with, read_run
 from pipeline.modelfiles.read import READERS, ModelFacts, ReadOptions, read_metrics, read_model
@@ -20,7 +20,7 @@ class Subject:
 
     name: str
     facts: ModelFacts
-    candidate: Candidate
+    candidate: TimedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def read_task(path: Path, rule: ModelRule | None, name: str) -> Task:
     facts = replace(read_model(path, options), runtime_versions=made_with(path))
     if rule is not None and rule.metrics is not None:
         facts = replace(facts, accuracy=read_metrics(rule.metrics).get("accuracy"))
-    return Task(Subject(name, facts, Candidate(path, options.input_shapes)), rule)
+    return Task(Subject(name, facts, TimedModel(path, options.input_shapes)), rule)
 
 
 def options_of(rule: ModelRule | None) -> ReadOptions:
@@ -97,7 +97,7 @@ def _expand(path: Path, rule: ModelRule | None, file: BudgetFile) -> Iterator[Ta
         return
     for model in read_run(path, options_of(rule)):
         own = model.facts.path
-        subject = Subject(f"{name}/{own.name}", model.facts, Candidate(own, options_of(rule).input_shapes))
+        subject = Subject(f"{name}/{own.name}", model.facts, TimedModel(own, options_of(rule).input_shapes))
         yield Task(subject, rule, model.judged_by, model.devices)
 
 

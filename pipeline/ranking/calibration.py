@@ -16,14 +16,14 @@ from pipeline.fewshot.decisions import SplitError
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class RegionCalibration:
     """calibrated = scale * score + shift[region]: one common scale, a shift for each region."""
 
     scale: float
     shifts: tuple[float, ...]
 
     @classmethod
-    def none(cls, regions: int) -> "Calibration":
+    def none(cls, regions: int) -> "RegionCalibration":
         """The calibration that changes nothing."""
         return cls(1.0, (0.0,) * regions)
 
@@ -32,7 +32,9 @@ class Calibration:
         return [self.scale * score + self.shifts[region] for score, region in zip(scores, regions, strict=True)]
 
 
-def calibrate(scores: Sequence[float], reference: Sequence[float], regions: Sequence[int], count: int) -> Calibration:
+def calibrate(
+    scores: Sequence[float], reference: Sequence[float], regions: Sequence[int], count: int
+) -> RegionCalibration:
     """The calibration under which each region has the mean that `reference` gives it, on the same networks.
 
     `scores` are by the children, `reference` by a judge that is fair to all regions. The scale is the ratio of
@@ -47,7 +49,7 @@ def calibrate(scores: Sequence[float], reference: Sequence[float], regions: Sequ
     scale = _within(y, members) / _within(x, members) if _within(x, members) > 0 else 1.0
     # A reference that does not vary inside any region says nothing about the scale.
     scale = scale if scale > 0 else 1.0
-    return Calibration(scale, tuple(float(y[own].mean() - scale * x[own].mean()) for own in members))
+    return RegionCalibration(scale, tuple(float(y[own].mean() - scale * x[own].mean()) for own in members))
 
 
 def _within(values: NDArray[np.float64], members: Sequence[NDArray[np.intp]]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.fewshot.decisions import SplitError
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.ranking.calibration import Calibration
+from pipeline.ranking.calibration import RegionCalibration
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.evaluate import Score
 from pipeline.supernets.supernet import Supernet
@@ -24,7 +24,7 @@ class RegionScorer:
     partition: Partition
     children: Sequence[Supernet]
     judging: JudgingImages
-    calibration: Calibration | None = None
+    calibration: RegionCalibration | None = None
 
     def __post_init__(self) -> None:
         if len(self.children) != len(self.partition.regions):

@@ -17,10 +17,10 @@ from latency_tables.blocks import Block
 from pipeline.relax.gates import Gates, StageGates, real_ops
 from pipeline.spaces.architecture import SKIP, Op
 from pipeline.spaces.space import Stage
-from pipeline.supernets.bank import Bank
+from pipeline.supernets.meta_block import MetaBlock
 from pipeline.supernets.modules import BlockModule, SqueezeExcite
+from pipeline.supernets.shared_weights import SharedWeights
 from pipeline.supernets.supernet import Supernet, bank_key, head_keys
-from pipeline.supernets.template import Template
 
 Weighted = list[tuple[Tensor, Block]]  # blocks that one bank computes, with weights that sum to 1
 _NOTHING = 1e-12
@@ -31,7 +31,7 @@ class Relaxation:
 
     def __init__(self, supernet: Supernet) -> None:
         self.supernet, self.space = supernet, supernet.space
-        self._templates: dict[tuple[str, Block], Template] = {}
+        self._templates: dict[tuple[str, Block], MetaBlock] = {}
         self._masks: dict[str, _Masks] = {}
 
     def __call__(self, x: Tensor, gates: Gates) -> Tensor:
@@ -130,7 +130,7 @@ class Relaxation:
     def _filled(self, key: str, block: Block, changed: dict[str, Tensor]) -> BlockModule:
         shape = block.sizeless
         if (key, shape) not in self._templates:
-            self._templates[key, shape] = Template(shape, self.space.batchnorm_eps)
+            self._templates[key, shape] = MetaBlock(shape, self.space.batchnorm_eps)
         tensors = self.supernet.slices(key, shape) | changed
         return self._templates[key, shape].filled(tensors, self.supernet.training)
 
@@ -155,7 +155,7 @@ class _Masks:
         return torch.where(there, ratio, (self._equal * (part > 0)).sum(0).to(weights))
 
 
-def _mixed_kernel(bank: Bank, masks: _Masks, weights: Tensor, channels: Tensor) -> Tensor:
+def _mixed_kernel(bank: SharedWeights, masks: _Masks, weights: Tensor, channels: Tensor) -> Tensor:
     """The depthwise weights (m, 1, K, K) of all kernels at once."""
     full = bank.weights.get_parameter("depthwise.weight")
     largest = full.shape[-1]

@@ -6,7 +6,7 @@ from pipeline.errors import InfeasibleBudget
 from pipeline.relax.gates import Gates, most_probable, preference
 from pipeline.search.candidates import CodeArray, distinct
 from pipeline.search.engine import evolve
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.local import neighbours
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
@@ -16,7 +16,9 @@ _GENERATIONS = 30
 _POPULATION = 64
 
 
-def feasible_networks(space: SearchSpace, gates: Gates, problem: Problem, count: int, seed: int) -> list[Architecture]:
+def feasible_networks(
+    space: SearchSpace, gates: Gates, problem: FeasibleSpace, count: int, seed: int
+) -> list[Architecture]:
     """Up to `count` networks inside all limits, those of the largest weight under `gates` first.
 
     The first is the most probable network itself where it fits, else the nearest one that does. Raises
@@ -39,7 +41,7 @@ def feasible_networks(space: SearchSpace, gates: Gates, problem: Problem, count:
     return codes.decode(found[:count])
 
 
-def _repaired(row: CodeArray, score, problem: Problem) -> CodeArray:  # type: ignore[no-untyped-def]
+def _repaired(row: CodeArray, score, problem: FeasibleSpace) -> CodeArray:  # type: ignore[no-untyped-def]
     """`row` (1, genes) changed one gene at a time until it fits, each time by the change that loses least weight for
     what it saves; no row where no single change saves anything."""
     for _ in range(4 * row.shape[1]):

@@ -64,7 +64,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class TableError:
+class ShownTableError:
     """How far the latency table was from `networks` whole networks that it was not made from.
 
     95 % of them took between `low` and `high` times what was predicted.
@@ -114,7 +114,7 @@ class RandomBaseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Winner:
+class ShownWinner:
     """The network that the run chose. Accuracy is that of the test split, which was read once."""
 
     arch: str
@@ -235,7 +235,7 @@ class ReportData:
     title: str
     data: str
     device: str
-    winner: Winner
+    winner: ShownWinner
     budget: Mapping[str, float]
     tried: tuple[Trial, ...] = ()
     baseline: RandomBaseline | None = None
@@ -251,7 +251,7 @@ class ReportData:
     blocks: tuple[BlockLatency, ...] = ()
     fixed_ms: float = 0.0
     pairs: tuple[Pair, ...] = ()
-    table_error: TableError | None = None
+    table_error: ShownTableError | None = None
     ranks: tuple[RankEvidence, ...] = ()
     exports: tuple[ExportRow, ...] = ()
     checks: tuple[CheckResult, ...] = ()

@@ -9,8 +9,8 @@ from pipeline.report.data import (
     Point,
     RankEvidence,
     ReportData,
+    ShownTableError,
     StageSeconds,
-    TableError,
     Trial,
     front,
 )
@@ -94,7 +94,7 @@ def blocks_figure(blocks: tuple[BlockLatency, ...], fixed_ms: float) -> Figure |
     return {"data": [trace], "layout": layout}
 
 
-def pairs_figure(pairs: tuple[Pair, ...], error: TableError | None = None) -> Figure | None:
+def pairs_figure(pairs: tuple[Pair, ...], error: ShownTableError | None = None) -> Figure | None:
     """Measured against predicted latency, with the diagonal and what the table's error allows beside it."""
     if not pairs:
         return None

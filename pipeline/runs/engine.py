@@ -21,7 +21,7 @@ _NOTHING: Final = "being removed"  # inputs that no stage has
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RunStage:
     """One arrow of the flow. `work` may be killed at any moment and is then called again with what it left.
 
     `reads` are the configuration's tables, `after` the stages whose files it reads, `outputs` what it writes. A
@@ -40,7 +40,7 @@ class Stage:
     discard: Callable[[Run], None] = lambda run: None
 
 
-def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, renew: bool = False) -> StageTime:
+def run_stage(run: Run, stage: RunStage, progress: Progress, again: bool = False, renew: bool = False) -> StageTime:
     """Bring one stage up to date: what has finished is not done again, unless `again`.
 
     `renew` does it again where its inputs have changed; without it nothing that has finished is ever removed. Raises
@@ -83,7 +83,7 @@ def run_stage(run: Run, stage: Stage, progress: Progress, again: bool = False, r
     return StageTime(stage.name, seconds, ran_now=True)
 
 
-def _of_the_base(folder: RunFolder, stage: Stage, record: StageRecord | None, again: bool) -> StageTime:
+def _of_the_base(folder: RunFolder, stage: RunStage, record: StageRecord | None, again: bool) -> StageTime:
     """A stage whose files the run takes from the one that it specialises: they are verified, never changed."""
     if again or record is None or not record.finished:
         home = folder.home(stage.name)
@@ -94,7 +94,7 @@ def _of_the_base(folder: RunFolder, stage: Stage, record: StageRecord | None, ag
     return StageTime(stage.name, 0.0, ran_now=False)
 
 
-def require_finished(run: RunFolder, stages: Sequence[Stage], name: str) -> Stage:
+def require_finished(run: RunFolder, stages: Sequence[RunStage], name: str) -> RunStage:
     """The stage called `name`, if all before it have finished with what the folder holds now.
 
     Raises RunError naming the first that has not or whose files are no longer what it wrote, and the command that
@@ -132,7 +132,7 @@ def counted(progress: Progress, each: int, what: str) -> Progress:
     return told
 
 
-def stage_inputs(run: RunFolder, stage: Stage) -> Inputs:
+def stage_inputs(run: RunFolder, stage: RunStage) -> Inputs:
     """What the stage depends on now: its tables as the run's file has them, the seed, files of earlier stages."""
     earlier = {}
     for name in stage.after:

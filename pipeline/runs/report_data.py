@@ -16,10 +16,10 @@ from pipeline.report.data import (
     RandomBaseline,
     RankEvidence,
     ReportData,
+    ShownTableError,
+    ShownWinner,
     StageSeconds,
-    TableError,
     Trial,
-    Winner,
 )
 from pipeline.runs.documents import Summary
 from pipeline.runs.report_answers import winner_answers
@@ -43,7 +43,7 @@ def report_data(run: Run, summary: Summary) -> ReportData:
         title=run.path.resolve().name,
         data=run.config.data.path,
         device=latency.device,
-        winner=Winner(
+        winner=ShownWinner(
             arch=winner.arch,
             accuracy=winner.accuracy,
             macs=winner.macs,
@@ -76,7 +76,7 @@ def report_data(run: Run, summary: Summary) -> ReportData:
         pairs=() if measured is None else (Pair("winner", latency.predicted, measured),),
         table_error=None
         if table.error is None
-        else TableError(
+        else ShownTableError(
             table.error.networks,
             table.error.mape_percent,
             1 + table.error.residual_low,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.fewshot.prefix import JudgingImages
     from pipeline.runs.scoring import RunScorer
     from pipeline.search.costs import Costs
-    from pipeline.search.pool import Problem
+    from pipeline.search.pool import FeasibleSpace
     from pipeline.supernets.compute import Compute
     from pipeline.supernets.data import TrainingData
     from pipeline.supernets.supernet import Supernet
@@ -181,11 +181,11 @@ class Run:
         return costs_on(self.space, self.budget, self.table, self.other_tables, self.limits.other_devices_ms)
 
     @cached_property
-    def problem(self) -> "Problem":
+    def problem(self) -> "FeasibleSpace":
         """The networks inside the budget. Raises InfeasibleBudget where there is none."""
-        from pipeline.search.pool import Problem
+        from pipeline.search.pool import FeasibleSpace
 
-        return Problem(self.codes, self.costs, self.costs.ensure_reachable())
+        return FeasibleSpace(self.codes, self.costs, self.costs.ensure_reachable())
 
     @cached_property
     def partition(self) -> "Partition":

@@ -48,18 +48,18 @@ class RunScorer:
     @cached_property
     def regions(self) -> "RegionScorer":
         """The same, calibrated between regions where the split stage did that."""
-        from pipeline.ranking.calibration import Calibration
+        from pipeline.ranking.calibration import RegionCalibration
 
         file = self._run.folder.children / "calibration.json"
         if not file.exists():
             return self.uncalibrated
         read = CalibrationFile.load(file)
-        return replace(self.uncalibrated, calibration=Calibration(read.scale, tuple(read.shifts)))
+        return replace(self.uncalibrated, calibration=RegionCalibration(read.scale, tuple(read.shifts)))
 
     @cached_property
     def private(self) -> "Remembered":
         """Minus the cross-entropy (nats) after a private fine-tune; none is done twice."""
-        from pipeline.ranking.repair import PrivateTuning
+        from pipeline.ranking.private_tuning import PrivateTuning
         from pipeline.search.evaluators import Remembered, fine_tuned
 
         run, config = self._run, self._run.config

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.evaluators import Evaluator, Remembered
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.settings import METHODS, Method, SearchSettings
 from pipeline.search.study import Progress, search
 from pipeline.search.workers import Task
@@ -121,7 +121,7 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     evaluator = Remembered(task.evaluator, folder / "scores.jsonl")
     judging = Remembered(judge, folder / "judged.jsonl")
-    problem = Problem(task.space, task.costs, task.costs.ensure_reachable())
+    problem = FeasibleSpace(task.space, task.costs, task.costs.ensure_reachable())
     drawn = problem.random(random_networks, np.random.default_rng(7))
     if len(drawn) < FEWEST_RANDOM:
         raise PipelineError(f"only {len(drawn)} networks are inside the budget; a comparison needs {FEWEST_RANDOM}")
@@ -206,7 +206,7 @@ def difference(ours: Sequence[float] | FloatArray, theirs: Sequence[float] | Flo
     return Interval(value, value - half, value + half)
 
 
-def _equal_macs(problem: Problem, found: list[CodeArray], judge: Evaluator, count: int) -> FloatArray:
+def _equal_macs(problem: FeasibleSpace, found: list[CodeArray], judge: Evaluator, count: int) -> FloatArray:
     """Scores of random feasible networks within 5 % of the MACs of those found; as many as there are, to `count`."""
     of = problem.costs["macs"].of
     targets = np.array([float(of(row)[0]) for row in found])

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from pipeline.search.candidates import CodeArray, FloatArray, distinct, keys
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 
-Score = Callable[[CodeArray], FloatArray]
+ScoreFunction = Callable[[CodeArray], FloatArray]
 Progress = Callable[[int, int, str], None]
 
 _MUTATION_RATES: Final = (0.02, 0.06, 0.12)
@@ -30,8 +30,8 @@ class Found:
 
 
 def evolve(
-    score: Score,
-    problem: Problem,
+    score: ScoreFunction,
+    problem: FeasibleSpace,
     rng: np.random.Generator,
     generations: int,
     population: int,
@@ -62,7 +62,7 @@ def evolve(
     return Found(found[order], value[order], scored)
 
 
-def offspring(parents: CodeArray, count: int, problem: Problem, rng: np.random.Generator) -> CodeArray:
+def offspring(parents: CodeArray, count: int, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
     """Uniform crossovers (3 in 10) and mutants of one gene to an eighth of all, of random parents."""
     one = parents[rng.integers(len(parents), size=count)]
     crossed = int(_CROSSED * count)

@@ -16,7 +16,7 @@ from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from pipeline.fewshot.prefix import JudgingImages
-    from pipeline.ranking.repair import PrivateTuning
+    from pipeline.ranking.private_tuning import PrivateTuning
     from pipeline.supernets.data import TrainingData
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.supernet import Supernet
@@ -122,7 +122,7 @@ def fine_tuned(
     tuning: "PrivateTuning",
 ) -> Evaluator:
     """Minus the cross-entropy (nats) after some batches without sharing, from inherited weights."""
-    from pipeline.ranking.repair import privately_tuned
+    from pipeline.ranking.private_tuning import privately_tuned
 
     def score(archs: Sequence[Architecture]) -> list[float]:
         return [-privately_tuned(supernet_of(arch), [arch], data, judging, tuning)[0].cross_entropy for arch in archs]

@@ -29,7 +29,7 @@ class SpaceExhaustedError(PipelineError):
 Seen = Set[bytes]
 
 
-class Problem:
+class FeasibleSpace:
     """What is searched: candidates and their costs.
 
     `start` is a known feasible row (1, genes), for budgets so tight that random networks hardly ever fit.
@@ -67,10 +67,10 @@ class Problem:
             return starts
         return distinct(self._walk(starts[rng.integers(len(starts), size=_RESERVOIR)], _MIXING_STEPS, rng))
 
-    def narrowed(self, name: str, limit: float) -> "Problem":
+    def narrowed(self, name: str, limit: float) -> "FeasibleSpace":
         """The same problem under a tighter limit on cost `name`."""
         costs = self.costs.with_limit(name, limit)
-        narrow = Problem(self.space, costs)
+        narrow = FeasibleSpace(self.space, costs)
         if self.start is not None and costs.feasible(self.start).all():
             narrow.start = self.start
         everything, reservoir = self.everything, self.reservoir
@@ -136,10 +136,10 @@ class Problem:
         return rows
 
 
-class Niche(Problem):
+class Niche(FeasibleSpace):
     """The part of a problem in which gene `gene` has option `option`; whatever is proposed is moved there."""
 
-    def __init__(self, whole: Problem, gene: int, option: int) -> None:
+    def __init__(self, whole: FeasibleSpace, gene: int, option: int) -> None:
         super().__init__(whole.space, whole.costs)
         self._gene, self._option = gene, option
         self.everything = None

@@ -23,7 +23,7 @@ _STEPS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Relevances:
+class Hyperparameters:
     """Hyper-parameters. `choice` (factors,) and `trait` (traits,) weigh squared distances in the first kernel,
     `smooth` (traits,) in the second; `scales` are the two kernels' variances."""
 
@@ -37,15 +37,15 @@ class Relevances:
 class Predictor:
     """Predicts `targets_of` the scores: a scale on which the best networks are told apart."""
 
-    def __init__(self, encoder: Encoder, relevances: Relevances) -> None:
-        self._encoder, self._relevances = encoder, relevances
-        self._choice_scale = np.sqrt(relevances.choice / 2)[encoder.group_of]
+    def __init__(self, encoder: Encoder, hyperparameters: Hyperparameters) -> None:
+        self._encoder, self._hyperparameters = encoder, hyperparameters
+        self._choice_scale = np.sqrt(hyperparameters.choice / 2)[encoder.group_of]
 
     def fit(self, codes: CodeArray, scores: FloatArray) -> "Predictor":
         """Condition on codes (n, genes) with scores (n,)."""
         self._first, self._second = self._scaled(codes)
         kernel = self._kernel(self._first, self._second)
-        kernel[np.diag_indices(len(kernel))] += self._relevances.noise
+        kernel[np.diag_indices(len(kernel))] += self._hyperparameters.noise
         self._lower = np.linalg.cholesky(kernel)
         targets = targets_of(scores)
         self._weights = cho_solve((self._lower, True), targets)
@@ -60,7 +60,7 @@ class Predictor:
         """Mean and standard deviation of each row's target, the latter without noise."""
         kernel = self._kernel(*self._scaled(codes))
         explained = solve_triangular(self._lower, kernel.T, lower=True, check_finite=False)
-        variance = sum(self._relevances.scales) - np.einsum("ij,ij->j", explained, explained)
+        variance = sum(self._hyperparameters.scales) - np.einsum("ij,ij->j", explained, explained)
         return np.asarray(kernel @ self._weights), np.sqrt(np.maximum(variance, 1e-12))
 
     def expected_improvement(self, codes: CodeArray) -> FloatArray:
@@ -73,11 +73,11 @@ class Predictor:
     def _scaled(self, codes: CodeArray) -> tuple[FloatArray, FloatArray]:
         choices = self._encoder.choices(codes)
         traits = self._encoder.traits(codes, choices)
-        first = np.concatenate([choices * self._choice_scale, traits * np.sqrt(self._relevances.trait)], axis=1)
-        return first, traits * np.sqrt(self._relevances.smooth)
+        first = np.concatenate([choices * self._choice_scale, traits * np.sqrt(self._hyperparameters.trait)], axis=1)
+        return first, traits * np.sqrt(self._hyperparameters.smooth)
 
     def _kernel(self, first: FloatArray, second: FloatArray) -> FloatArray:
-        one, two = self._relevances.scales
+        one, two = self._hyperparameters.scales
         return one * np.exp(-_squared(first, self._first)) + two * np.exp(-_squared(second, self._second))
 
 
@@ -91,7 +91,7 @@ def targets_of(scores: FloatArray) -> FloatArray:
     return np.asarray((targets - targets.mean()) / (targets.std() + 1e-12))
 
 
-def learn_relevances(encoder: Encoder, codes: CodeArray, scores: FloatArray) -> Relevances:
+def learn_hyperparameters(encoder: Encoder, codes: CodeArray, scores: FloatArray) -> Hyperparameters:
     """The most probable hyper-parameters for the best (at most 256) of the judged networks."""
     kept = np.sort(np.argsort(-scores, kind="stable")[:_FIT_ON])
     codes, scores = codes[kept], scores[kept]
@@ -117,9 +117,9 @@ class _Evidence:
         self.prior_mean = np.repeat([choice_mean, -2.0, -2.0, 0.0, -4.0], counts)
         self._prior_deviation = np.repeat([1.0, 1.0, 1.0, 0.7, 1.0], counts)
 
-    def unpack(self, point: FloatArray) -> Relevances:
+    def unpack(self, point: FloatArray) -> Hyperparameters:
         choice, trait, smooth, rest = np.split(np.exp(point), self._sizes)
-        return Relevances(choice, trait, smooth, (float(rest[0]), float(rest[1])), float(rest[2]))
+        return Hyperparameters(choice, trait, smooth, (float(rest[0]), float(rest[1])), float(rest[2]))
 
     def __call__(self, point: FloatArray) -> tuple[float, FloatArray]:
         r = self.unpack(point)

@@ -16,7 +16,7 @@ Numbers = Mapping[str, float]
 class ScoreLog:
     """The numbers known of networks by their spelling. Processes may append to one file at the same time.
 
-    A line that a kill tore, or that is no entry, is passed over: its network is judged again.
+    A line that a kill cut short, or that is no entry, is passed over: its network is judged again.
     """
 
     def __init__(self, file: Path, *names: str) -> None:
@@ -50,8 +50,8 @@ class ScoreLog:
             if all(map(math.isfinite, numbers.values()))
         ]
         with self._file.open("a+b") as stream:
-            torn = stream.tell() > 0 and (stream.seek(-1, 2), stream.read(1))[1] != b"\n"
-            stream.write(b"\n" * torn + "".join(lines).encode())
+            unfinished = stream.tell() > 0 and (stream.seek(-1, 2), stream.read(1))[1] != b"\n"
+            stream.write(b"\n" * unfinished + "".join(lines).encode())
 
     def _take(self, line: bytes) -> None:
         try:

@@ -87,7 +87,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """The JSON document of a file written by `write_tensors`, empty where it has none; WeightsError if it is torn."""
+    """The JSON document of a file written by `write_tensors`, empty where it has none; WeightsError if corrupt."""
     try:
         with safe_open(path, framework="pt") as stream:
             about = json.loads((stream.metadata() or {}).get(_KEY, "{}"))

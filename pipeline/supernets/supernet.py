@@ -13,10 +13,10 @@ from latency_tables.blocks import Block
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import SKIP, Architecture, Op
 from pipeline.spaces.space import SearchSpace
-from pipeline.supernets.bank import Bank
+from pipeline.supernets.meta_block import MetaBlock
 from pipeline.supernets.modules import initialise
 from pipeline.supernets.network import Network
-from pipeline.supernets.template import Template
+from pipeline.supernets.shared_weights import SharedWeights
 
 Sharing = Literal["nested", "separate"]
 Placed = list[tuple[str, Block]]  # the blocks of a network, each with the key of the bank that holds its weights
@@ -38,10 +38,10 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         self.sharing: Sharing = sharing
-        self.banks = nn.ModuleDict({key: Bank(*shape) for key, shape in _bank_shapes(space, sharing).items()})
+        self.banks = nn.ModuleDict({key: SharedWeights(*shape) for key, shape in _bank_shapes(space, sharing).items()})
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._templates: dict[Block, Template] = {}
+        self._templates: dict[Block, MetaBlock] = {}
         self.activate(space.max())
 
     def sample(self, rng: random.Random) -> Architecture:
@@ -111,17 +111,17 @@ class Supernet(nn.Module):
         """The shared tensors that `block` at the position `key` computes with, by their names in its module."""
         return self.bank(key).slices(block)
 
-    def bank(self, key: str) -> Bank:
+    def bank(self, key: str) -> SharedWeights:
         """The shared weights of the position `key`."""
         bank = self.banks[key]
-        if not isinstance(bank, Bank):
+        if not isinstance(bank, SharedWeights):
             raise TypeError(f"bank {key!r} is a {type(bank).__name__}")
         return bank
 
     def sort_channels(self) -> None:
         """Move the most important middle channels of every layer to the front; the largest network is unchanged."""
         for bank in self.banks.values():
-            if isinstance(bank, Bank):
+            if isinstance(bank, SharedWeights):
                 bank.sort_channels()
 
     def place(self, arch: Architecture) -> Placed:
@@ -133,12 +133,12 @@ class Supernet(nn.Module):
         keys += head_keys(blocks[len(keys) :])
         return list(zip(keys, blocks, strict=True))
 
-    def _template(self, block: Block) -> Template:
+    def _template(self, block: Block) -> MetaBlock:
         template = self._templates.get(block)
         if template is None:
             # Weights do not depend on the size of what flows through them, so sizes share one template.
             shape = block.sizeless
-            template = self._templates.setdefault(shape, Template(shape, self.space.batchnorm_eps))
+            template = self._templates.setdefault(shape, MetaBlock(shape, self.space.batchnorm_eps))
             self._templates[block] = template
         return template
 
@@ -158,7 +158,7 @@ def inherit(parent: Supernet, region: SearchSpace) -> Supernet:
     child = Supernet(region, parent.sharing)
     for key, bank in child.banks.items():
         source = parent.banks[key]
-        if isinstance(bank, Bank) and isinstance(source, Bank):
+        if isinstance(bank, SharedWeights) and isinstance(source, SharedWeights):
             bank.load(source)
     return child.train(parent.training)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pipeline.spaces.architecture import Architecture, StageChoice
 from pipeline.spaces.space import SearchSpace, Stage
-from pipeline.supernets.bank import AXES, Bank
 from pipeline.supernets.files import WeightsError
+from pipeline.supernets.shared_weights import AXES, SharedWeights
 from pipeline.supernets.supernet import Supernet
 from pipeline.weights.importance import sort_channels
 from pipeline.weights.published import Layer, Published
@@ -101,8 +101,8 @@ def place(network: Published, supernet: Supernet, source: str) -> Placement:
     )
 
 
-def _bank(supernet: Supernet, key: str) -> Bank:
-    if key not in supernet.banks or not isinstance(bank := supernet.banks[key], Bank):
+def _bank(supernet: Supernet, key: str) -> SharedWeights:
+    if key not in supernet.banks or not isinstance(bank := supernet.banks[key], SharedWeights):
         raise WeightsError(
             f"space {supernet.space.name!r} shares no weights at {key}; a start needs nested weights and no 'skip'"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from pipeline.supernets.bank import AXES, Channels
+from pipeline.supernets.shared_weights import AXES, Channels
 
 Tensors = Mapping[str, Tensor]  # by their names in a `BlockModule`
 

@@ -164,7 +164,7 @@ def test_a_path_may_have_characters_of_a_pattern(tmp_path: Path) -> None:
 def test_a_torn_parquet_file_is_named(tmp_path: Path) -> None:
     _parquet(tmp_path / "a.parquet", [0, 1], ["x", "y"])
     (tmp_path / "b.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(DataError, match=r"b\.parquet is torn, or is no Parquet file$"):
+    with pytest.raises(DataError, match=r"b\.parquet is corrupt, or is no Parquet file$"):
         _open(tmp_path)
 
 

@@ -102,5 +102,5 @@ def test_a_picture_that_went_away_is_named_when_it_is_needed(tmp_path: Path) -> 
 def test_a_torn_list_is_one_line(tmp_path: Path) -> None:
     prepare_encoded(_division(make_tree(tmp_path / "photos", {"a": 8, "b": 8})), 16, tmp_path / "out", seen_px=16)
     (tmp_path / "out" / "test.arrow").write_bytes(b"ARROW1 and no more")
-    with pytest.raises(DataError, match=r"test.arrow is torn"):
+    with pytest.raises(DataError, match=r"test.arrow is corrupt"):
         load_dataset(tmp_path / "out")

@@ -14,9 +14,9 @@ from pipeline.fewshot.decisions import SplitError, decisions_of
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.plan import FewShotPlan
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.ranking.calibration import Calibration, calibrate
+from pipeline.ranking.calibration import RegionCalibration, calibrate
+from pipeline.ranking.private_tuning import PrivateTuning, privately_tuned, reranked
 from pipeline.ranking.ranked import RankedScorer
-from pipeline.ranking.repair import PrivateTuning, privately_tuned, repaired
 from pipeline.ranking.scores import RegionScorer, scored_by_parent
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import judge
@@ -151,7 +151,7 @@ def test_calibration_undoes_what_regions_add() -> None:
     scores = 0.5 * truth + np.array([0.0, 2.0, -1.0])[regions]
     calibration = calibrate(scores.tolist(), truth.tolist(), regions, 3)
     assert calibration(scores.tolist(), regions) == pytest.approx(truth.tolist(), abs=1e-9)
-    assert Calibration.none(3)(scores.tolist(), regions) == pytest.approx(scores.tolist())
+    assert RegionCalibration.none(3)(scores.tolist(), regions) == pytest.approx(scores.tolist())
     with pytest.raises(SplitError, match="region 1, 2"):
         calibrate([1.0, 2.0], [1.0, 2.0], [0, 0], 3)
 
@@ -185,10 +185,10 @@ def test_the_ranker_learns_from_private_tunes_of_a_scorer() -> None:
         RankedScorer.learn(scorer.partition, archs[:7], scorer(archs[:7]), labels)
 
 
-def test_repaired_order() -> None:
-    assert repaired([4, 2, 7, 1], [0.1, 0.9]) == [2, 4, 7, 1]
+def test_reranked_order() -> None:
+    assert reranked([4, 2, 7, 1], [0.1, 0.9]) == [2, 4, 7, 1]
     with pytest.raises(SplitError, match="3 private scores"):
-        repaired([1, 2], [0.0, 0.0, 0.0])
+        reranked([1, 2], [0.0, 0.0, 0.0])
 
 
 def test_costs_are_told_before() -> None:

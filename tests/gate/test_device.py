@@ -13,7 +13,7 @@ from latency_tables.onnx_models import NamedModel
 from latency_tables.table import DeviceInfo
 from pipeline.gate.budget_file import Device, load_budget
 from pipeline.gate.gate import Request, run_gate
-from pipeline.gate.measure import Plan
+from pipeline.gate.measure import LookPlan
 from pipeline.gate.results import CheckResult, Report
 
 Budget = Callable[[str], Path]
@@ -43,7 +43,7 @@ def checked(
 ) -> Report:
     monkeypatch.setitem(registry.RUNNERS, "board", lambda url, threads: board)
     device = Device("board", url="board")
-    return run_gate(Request((model,), Plan(), (device,), baseline), load_budget(limits))
+    return run_gate(Request((model,), LookPlan(), (device,), baseline), load_budget(limits))
 
 
 def only(report: Report, name: str) -> CheckResult:

@@ -13,9 +13,9 @@ from scipy.stats import wilcoxon
 
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure
-from pipeline.gate.host_rounds import Candidate, host_round
+from pipeline.gate.host_rounds import TimedModel, host_round
 from pipeline.gate.interval import _cut, middle_interval
-from pipeline.gate.measure import Plan, Taken, judge_change, judge_latency, rounds_needed
+from pipeline.gate.measure import LookPlan, Taken, judge_change, judge_latency, rounds_needed
 
 Noise = Callable[[random.Random], float]
 
@@ -58,7 +58,7 @@ def test_too_few_values_give_no_bound() -> None:
 def decided(change: float, noise: Noise, seed: int) -> str:
     rng = random.Random(seed)
     round_ = lambda: [Taken(5 * (1 + change) * math.exp(noise(rng)), 5.0), Taken(5.0, 5.0)]  # noqa: E731
-    return judge_change(round_, 0.025, Plan()).decision
+    return judge_change(round_, 0.025, LookPlan()).decision
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -81,21 +81,21 @@ def test_on_the_limit_itself_hardly_any_decision_is_made() -> None:
 
 def test_what_would_settle_it_is_said() -> None:
     rng = random.Random(0)
-    outcome = judge_latency(lambda: [Taken(10.05 * math.exp(rng.gauss(0, 0.1)), 11.0)], 10.0, Plan(looks=(12, 24)))
+    outcome = judge_latency(lambda: [Taken(10.05 * math.exp(rng.gauss(0, 0.1)), 11.0)], 10.0, LookPlan(looks=(12, 24)))
     assert outcome.decision == "undecided"
     assert outcome.low < 10 < outcome.high
     assert rounds_needed(outcome, 10.0) > 24
 
 
 def test_a_clear_case_is_decided_at_the_first_look() -> None:
-    outcome = judge_latency(lambda: [Taken(5.0, 5.5)], 10.0, Plan())
+    outcome = judge_latency(lambda: [Taken(5.0, 5.5)], 10.0, LookPlan())
     assert (outcome.decision, outcome.rounds, outcome.wall_ms) == ("below", 12, 5.5)
     assert outcome.value == pytest.approx(5)
 
 
 def test_a_real_model_is_timed_and_more_work_takes_longer(tiny: Path, bigger: Path) -> None:
     rng = random.Random(0)
-    small, large = Candidate(tiny, {}), Candidate(bigger, {})
+    small, large = TimedModel(tiny, {}), TimedModel(bigger, {})
     ratios = [a.ms / b.ms for a, b in (host_round([large, small], 1, rng) for _ in range(7))]
     assert sorted(ratios)[3] > 1
 
@@ -104,12 +104,12 @@ def test_a_file_that_cannot_run_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(CannotMeasure, match=r"cannot run .*broken\.onnx"):
-        host_round([Candidate(path, {})], 1, random.Random(0))
+        host_round([TimedModel(path, {})], 1, random.Random(0))
 
 
 def test_a_device_times_both_models_of_a_round(tiny: Path, bigger: Path) -> None:
     from latency_tables.devices.host import HostRunner
 
-    taken = device_round(as_models([Candidate(tiny, {}), Candidate(bigger, {})]), HostRunner())
+    taken = device_round(as_models([TimedModel(tiny, {}), TimedModel(bigger, {})]), HostRunner())
     assert len(taken) == 2
     assert all(one.ms > 0 for one in taken)

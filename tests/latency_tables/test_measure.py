@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latency_tables.build import Plan, journal_path, measure_table
+from latency_tables.build import ProfilePlan, journal_path, measure_table
 from latency_tables.errors import DeviceLost, TableError
 from latency_tables.journal import SENTINEL, read_journal
 from latency_tables.measure import MeasureOptions, measure_models
@@ -101,7 +101,7 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
 def test_an_additive_device_is_recovered_and_its_error_is_its_noise(tmp_path: Path) -> None:
     """METHODS 19: true additive costs, a constant per call that a network pays once, and 2 % noise."""
     runner = FakeRunner(plain_cost_ms, per_call_ms=0.02, noise=0.02)
-    plan = Plan(BLOCKS, _nets("fit", 40), _nets("held", 40), "toy", "0")
+    plan = ProfilePlan(BLOCKS, _nets("fit", 40), _nets("held", 40), "toy", "0")
     out = tmp_path / "table.json"
     table = measure_table(plan, runner, out, FAST)
     assert load_table(out) == table
@@ -125,7 +125,7 @@ def test_unstable_rows_are_visited_again_and_flagged(tmp_path: Path) -> None:
                     timing = type(timing)(timing.name, values, timing.runs)
                 yield timing
 
-    table = measure_table(Plan(BLOCKS, (), ()), Erratic(plain_cost_ms), tmp_path / "t.json", FAST)
+    table = measure_table(ProfilePlan(BLOCKS, (), ()), Erratic(plain_cost_ms), tmp_path / "t.json", FAST)
     assert [key for key, row in table.rows.items() if row.unstable] == [SMALL.key]
     assert table.rows[SMALL.key].sessions > table.rows[LARGE.key].sessions
     assert table.error is None
@@ -133,4 +133,4 @@ def test_unstable_rows_are_visited_again_and_flagged(tmp_path: Path) -> None:
 
 def test_a_held_out_network_may_not_be_fitted_on() -> None:
     with pytest.raises(TableError, match="same name"):
-        Plan(BLOCKS, _nets("n", 3), _nets("n", 2))
+        ProfilePlan(BLOCKS, _nets("n", 3), _nets("n", 2))

@@ -20,7 +20,7 @@ from pipeline.profiling import (
     ProfileOptions,
     latency_cost,
     predict_architectures,
-    profile_by_likeness,
+    profile_by_transfer,
     profile_plan,
     profile_space,
     random_networks,
@@ -104,7 +104,7 @@ def test_likeness_makes_a_table_from_twenty_networks(quickstart: SearchSpace, tm
 
     runner = FakeRunner(new_device_ms, noise=0.005)
     options = ProfileOptions(calibration=20, held_out=40, measure=FAST.measure)
-    table = profile_by_likeness(quickstart, runner, tmp_path / "t.json", [_exact_table(quickstart)], options)
+    table = profile_by_transfer(quickstart, runner, tmp_path / "t.json", [_exact_table(quickstart)], options)
     assert table.error is not None
     assert table.error.networks == 40
     assert table.error.mape_percent < 4
@@ -112,7 +112,7 @@ def test_likeness_makes_a_table_from_twenty_networks(quickstart: SearchSpace, tm
     assert len(set(runner.timed)) == 20 + 40 + 1  # no block was timed
     with pytest.raises(MissingRows):
         lacking = _exact_table(quickstart.with_resolutions([16]))
-        profile_by_likeness(quickstart, runner, tmp_path / "u.json", [lacking], options)
+        profile_by_transfer(quickstart, runner, tmp_path / "u.json", [lacking], options)
 
 
 def test_predictions_of_many_networks_equal_those_of_one_and_are_fast() -> None:

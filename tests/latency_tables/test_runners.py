@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from latency_tables.build import Plan, measure_table
+from latency_tables.build import ProfilePlan, measure_table
 from latency_tables.devices.adb import AdbRunner
 from latency_tables.devices.registry import RUNNERS, open_runner
 from latency_tables.devices.runner import DeviceOptions, Runner, Timing, TimingProtocol
@@ -136,7 +136,7 @@ def test_a_table_is_of_the_precision_that_its_device_was_opened_with(precision: 
             sent.extend(model.onnx_bytes for model in models)
             return runner.measure(models, protocol)
 
-    plan = Plan((SMALL, LINEAR), (), ())
+    plan = ProfilePlan((SMALL, LINEAR), (), ())
     table = measure_table(plan, Watched(), tmp_path / "t.json", MeasureOptions(QUICK, visits=1, repeats=0))
     assert load_table(tmp_path / "t.json").device.precision == table.device.precision == precision
     mark = {"fp32": b"input", "fp16": b"Cast", "int8": b"QuantizeLinear"}[precision]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from latency_tables.build import Plan, measure_table
+from latency_tables.build import ProfilePlan, measure_table
 from latency_tables.devices.registry import open_runner
 from latency_tables.devices.runner import DeviceOptions, Timing, TimingProtocol
 from latency_tables.devices.web.exchange import SILENT_S, Exchange, Refused
@@ -138,7 +138,9 @@ def test_more_threads_are_another_device(tmp_path: Path) -> None:
     options = MeasureOptions(QUICK, visits=2, repeats=0, extra_visits=0)
     with web_runner(ort_web(), threads=2) as runner, chromium(tmp_path / "browser") as page:
         page.open(runner.address)
-        table = measure_table(Plan(BLOCKS, tuple(nets[:3]), tuple(nets[3:])), runner, tmp_path / "t.json", options)
+        table = measure_table(
+            ProfilePlan(BLOCKS, tuple(nets[:3]), tuple(nets[3:])), runner, tmp_path / "t.json", options
+        )
         page.wait_for("document.getElementById('count').textContent.includes(' of 22')")
     assert table.device.threads == 2
     assert {row.sessions for row in table.rows.values()} == {options.visits * QUICK.sessions}

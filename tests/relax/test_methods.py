@@ -18,7 +18,7 @@ from pipeline.relax.methods.single_path import indicators
 from pipeline.relax.read_off import feasible_networks
 from pipeline.relax.settings import RelaxSettings
 from pipeline.relax.training import Progress, RelaxTraining, relax
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.settings import RELAXING, Relaxing
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
@@ -38,7 +38,7 @@ def test_every_method_finds_the_planted_network_under_a_limit_that_forbids_the_l
     assert not problem.costs.feasible(codes.encode([SPACE.max()]))[0]
     # Weights stay as they were planted; it is the gates that have to find them.
     found = relax(problem.supernet, problem.data, problem.costs, RelaxSettings(method, epochs=12, lr=0.0, seed=1))
-    archs = feasible_networks(SPACE, found.gates, Problem(codes, problem.costs), 5, seed=0)
+    archs = feasible_networks(SPACE, found.gates, FeasibleSpace(codes, problem.costs), 5, seed=0)
     assert archs[0] == PLANTED
     assert len(set(archs)) == 5 and problem.costs.feasible(codes.encode(archs)).all()
 
@@ -74,7 +74,7 @@ def test_a_checkpoint_of_another_relaxation_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_read_off_is_the_most_probable_network_or_the_nearest_inside_the_limits() -> None:
     codes, costs = Codes(LARGE), costs_of("200M", "large")
-    problem = Problem(codes, costs, costs.ensure_reachable())
+    problem = FeasibleSpace(codes, costs, costs.ensure_reachable())
     inside = codes.decode(problem.random(1, np.random.default_rng(0)))[0]
     assert feasible_networks(LARGE, hard_gates(LARGE, inside), problem, 1, seed=0) == [inside]
     largest = feasible_networks(LARGE, hard_gates(LARGE, LARGE.max()), problem, 3, seed=0)
@@ -86,7 +86,7 @@ def test_what_is_read_off_is_the_most_probable_network_or_the_nearest_inside_the
 def test_a_budget_that_nothing_meets_is_said_before_anything_is_read_off() -> None:
     costs = planted(images=32).costs.with_limit("macs", 1.0)
     with pytest.raises(InfeasibleBudget):
-        feasible_networks(SPACE, hard_gates(SPACE, SPACE.max()), Problem(Codes(SPACE), costs), 1, seed=0)
+        feasible_networks(SPACE, hard_gates(SPACE, SPACE.max()), FeasibleSpace(Codes(SPACE), costs), 1, seed=0)
 
 
 def test_a_multiplier_grows_while_its_limit_is_exceeded_and_vanishes_where_it_does_not_bind() -> None:

@@ -10,7 +10,7 @@ import pytest
 from latency_tables.files import write_atomic
 from pipeline.runs.config import Config, ConfigError, config_hash, parse_config
 from pipeline.runs.documents import RunError
-from pipeline.runs.engine import Progress, Stage, require_finished, run_stage
+from pipeline.runs.engine import Progress, RunStage, require_finished, run_stage
 from pipeline.runs.folder import STAGE_NAMES, create_or_open, open_run
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
@@ -31,8 +31,8 @@ class _Counting:
         self.calls: list[str] = []
         self.fail = False
         self.stages = (
-            Stage("data", ("data",), (), lambda run: [run.path / "one"], self._one),
-            Stage("train", ("train",), ("data",), lambda run: [run.path / "two"], self._two),
+            RunStage("data", ("data",), (), lambda run: [run.path / "one"], self._one),
+            RunStage("train", ("train",), ("data",), lambda run: [run.path / "two"], self._two),
         )
 
     def _one(self, run: Run, progress: Progress) -> None:
@@ -85,7 +85,7 @@ def test_what_was_made_from_other_inputs_is_kept_until_it_is_asked_for(run: Run)
     run_stage(run, toy.stages[0], _silent, again=True)
     changed = r"'train' in .* was made from other inputs than are there now: one, written by stage 'data'; it is kept"
     with pytest.raises(RunError, match=changed):
-        require_finished(run.folder, (*toy.stages, Stage("split", (), (), lambda _: [], toy._one)), "split")
+        require_finished(run.folder, (*toy.stages, RunStage("split", (), (), lambda _: [], toy._one)), "split")
     with pytest.raises(RunError, match=rf"{changed} until 'pocketnas stage train .* --again'"):
         run_stage(run, toy.stages[1], _silent)
     assert (run.path / "two" / "whole").read_text() == "1"
@@ -248,7 +248,7 @@ def test_the_stages_are_those_that_the_folder_knows() -> None:
 
 
 def test_a_new_run_that_fails_before_anything_is_made_leaves_nothing(tmp_path: Path) -> None:
-    failing = Stage("data", ("data",), (), lambda run: [run.data], lambda run, progress: _fail(run))
+    failing = RunStage("data", ("data",), (), lambda run: [run.data], lambda run, progress: _fail(run))
     for place in (tmp_path / "new", tmp_path / "there"):
         if place.name == "there":
             place.mkdir()
@@ -276,7 +276,7 @@ def test_a_removed_folder_does_not_come_back_half(run: Run) -> None:
         progress(1, 2, "train")
         write_atomic(run.path / "two" / "checkpoint", b"half")
 
-    stage = Stage("data", (), (), lambda _: [], removes)
+    stage = RunStage("data", (), (), lambda _: [], removes)
     with pytest.raises(RunError, match="was removed or moved while this command worked in it"):
         run_stage(run, stage, _silent)
     assert not run.path.exists()

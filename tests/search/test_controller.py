@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.search.candidates import CodeArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.controller import RecurrentController, clipped_gain
 from pipeline.search.samplers.zoph import MnasNet, standardised
 from pipeline.spaces.codes import Codes
@@ -87,7 +87,7 @@ def test_the_clipped_gain_stops_where_a_chance_has_moved_by_a_fifth() -> None:
 
 def test_half_the_latency_is_worth_five_percent_of_the_accuracy() -> None:
     costs = costs_of("40M")
-    problem = Problem(Codes(SMALL), costs)
+    problem = FeasibleSpace(Codes(SMALL), costs)
     rows = problem.random(2, np.random.default_rng(0))
     macs = costs["macs"].of(rows)
     sampler = MnasNet(problem, seed=0)

@@ -14,7 +14,7 @@ from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import distinct, enumerate_codes, keys
 from pipeline.search.costs import BlockTable, space_costs
 from pipeline.search.packing import Packing
-from pipeline.search.pool import Niche, Problem, mutate
+from pipeline.search.pool import FeasibleSpace, Niche, mutate
 from pipeline.spaces.codes import Codes
 from tests.search.problems import LARGE, SMALL, costs_of
 
@@ -159,7 +159,7 @@ def test_distinct_keeps_the_first_of_each() -> None:
 @pytest.mark.parametrize("macs", ["300M", "125M"])  # one network in three, and one in a million
 def test_random_networks_are_feasible_and_distinct_whatever_the_budget(macs: str) -> None:
     costs = costs_of(macs, "large")
-    problem = Problem(Codes(LARGE), costs, costs.ensure_reachable())
+    problem = FeasibleSpace(Codes(LARGE), costs, costs.ensure_reachable())
     rows = problem.random(200, np.random.default_rng(0))
     assert len(set(keys(rows))) == len(rows) == 200
     assert costs.feasible(rows).all()
@@ -169,7 +169,7 @@ def test_random_networks_are_feasible_and_distinct_whatever_the_budget(macs: str
 
 
 def test_random_networks_of_a_small_space_are_uniform() -> None:
-    problem = Problem(SMALL_CODES, costs_of("40M"))
+    problem = FeasibleSpace(SMALL_CODES, costs_of("40M"))
     rng = np.random.default_rng(0)
     drawn = np.concatenate([problem.random(50, rng) for _ in range(400)])
     counts = np.array(list(_counts(drawn).values()))
@@ -197,7 +197,7 @@ def test_mutants_always_differ_and_stay_in_range() -> None:
 
 def test_a_niche_holds_what_it_is_given() -> None:
     costs = costs_of("300M", "large")
-    problem = Problem(Codes(LARGE), costs, costs.ensure_reachable())
+    problem = FeasibleSpace(Codes(LARGE), costs, costs.ensure_reachable())
     niche = Niche(problem, gene=0, option=2)
     rows = niche.proper(problem.random(300, np.random.default_rng(0)), frozenset())
     assert len(rows)

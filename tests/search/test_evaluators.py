@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from pipeline.fewshot.prefix import JudgingImages, judge_all
-from pipeline.ranking.repair import PrivateTuning
+from pipeline.ranking.private_tuning import PrivateTuning
 from pipeline.search import from_scratch as trainings
 from pipeline.search.evaluators import Evaluator, Scored, fine_tuned, from_scratch
 from pipeline.spaces.files import load_space

@@ -7,25 +7,25 @@ from scipy.stats import spearmanr
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.encoding import Encoder, factors
 from pipeline.search.engine import evolve
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.predictor import (
     Predictor,
     _column_distances,
     _Evidence,
     _group_distances,
-    learn_relevances,
+    learn_hyperparameters,
     targets_of,
 )
 from pipeline.spaces.codes import Codes
 from tests.search.problems import LARGE, SMALL, costs_of, merit
 
 
-def _problem(space: str) -> Problem:
+def _problem(space: str) -> FeasibleSpace:
     costs = costs_of("40M", "small") if space == "small" else costs_of("200M", "large")
-    return Problem(Codes(SMALL if space == "small" else LARGE), costs, costs.ensure_reachable())
+    return FeasibleSpace(Codes(SMALL if space == "small" else LARGE), costs, costs.ensure_reachable())
 
 
-def _score(problem: Problem, codes: CodeArray) -> FloatArray:
+def _score(problem: FeasibleSpace, codes: CodeArray) -> FloatArray:
     return np.array(merit(problem.space.decode(codes)))
 
 
@@ -60,8 +60,8 @@ def test_the_predictor_ranks_networks_it_has_not_seen(space: str) -> None:
     codes = problem.random(260, np.random.default_rng(0))
     known, unknown = codes[:60], codes[60:]
     encoder = Encoder(problem.space, problem.costs, problem.reservoir)
-    relevances = learn_relevances(encoder, known, _score(problem, known))
-    predictor = Predictor(encoder, relevances).fit(known, _score(problem, known))
+    hyperparameters = learn_hyperparameters(encoder, known, _score(problem, known))
+    predictor = Predictor(encoder, hyperparameters).fit(known, _score(problem, known))
     mean, deviation = predictor.predict(unknown)
     assert spearmanr(mean, _score(problem, unknown)).statistic > 0.8
     _, at_known = predictor.predict(known)

@@ -7,8 +7,8 @@ import optuna
 import pytest
 
 from pipeline.search.candidates import CodeArray, keys
-from pipeline.search.pool import Problem, SpaceExhaustedError
-from pipeline.search.predictor import Predictor, learn_relevances
+from pipeline.search.pool import FeasibleSpace, SpaceExhaustedError
+from pipeline.search.predictor import Predictor, learn_hyperparameters
 from pipeline.search.samplers import SAMPLERS, History, ProposalSampler
 from pipeline.search.samplers.evolution import rank_and_crowding
 from pipeline.search.samplers.guided import Guided, beginning, changed_twice, learning_point, waited
@@ -20,9 +20,9 @@ from tests.search.problems import LARGE, SMALL, costs_of, merit
 
 
 @cache
-def _problem(space: str) -> Problem:
+def _problem(space: str) -> FeasibleSpace:
     costs = costs_of("40M", "small") if space == "small" else costs_of("200M", "large")
-    return Problem(Codes(SMALL if space == "small" else LARGE), costs, costs.ensure_reachable())
+    return FeasibleSpace(Codes(SMALL if space == "small" else LARGE), costs, costs.ensure_reachable())
 
 
 def _run(sampler: ProposalSampler, evaluations: int) -> tuple[CodeArray, list[float]]:
@@ -72,7 +72,7 @@ def test_another_seed_searches_elsewhere(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_proposes_all_networks_and_then_says_that_none_is_left(method: Method) -> None:
     lightest = costs_of("40M")["macs"].minimum()[0]
-    problem = Problem(Codes(SMALL), costs_of("40M").with_limit("macs", lightest * 1.6))
+    problem = FeasibleSpace(Codes(SMALL), costs_of("40M").with_limit("macs", lightest * 1.6))
     count = len(problem.everything if problem.everything is not None else [])
     assert 3 < count < 60
     sampler = SAMPLERS[method](problem, seed=1)
@@ -190,7 +190,7 @@ def test_a_stalled_search_tries_the_pairs_of_changes_that_are_predicted_best() -
     scores = np.array(merit(problem.space.decode(codes)))
     sampler = Guided(problem, 0)
     best = codes[np.argmax(scores)]
-    predictor = Predictor(sampler.encoder, learn_relevances(sampler.encoder, codes, scores)).fit(codes, scores)
+    predictor = Predictor(sampler.encoder, learn_hyperparameters(sampler.encoder, codes, scores)).fit(codes, scores)
     around = changed_twice(best, problem, predictor)
     assert problem.costs.feasible(around).all()
     by_chance = problem.proper(problem.mutants(np.tile(best, (4000, 1)), np.random.default_rng(0), 0.02), frozenset())

@@ -10,8 +10,8 @@ from torch import Tensor
 from pipeline.spaces.architecture import Architecture, Op, StageChoice
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
-from pipeline.supernets.bank import Bank
 from pipeline.supernets.network import Network
+from pipeline.supernets.shared_weights import SharedWeights
 from pipeline.supernets.supernet import Sharing, Supernet, SupernetError, inherit
 from tests.spaces.families import FAMILIES
 from tests.supernets.lively import lively
@@ -96,7 +96,7 @@ def test_learned_transforms_apply_step_by_step(tiny_space: SearchSpace) -> None:
     supernet = lively(tiny_space)
     key, seven = next(p for p in supernet.place(tiny_space.max()) if p[1].kernel == 7)
     bank = supernet.banks[key]
-    assert isinstance(bank, Bank)
+    assert isinstance(bank, SharedWeights)
     channels = seven.mid_channels - 8
     weight = bank.weights.depthwise.weight[:channels, 0]  # type: ignore[union-attr,index]
     five = (weight[:, 1:6, 1:6].reshape(-1, 25) @ bank.transforms["7to5"].T).reshape(-1, 5, 5)
@@ -228,7 +228,7 @@ def test_gradients_reach_exactly_the_slices_in_use(tiny_space: SearchSpace) -> N
         for name, tensor in supernet.slices(key, block).items():
             if tensor.requires_grad and name == "project.weight":
                 bank = supernet.banks[key]
-                assert isinstance(bank, Bank)
+                assert isinstance(bank, SharedWeights)
                 grad = dict(bank.weights.named_parameters())[name].grad
                 assert grad is not None
                 assert grad[: block.out_channels, : block.mid_channels].abs().sum() > 0

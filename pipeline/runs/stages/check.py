@@ -4,7 +4,7 @@ from latency_tables.files import write_atomic
 from pipeline.budget import Limit
 from pipeline.gate.budget_file import Device, parse_budget
 from pipeline.gate.gate import Request, run_gate
-from pipeline.gate.measure import Plan
+from pipeline.gate.measure import LookPlan
 from pipeline.gate.reporters import junit
 from pipeline.gate.results import CheckResult, Report
 from pipeline.runs.documents import CheckFile, MeasuredLatency
@@ -28,7 +28,7 @@ def work(run: Run, progress: Progress) -> None:
     file = parse_budget(budget | {"models": [model]}, str(folder.budget), run.path.resolve())
     tables = {own: folder.table, **{name: folder.other_tables / f"{name}.json" for name in others}}
     devices = tuple(Device(name, table=str(path)) for name, path in tables.items())
-    report = run_gate(Request((), Plan(), devices), file, progress)
+    report = run_gate(Request((), LookPlan(), devices), file, progress)
     report = Report((*report.results, *_measured(run, onnx)), report.notes)
     CheckFile(passed=report.passed, checks=list(report.results), notes=list(report.notes)).save(folder.check)
     failed = [result.name for result in report.results if not result.passed]

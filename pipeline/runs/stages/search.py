@@ -152,13 +152,13 @@ def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[Candid
 
     What a relaxing method ends as stands first: it is trained to the end, whatever shared weights say of it.
     """
-    from pipeline.ranking.repair import repaired
+    from pipeline.ranking.private_tuning import reranked
 
     file = run.folder.relaxed / "relaxed.json"
     own = RelaxedFile.load(file).archs[0] if file.exists() else None
     found = tuple(sorted(result.candidates, key=lambda candidate: candidate.arch != own))
-    mends = len(found) > 1 and run.config.search.judge_by == "inherited"
-    tuned = _privately_tuned(run, found[: scheduled(run).private] if mends else (), progress)
+    reranks = len(found) > 1 and run.config.search.judge_by == "inherited"
+    tuned = _privately_tuned(run, found[: scheduled(run).private] if reranks else (), progress)
     return [
         CandidateEntry(
             arch=found[place].arch,
@@ -167,7 +167,7 @@ def _ranked(run: Run, result: "SearchResult", progress: Progress) -> list[Candid
             trial=found[place].trial,
             **dict(found[place].costs),
         )
-        for place in sorted(repaired(range(len(found)), tuned), key=lambda place: found[place].arch != own)
+        for place in sorted(reranked(range(len(found)), tuned), key=lambda place: found[place].arch != own)
     ]
 
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.encoding import Encoder
 from pipeline.search.packing import Packing
-from pipeline.search.pool import Problem, SpaceExhaustedError
+from pipeline.search.pool import FeasibleSpace, SpaceExhaustedError
 from pipeline.search.rungs import comparable, was_judged
 
 
@@ -55,7 +55,7 @@ class ProposalSampler(BaseSampler):
     its own, drawn anew: whatever finds the best network under a limit then finds the front.
     """
 
-    def __init__(self, problem: Problem, seed: int, front: str | None = None) -> None:
+    def __init__(self, problem: FeasibleSpace, seed: int, front: str | None = None) -> None:
         self.problem = problem
         self.packing = Packing(problem.space)
         self.seed = seed
@@ -73,7 +73,7 @@ class ProposalSampler(BaseSampler):
         return len(history)
 
     @abstractmethod
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         """Rows worth judging next, best first; infeasible and seen ones among them are dropped by the caller."""
 
     def next(self, history: History, rng: np.random.Generator) -> CodeArray:
@@ -141,7 +141,7 @@ class ProposalSampler(BaseSampler):
         seen = frozenset(keys(known)) | frozenset(open_keys)
         return History(codes, scores, np.ones(len(codes), dtype=bool), seen), len(judged) + len(open_keys)
 
-    def _under_a_cap(self, history: History, rng: np.random.Generator) -> tuple[Problem, History]:
+    def _under_a_cap(self, history: History, rng: np.random.Generator) -> tuple[FeasibleSpace, History]:
         cost = self.problem.costs[self.front or ""]
         among = cost.of(self._start) * cost.margin
         low, high = float(among.min()), float(among.max())

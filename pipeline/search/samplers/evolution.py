@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.search.candidates import CodeArray, FloatArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _POPULATION: Final = 20
@@ -17,7 +17,7 @@ _CHILDREN: Final = 32
 class AgingEvolution(ProposalSampler):
     """One mutated gene of the best of 5 random members of the newest 20: the oldest die, not the worst."""
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         alive = np.flatnonzero(history.inside)[-_POPULATION:]
         if len(history) < _POPULATION or not len(alive):
             return problem.random(1, rng, history.seen)
@@ -36,7 +36,7 @@ class NSGA2(ProposalSampler):
     For a front the ranks are by score and cost; under a limit alone, by score.
     """
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _POPULATION or not history.inside.any():
             return problem.random(1, rng, history.seen)
         population = self._population(history)

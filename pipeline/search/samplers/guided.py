@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.search.candidates import CodeArray, FloatArray, distinct
 from pipeline.search.engine import evolve
-from pipeline.search.pool import Niche, Problem, mutate
-from pipeline.search.predictor import Predictor, Relevances, learn_relevances
+from pipeline.search.pool import FeasibleSpace, Niche, mutate
+from pipeline.search.predictor import Hyperparameters, Predictor, learn_hyperparameters
 from pipeline.search.samplers.base import History, ProposalSampler
 from pipeline.search.samplers.local import neighbours
 
@@ -45,25 +45,25 @@ class Guided(ProposalSampler):
     that a resumed search does the same.
     """
 
-    _learned: tuple[tuple[int, int], Relevances] | None = None
+    _learned: tuple[tuple[int, int], Hyperparameters] | None = None
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START or not history.inside.any():
             return problem.random(1, rng, history.seen)
         first = self._beginning(history)
         history = history.since(first)
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
-        relevances = self._relevances(history, first)
+        hyperparameters = self._hyperparameters(history, first)
         if problem.everything is not None:
             pool = problem.unseen(problem.everything, history.seen)
-            return _most_improving(pool, self._predictor(history, relevances, None))
+            return _most_improving(pool, self._predictor(history, hyperparameters, None))
         if waited(history)[-1] >= _STALLED and rng.random() < _TRUSTING_SHARE:
-            predictor = self._predictor(history, relevances, None)
+            predictor = self._predictor(history, hyperparameters, None)
             pool = problem.unseen(changed_twice(history.best_first()[0], problem, predictor), history.seen)
             return pool[np.argsort(-predictor.mean(pool), kind="stable")]
         niche = self._niche(history, problem, rng)
-        predictor = self._predictor(history, relevances, niche)
+        predictor = self._predictor(history, hyperparameters, niche)
         pool = problem.unseen(_evolved(history, problem, niche, predictor, rng), history.seen)
         return _most_improving(pool, predictor)
 
@@ -74,18 +74,18 @@ class Guided(ProposalSampler):
         """A small space is ranked whole each time, so nothing is to be gained by beginning again."""
         return 0 if self.problem.everything is not None else beginning(history)
 
-    def _relevances(self, history: History, first: int) -> Relevances:
+    def _hyperparameters(self, history: History, first: int) -> Hyperparameters:
         due = learning_point(len(history))
         if self._learned is None or self._learned[0] != (first, due):
-            relevances = learn_relevances(self.encoder, history.codes[:due], history.scores[:due])
-            self._learned = (first, due), relevances
+            hyperparameters = learn_hyperparameters(self.encoder, history.codes[:due], history.scores[:due])
+            self._learned = (first, due), hyperparameters
         return self._learned[1]
 
-    def _predictor(self, history: History, relevances: Relevances, niche: Niche | None) -> Predictor:
+    def _predictor(self, history: History, hyperparameters: Hyperparameters, niche: Niche | None) -> Predictor:
         kept = worth_learning(history, niche)
-        return Predictor(self.encoder, relevances).fit(history.codes[kept], history.scores[kept])
+        return Predictor(self.encoder, hyperparameters).fit(history.codes[kept], history.scores[kept])
 
-    def _niche(self, history: History, problem: Problem, rng: np.random.Generator) -> Niche | None:
+    def _niche(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> Niche | None:
         if len(history) < _NICHES_FROM or rng.random() >= _NICHE_SHARE:
             return None
         gene = int(rng.choice(len(self._leverage), p=self._leverage))
@@ -119,7 +119,7 @@ def _most_improving(pool: CodeArray, predictor: Predictor) -> CodeArray:
 
 
 def _evolved(
-    history: History, problem: Problem, niche: Niche | None, predictor: Predictor, rng: np.random.Generator
+    history: History, problem: FeasibleSpace, niche: Niche | None, predictor: Predictor, rng: np.random.Generator
 ) -> CodeArray:
     """Candidates from a short evolution that maximises the predicted target, in the niche if there is one."""
     best = history.best_first()
@@ -133,7 +133,7 @@ def _evolved(
     return evolve(predictor.mean, where, rng, _GENERATIONS, _PARENTS, distinct(np.concatenate(starts))).codes
 
 
-def changed_twice(centre: CodeArray, problem: Problem, predictor: Predictor) -> CodeArray:
+def changed_twice(centre: CodeArray, problem: FeasibleSpace, predictor: Predictor) -> CodeArray:
     """The feasible networks that differ from `centre` (genes,) in one gene, or in two of which the sum of the
     predicted gains is among the largest."""
     changed = neighbours(centre, problem.space.cardinalities)

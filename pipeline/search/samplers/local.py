@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.search.candidates import CodeArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _START: Final = 10
@@ -14,7 +14,7 @@ _START: Final = 10
 class LocalSearch(ProposalSampler):
     """An unseen neighbour (one gene changed) of the best network that still has one, in random order."""
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
         for centre in history.best_first():

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.search.candidates import CodeArray, FloatArray
 from pipeline.search.engine import evolve
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _START: Final = 20
@@ -20,7 +20,7 @@ class PredictorEvolution(ProposalSampler):
     Unlike `guided` it has no uncertainty: it trusts its predictor, as OFA's finder does.
     """
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
         weights = self._weights(history)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.search.candidates import CodeArray, FloatArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 from pipeline.search.samplers.zoph import standardised
 
@@ -27,7 +27,7 @@ class Reinforce(ProposalSampler):
     The reward is the score, standardised by what was seen until then; the baseline is its moving average.
     """
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
         controller = Controller(problem.space.cardinalities)

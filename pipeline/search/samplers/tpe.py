@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.search.candidates import CodeArray, FloatArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _START: Final = 10
@@ -20,7 +20,7 @@ class TPE(ProposalSampler):
     """The network that maximises log l(x) - log g(x): l and g are mixtures of per-gene kernels over the best
     tenth (at most 25) and over the rest."""
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START or not history.inside.any():
             return problem.random(1, rng, history.seen)
         ranked = history.best_first()

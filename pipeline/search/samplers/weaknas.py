@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.search.candidates import CodeArray, FloatArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _ROUND: Final = 10  # networks judged between two predictors, at least
@@ -23,7 +23,7 @@ class WeakPredictors(ProposalSampler):
 
     _forest: tuple[int, Any] | None = None
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         fitted_on = _last_round(len(history))
         if not fitted_on:
             return problem.random(1, rng, history.seen)
@@ -31,7 +31,7 @@ class WeakPredictors(ProposalSampler):
         top = pool[np.argsort(-self._predicted(history, fitted_on, pool), kind="stable")[:_TOP]]
         return rng.permutation(top)
 
-    def _pool(self, history: History, fitted_on: int, problem: Problem) -> CodeArray:
+    def _pool(self, history: History, fitted_on: int, problem: FeasibleSpace) -> CodeArray:
         """Everything, or in a large space random networks and mutants of the best."""
         if problem.everything is not None:
             return problem.everything

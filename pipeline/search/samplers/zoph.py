@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pipeline.search.candidates import CodeArray, FloatArray
-from pipeline.search.pool import Problem
+from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Zoph(ProposalSampler):
     _learned: "tuple[bytes, int, float, RecurrentController] | None" = None
     _batch = 1
 
-    def propose(self, history: History, problem: Problem, rng: np.random.Generator) -> CodeArray:
+    def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         if len(history) < _START:
             return problem.random(1, rng, history.seen)
         kept = np.flatnonzero(history.inside)
@@ -46,7 +46,7 @@ class Zoph(ProposalSampler):
         """What each judged network earned."""
         return scores
 
-    def _controller(self, codes: CodeArray, rewards: FloatArray, problem: Problem) -> "RecurrentController":
+    def _controller(self, codes: CodeArray, rewards: FloatArray, problem: FeasibleSpace) -> "RecurrentController":
         """The controller that has learned from `codes`, going on from the last call where that saw their beginning."""
         import torch
 

@@ -19,7 +19,7 @@ Blocks = tuple[Block, ...]
 
 
 @dataclass(frozen=True)
-class Likeness:
+class TableTransfer:
     """Tables of known devices, and networks of a space that they all cover: what a new device is likened to."""
 
     sources: tuple[LatencyTable, ...]

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latency_tables.blocks import Block
+from pipeline.supernets.meta_block import tensor_places
 from pipeline.supernets.modules import BlockModule
-from pipeline.supernets.template import tensor_places
 
 Channels = Literal["in", "mid", "se", "out"]
 _Place = tuple[dict[str, Any], str, str, tuple[int, ...] | None]  # container, key in it, name, shape of the part
@@ -33,7 +33,7 @@ AXES: Final[dict[str, tuple[Channels, ...]]] = {
 }  # the leading axes of each layer's tensors; a bias or a BatchNorm tensor has the first one only
 
 
-class Bank(nn.Module):
+class SharedWeights(nn.Module):
     """Shared weights of one position; `largest` bounds every block that it serves.
 
     `kernels` holds every odd size between the largest and the smallest kernel of the position: the chain of
@@ -120,7 +120,7 @@ class Bank(nn.Module):
                     state[name].copy_(state[name].index_select(axis, order))
 
     @torch.no_grad()
-    def load(self, parent: "Bank") -> None:
+    def load(self, parent: "SharedWeights") -> None:
         """Take over what this smaller bank can use of `parent`; every block of it then computes the same."""
         own = self.weights.state_dict()
         for name, tensor in parent.slices(self.weights.block).items():

@@ -1,4 +1,4 @@
-"""What mends a ranking by shared weights: a few batches of privacy, and dropping the options that rank worst."""
+"""A short fine-tune of single networks without sharing, and the order that it gives the best of a ranking."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def privately_tuned(
     return scores
 
 
-def repaired(order: Sequence[int], tuned: Sequence[float]) -> list[int]:
+def reranked(order: Sequence[int], tuned: Sequence[float]) -> list[int]:
     """`order` (indices, best first) with its first `len(tuned)` put in the order of their private scores.
 
     Scores before and after the fine-tune are not compared: what was not tuned stays behind what was.

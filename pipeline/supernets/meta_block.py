@@ -15,7 +15,7 @@ from pipeline.supernets.modules import BlockModule
 M = TypeVar("M", bound=nn.Module)
 
 
-class Template:
+class MetaBlock:
     """The module of one block with places for its tensors."""
 
     def __init__(self, block: Block, batchnorm_eps: float) -> None:
