@@ -21,6 +21,7 @@ ORDER = [
     "errors",
     "foreign",
     "own",
+    "process",
     "budget",
     "spaces",
     "data",

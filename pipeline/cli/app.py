@@ -23,6 +23,7 @@ from pipeline.cli.output import example
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
+from pipeline.process import before_torch
 
 app = typer.Typer(
     name="pocketnas",
@@ -100,8 +101,7 @@ _ON_INTERRUPT = "interrupted; the same command continues where this one stopped"
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # Threads that spin while they wait make training eight times slower as soon as the machine has other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    before_torch()
     # What a container, a service manager or a batch system sends is Ctrl-C by another name.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run_command(sys.argv[1:]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+from pipeline.process import for_networks
 from pipeline.supernets.settings import Precision
 
 M = TypeVar("M", bound=nn.Module)
@@ -35,6 +36,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
     where the card has it and fp16 elsewhere, fp32 on everything else. Raises PipelineError for a device that is not
     there, with those that are, and for fp16 on a CPU.
     """
+    for_networks()
     found = torch.device(_automatic() if device == "auto" else _named(device))
     if precision == "auto":
         chosen: Precision = "fp32"

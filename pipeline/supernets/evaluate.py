@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+from pipeline.process import for_networks
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
 from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
@@ -76,6 +77,7 @@ def judge(
     batch_size: int = BATCH_SIZE,
 ) -> Score:
     """Score of `arch` with inherited weights: taken from the supernet, statistics from `bn_images`, then tested."""
+    for_networks()
     network = supernet.extract(arch)
     refresh_batchnorm(network, bn_images, batch_size=batch_size)
     fold_batchnorm(network)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.own import own_name
+from pipeline.process import for_networks
 from pipeline.supernets.augment import resize
 from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.batches import Answers, Batch, Batches
@@ -81,6 +82,7 @@ def train(
     after every epoch and after the last step; it may use the model and must leave its weights alone. Raises
     PipelineError for settings that do not fit the model or the data, or a checkpoint of another training.
     """
+    for_networks()
     training = _Training(model, data, settings, recipe)
     if checkpoint is not None and checkpoint.is_file():
         training.restore(checkpoint)

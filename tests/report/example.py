@@ -25,10 +25,10 @@ from pipeline.report.data import (
     RandomBaseline,
     RankEvidence,
     ReportData,
+    ShownTableError,
+    ShownWinner,
     StageSeconds,
-    TableError,
     Trial,
-    Winner,
     front,
 )
 from pipeline.report.next_steps import build_command
@@ -58,7 +58,9 @@ def example_report(seed: int = 0) -> ReportData:
         title="Sign digits",
         data="1,797 images of 10 classes",
         device="raspberry-pi-5 (onnxruntime 1.31.1, 1 thread)",
-        winner=Winner(best.name, 0.987, 2_512_000, 201_000, best.latency_ms, (limit * 0.8, limit * 0.97), limit * 0.93),
+        winner=ShownWinner(
+            best.name, 0.987, 2_512_000, 201_000, best.latency_ms, (limit * 0.8, limit * 0.97), limit * 0.93
+        ),
         budget={"latency_ms": limit, "macs": 2.6e6, "accuracy": 0.97},
         tried=trials,
         baseline=RandomBaseline(tuple(p.accuracy for p in randoms), 2.1, 1.2, 3.0),
@@ -82,7 +84,7 @@ def example_report(seed: int = 0) -> ReportData:
         blocks=tuple(BlockLatency(_label(block), _ms(block), block.macs) for block in blocks),
         fixed_ms=0.02,
         pairs=tuple(Pair(str(archs[n]), ms[n], ms[n] * rng.gauss(1, 0.03)) for n in range(40)),
-        table_error=TableError(100, 2.1, 0.95, 1.07),
+        table_error=ShownTableError(100, 2.1, 0.95, 1.07),
         ranks=(
             RankEvidence("accuracy in the supernet", 0.71, 0.58, 0.81),
             RankEvidence("MACs", 0.52, 0.33, 0.66),

@@ -13,7 +13,7 @@ import pytest
 from latency_tables.blocks import EXAMPLE
 from pipeline.report import figures
 from pipeline.report.curves import curves_figure
-from pipeline.report.data import BlockLatency, Point, ReportData, Winner, front
+from pipeline.report.data import BlockLatency, Point, ReportData, ShownWinner, front
 from pipeline.report.page import render_report
 from tests.report.chromium import browser, find_chromium
 from tests.report.example import HOSTILE, example_report
@@ -132,7 +132,7 @@ def _with_colours(value: object) -> object:
 
 
 def test_a_run_with_nothing_to_show_still_has_a_page() -> None:
-    winner = Winner("r16", 0.5, 10, 10, 1.0)
+    winner = ShownWinner("r16", 0.5, 10, 10, 1.0)
     text = render_report(ReportData("Empty", "none", "none", winner, {}))
     for words in ("No network was judged.", "The search tried nothing.", "Nothing was exported.", "gate has not run"):
         assert words in text

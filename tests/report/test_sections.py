@@ -11,7 +11,7 @@ from pipeline.cli.app import app
 from pipeline.errors import PipelineError
 from pipeline.ranking.proportion import wilson_interval
 from pipeline.report.answers import MOST_CLASSES, answers_section, class_rows
-from pipeline.report.data import Answers, RandomBaseline, ReportData, Winner
+from pipeline.report.data import Answers, RandomBaseline, ReportData, ShownWinner
 from pipeline.report.next_steps import build_command, next_steps
 from pipeline.report.page import render_report
 from pipeline.report.story import story_section
@@ -70,7 +70,7 @@ def test_the_comparison_is_told_as_it_is(low: float, high: float, told: str) -> 
 
 
 def test_a_run_without_any_of_it() -> None:
-    data = ReportData("Empty", "none", "none", Winner("r16", 0.5, 10, 10, 1.0), {})
+    data = ReportData("Empty", "none", "none", ShownWinner("r16", 0.5, 10, 10, 1.0), {})
     assert "before answers were kept" in answers_section(None)
     assert next_steps(data) == []
     assert "not compared with random networks" in story_section(data)

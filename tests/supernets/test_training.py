@@ -239,6 +239,19 @@ def test_epochs_are_reported_and_settings_are_part_of_a_checkpoint(
         train(Supernet(tiny_space), tiny_data, settings, checkpoint)
 
 
+def test_averaged_weights_are_what_a_training_leaves(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:
+    model = Network(tiny_space.blocks(tiny_space.max()))
+    weight = dict(model.named_parameters())["9.linear.weight"]
+    states = [weight.detach().clone()]
+    settings = TrainSettings("alone", epochs=6, batch_size=len(tiny_data), lr=0.05, ema_decay=0.5)  # one step an epoch
+    train(model, tiny_data, settings, on_epoch=lambda end: states.append(weight.detach().clone()))
+    average = states[0]
+    for step, state in enumerate(states[1:]):
+        average = torch.lerp(average, state, 1 - min(0.5, (1 + step) / (10 + step)))
+    assert torch.allclose(weight, average, atol=1e-6)
+    assert not torch.allclose(average, states[-1], atol=1e-4)
+
+
 def test_the_learning_rate_warms_up_and_falls(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:
     settings = TrainSettings(recipe="single-path", epochs=10, batch_size=16, lr=1.0, warmup=0.1)
     training = _Training(Supernet(tiny_space), tiny_data, settings)

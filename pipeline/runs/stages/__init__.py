@@ -2,24 +2,24 @@
 
 from typing import Final
 
-from pipeline.runs.engine import Stage
+from pipeline.runs.engine import RunStage
 from pipeline.runs.stages import check, data, export, finetune, profile, report, search, split, train
 from pipeline.search.settings import relaxing
 
-STAGES: Final[tuple[Stage, ...]] = (
-    Stage("data", ("data", "space"), (), lambda run: [run.data], data.work, outside=data.outside),
-    Stage(
+STAGES: Final[tuple[RunStage, ...]] = (
+    RunStage("data", ("data", "space"), (), lambda run: [run.data], data.work, outside=data.outside),
+    RunStage(
         "profile",
         ("space", "device", "devices", "budget"),
         ("data",),
         lambda run: [run.table, run.budget, *([run.other_tables] if run.config.devices else [])],
         profile.work,
     ),
-    Stage("train", ("data", "space", "train"), ("data",), lambda run: [run.supernet], train.work),
-    Stage(
+    RunStage("train", ("data", "space", "train"), ("data",), lambda run: [run.supernet], train.work),
+    RunStage(
         "split", ("data", "train", "split"), ("data", "train"), lambda run: [run.partition, run.children], split.work
     ),
-    Stage(
+    RunStage(
         "search",
         ("data", "train", "search"),
         ("data", "profile", "split"),
@@ -34,14 +34,16 @@ STAGES: Final[tuple[Stage, ...]] = (
         search.work,
         discard=search.discard,
     ),
-    Stage(
+    RunStage(
         "finetune",
         ("data", "train", "finetune"),
         ("data", "profile", "split", "search"),
         lambda run: [run.winner],
         finetune.work,
     ),
-    Stage("export", ("device", "export"), ("finetune",), lambda run: [run.exports, run.latency], export.work),
-    Stage("check", (), ("profile", "finetune", "export"), lambda run: [run.check, run.junit], check.work, summary=True),
-    Stage("report", (), ("check",), lambda run: run.told, report.work, summary=True),
+    RunStage("export", ("device", "export"), ("finetune",), lambda run: [run.exports, run.latency], export.work),
+    RunStage(
+        "check", (), ("profile", "finetune", "export"), lambda run: [run.check, run.junit], check.work, summary=True
+    ),
+    RunStage("report", (), ("check",), lambda run: run.told, report.work, summary=True),
 )
