@@ -1,6 +1,7 @@
 """Which package may import which, and what must not be loaded before it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ ORDER = [
     "foreign",
     "own",
     "process",
+    "progress",
     "budget",
     "spaces",
     "data",
@@ -105,3 +107,27 @@ def test_heavy_tools_are_loaded_only_where_they_are_used(code: str, forbidden: s
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & forbidden
+
+
+def _defined(file: Path) -> set[str]:
+    """The names that a module defines at its top level."""
+    names = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize("package", ["latency_tables", "pipeline"])
+def test_each_package_says_what_it_offers(package: str) -> None:
+    """Its docstring names what others use of it, by module; the names are there."""
+    for file in PACKAGES[package].rglob("__init__.py"):
+        told = ast.get_docstring(ast.parse(file.read_text()))
+        assert told, f"{file} says nothing"
+        for module, name in re.findall(r"`([a-z_]+)\.([A-Za-z_]+)`", told):
+            place = file.with_name(f"{module}.py")
+            place = place if place.is_file() else file.parent / module / "__init__.py"
+            assert place.is_file() and name in _defined(place), f"{file} offers {module}.{name}, which is not there"

@@ -1,6 +1,5 @@
 """Preparing sets that are too large to be decoded once and kept: they stay encoded."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,8 @@ from pipeline.data.encoded import keep_encoded
 from pipeline.data.items import Item
 from pipeline.data.names import SPLITS, Split
 from pipeline.data.prepare import Decoding, finish
+from pipeline.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 SAMPLE: Final = 2048  # pictures that tell mean, deviation and depth of all
 _GIGA: Final = 1_000_000_000
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ from pipeline.data.errors import DataError
 from pipeline.data.items import Content, Item
 from pipeline.data.names import SPLITS, TEST_NAMES, Split, printable
 from pipeline.data.pictures import BIG_MEGAPIXELS, Deep, depth_of, shape, square
+from pipeline.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 Place = tuple[Split, int]
 _AHEAD: Final = 64  # images decoded at the same time, at most
 _LARGER: Final = 8 / 7  # 256 pixels kept for an input of 224

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from pipeline.fewshot.partition import Partition
+from pipeline.progress import Progress
 from pipeline.supernets.compute import device_of
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import is_first
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet, inherit
-from pipeline.supernets.training import EpochEnd, OnEpoch, Progress, train
+from pipeline.supernets.training import EpochEnd, OnEpoch, train
 
 
 def child_file(folder: Path, region: int) -> Path:

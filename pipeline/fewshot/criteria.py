@@ -14,11 +14,11 @@ from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
 from pipeline.fewshot.names import CriterionName
 from pipeline.fewshot.partition import Partition, Split
 from pipeline.own import own_name
+from pipeline.progress import Progress
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import Progress
 
 _NETWORKS_FOR_MEAN_MACS: Final = 256
 

@@ -15,13 +15,13 @@ from torch.func import functional_call
 
 from latency_tables.blocks import Block
 from pipeline.fewshot.decisions import SplitError
+from pipeline.progress import Progress
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.evaluate import BATCH_SIZE, Score
 from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import Progress
 
 
 @dataclass(frozen=True)

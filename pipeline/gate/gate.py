@@ -11,13 +11,14 @@ from pipeline.gate.budget_file import BudgetFile, Device
 from pipeline.gate.checks import Figure, baseline_checks, limit_checks
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.latency import LatencyJudge, device_questions
-from pipeline.gate.measure import LookPlan, Progress
+from pipeline.gate.measure import LookPlan
 from pipeline.gate.models import Task, find_models
 from pipeline.gate.past import Past, before, open_past
 from pipeline.gate.predict import predict
 from pipeline.gate.results import CheckResult, Report
 from pipeline.modelfiles.inputs import written
 from pipeline.modelfiles.read import ModelFacts, sha256_of
+from pipeline.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from pipeline.gate.checks import relative_change
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import host_round
-from pipeline.gate.measure import LookPlan, Outcome, Progress, Round, Taken, judge_change, judge_latency, rounds_needed
+from pipeline.gate.measure import LookPlan, Outcome, Round, Taken, judge_change, judge_latency, rounds_needed
 from pipeline.gate.models import Subject
 from pipeline.gate.past import Was
 from pipeline.gate.predict import PredictedMs, Table, open_table, predict
 from pipeline.gate.results import CheckResult, Status
 from pipeline.gate.units import amount, change
+from pipeline.progress import Progress
 
 
 @dataclass

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.gate.interval import Interval, middle_interval
+from pipeline.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 Decision = Literal["below", "above", "undecided"]
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from pipeline.fewshot.decisions import SplitError
 from pipeline.fewshot.prefix import JudgingImages
+from pipeline.progress import Progress
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import Score, evaluate, refresh_batchnorm
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import Progress, train
+from pipeline.supernets.training import train
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pipeline.fewshot.decisions import SplitError
 from pipeline.fewshot.partition import Partition
 from pipeline.fewshot.prefix import JudgingImages, judge_all
+from pipeline.progress import Progress
 from pipeline.ranking.calibration import RegionCalibration
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.evaluate import Score
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import Progress
 
 
 @dataclass(frozen=True)

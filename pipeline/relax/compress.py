@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from latency_tables.blocks import Block
 from pipeline.errors import InfeasibleBudget, PipelineError
+from pipeline.progress import Progress
 from pipeline.relax.sparse import gauss_newton_diagonal, reweighted
 from pipeline.supernets.augment import resize
 from pipeline.supernets.data import TrainingData
@@ -23,7 +24,6 @@ from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer
 from pipeline.supernets.settings import TrainSettings
 
-Progress = Callable[[int, int, str], None]
 Fits = Callable[[tuple[Block, ...]], bool]
 GROUP = 8  # channels that go together: what kernels of phones compute at a time
 _LAMBDA = 0.01

@@ -7,7 +7,6 @@ limits' multipliers and the number of the step are the whole state.
 import hashlib
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 from pipeline.relax.gates import Gates
 from pipeline.relax.limits import Limits
 from pipeline.relax.method import Method
@@ -31,7 +31,6 @@ from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import below
 
-Progress = Callable[[int, int, str], None]
 Batch = tuple[Tensor, Tensor]
 _GRAD_CLIP = 5.0
 _ADAM = (0.5, 0.999)  # as DARTS has it for its alphas (Liu et al. 2019)

@@ -1,7 +1,7 @@
 """What `pocketnas init` finds out before it writes a configuration: pictures, groups, start, device, budget, time."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,12 +17,12 @@ from pipeline.data.division import Division, divide
 from pipeline.data.grouping import Grouping, proposed_grouping
 from pipeline.data.inventory import inventory_lines
 from pipeline.data.prepare import prepare
+from pipeline.progress import Progress
 from pipeline.runs.automatic import Chosen, choose
 from pipeline.runs.config import DataConfig
 from pipeline.runs.options import Options
 from pipeline.spaces.codes import Codes
 
-Progress = Callable[[int, int, str], None]
 Status = Literal["ok", "look"]
 _READ_PX: Final = 32  # of pictures that are only read to see whether they can be
 _DRAWS: Final = 2000  # random networks that tell what share is inside the budget

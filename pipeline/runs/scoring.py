@@ -1,12 +1,13 @@
 """Judging architectures of a run: inherited weights, private fine-tunes, and the ranker that learns from these."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipeline.progress import Progress
 from pipeline.ranking.ranker import FEWEST_LABELS
 from pipeline.runs.documents import CalibrationFile
 from pipeline.runs.team import SharedWork
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.search.evaluators import Evaluator, Remembered
     from pipeline.supernets.supernet import Supernet
 
-Progress = Callable[[int, int, str], None]
 JUDGED_FOR_RANKER: Final = 120  # so that each option's mean score is one of dozens of networks
 
 

@@ -16,13 +16,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
     from pipeline.runs.run import Run
 
-Progress = Callable[[int, int, str], None]
 Hear = Callable[[Any], None]
 _POLL_SECONDS: Final = 0.05
 _FAREWELL_SECONDS: Final = 20.0

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.supernets.network import Network
     from pipeline.supernets.supernet import Supernet
 
-Progress = Callable[[int, int, str], None]
 _RESERVE: Final = (0.12, 60.0)  # share and most seconds kept for export, check, report and reading files
 _SHARES: Final = {True: (0.3, 0.15), False: (0.55, 0.1)}  # by published start: supernet, judging; the rest is alone
 _FIRST_ROUND: Final = 0.6  # of the time for networks alone: all of them, before the best is trained on

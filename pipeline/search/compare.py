@@ -13,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.evaluators import Evaluator, Remembered
 from pipeline.search.pool import FeasibleSpace
 from pipeline.search.settings import METHODS, Method, SearchSettings
-from pipeline.search.study import Progress, search
+from pipeline.search.study import search
 from pipeline.search.workers import Task
 
 FEWEST_RANDOM: Final = 8

@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.progress import Progress
 from pipeline.search.candidates import CodeArray, FloatArray, distinct, keys
 from pipeline.search.pool import FeasibleSpace
 
 ScoreFunction = Callable[[CodeArray], FloatArray]
-Progress = Callable[[int, int, str], None]
 
 _MUTATION_RATES: Final = (0.02, 0.06, 0.12)
 _CROSSED: Final = 0.3

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.own import own_name
+from pipeline.progress import Progress
 from pipeline.search.candidates import CandidateSpace, CodeArray, keys
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator, Watched
@@ -35,8 +36,6 @@ from pipeline.search.storage import (
     requeue,
     without_password,
 )
-
-Progress = Callable[[int, int, str], None]
 
 STUDY_NAME: Final = "search"
 _HEARTBEAT_S: Final = 10

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline.errors import InfeasibleBudget, PipelineError
+from pipeline.progress import Progress
 from pipeline.relax.gates import hard_gates, most_probable
 from pipeline.relax.limits import Limits
 from pipeline.relax.logits import OptionLogits
@@ -17,7 +18,7 @@ from pipeline.relax.methods.darts_pt import DartsPT
 from pipeline.relax.methods.single_path import indicators
 from pipeline.relax.read_off import feasible_networks
 from pipeline.relax.settings import RelaxSettings
-from pipeline.relax.training import Progress, RelaxTraining, relax
+from pipeline.relax.training import RelaxTraining, relax
 from pipeline.search.pool import FeasibleSpace
 from pipeline.search.settings import RELAXING, Relaxing
 from pipeline.spaces.architecture import Architecture

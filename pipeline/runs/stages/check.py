@@ -7,8 +7,8 @@ from pipeline.gate.gate import Request, run_gate
 from pipeline.gate.measure import LookPlan
 from pipeline.gate.reporters import junit
 from pipeline.gate.results import CheckResult, Report
+from pipeline.progress import Progress
 from pipeline.runs.documents import CheckFile, MeasuredLatency
-from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run
 
 

@@ -5,8 +5,8 @@ from pipeline.data.items import Source
 from pipeline.data.large import decoded_gb, prepare_encoded
 from pipeline.data.prepare import prepare, stored_px
 from pipeline.data.sources import fingerprint, open_source
+from pipeline.progress import Progress
 from pipeline.runs.config import DataConfig
-from pipeline.runs.engine import Progress
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.run import Run
 

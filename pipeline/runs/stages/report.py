@@ -1,7 +1,7 @@
 """Stage `report`: one page and one document about everything that the run found."""
 
 from latency_tables.files import write_atomic
-from pipeline.runs.engine import Progress
+from pipeline.progress import Progress
 from pipeline.runs.report_data import report_data
 from pipeline.runs.run import Run
 from pipeline.runs.summary import build_summary

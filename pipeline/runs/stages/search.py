@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InfeasibleBudget
+from pipeline.progress import Progress
 from pipeline.runs.documents import CandidateEntry, Candidates, RelaxedFile
-from pipeline.runs.engine import Progress
 from pipeline.runs.relaxing import relaxed_networks
 from pipeline.runs.run import Run
 from pipeline.runs.timed import scheduled
