@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from latency_tables.blocks import Block
-from latency_tables.build import Plan, assemble
+from latency_tables.build import ProfilePlan, assemble
 from latency_tables.devices import runner_script
 from latency_tables.devices.runner import TimingProtocol
 from latency_tables.documents import parse_json, read_model
@@ -48,7 +48,9 @@ _READ_ME = """Latency kit for the space {space!r}: {models} small and large netw
 _NO_KIT: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError)
 
 
-def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int, precision: Precision = "fp32") -> int:
+def write_kit(
+    path: Path, plan: ProfilePlan, options: MeasureOptions, threads: int, precision: Precision = "fp32"
+) -> int:
     """Write the kit that measures `plan` to `path`; the number of models in it. Raises OSError."""
     models = [model.at(precision) for model in (SENTINEL_MODEL, *plan.models)]
     files = {model.name: f"models/{number}.onnx" for number, model in enumerate(models)}
@@ -79,7 +81,7 @@ def write_kit(path: Path, plan: Plan, options: MeasureOptions, threads: int, pre
     return len(models)
 
 
-def kit_id(plan: Plan, options: MeasureOptions, precision: Precision) -> str:
+def kit_id(plan: ProfilePlan, options: MeasureOptions, precision: Precision) -> str:
     """Identifies a kit by what it measures and how."""
     plain = plan_hash(plan.models, options.settings())
     return plain if precision == "fp32" else f"{plain}-{precision}"
@@ -120,10 +122,10 @@ class _PlanDocument(_Model):
     options: dict[str, float]
     protocol: dict[str, float]
 
-    def restored(self) -> tuple[Plan, MeasureOptions]:
+    def restored(self) -> tuple[ProfilePlan, MeasureOptions]:
         """The plan and the options that the kit was written from."""
         protocol = {name: value if name.endswith("_ms") else int(value) for name, value in self.protocol.items()}
-        plan = Plan(
+        plan = ProfilePlan(
             tuple(Block.parse(key) for key in self.blocks),
             _networks(self.calibration),
             _networks(self.held_out),
@@ -146,7 +148,7 @@ class _Results(_Model):
     entries: list[Entry]
 
 
-def _plan_document(plan: Plan, options: MeasureOptions) -> dict[str, Any]:
+def _plan_document(plan: ProfilePlan, options: MeasureOptions) -> dict[str, Any]:
     settings, protocol = options.settings(), options.protocol.to_dict()
     return {
         "space": plan.space,

@@ -87,12 +87,12 @@ def _request(
     from latency_tables.devices.registry import shown
     from pipeline.gate.budget_file import Device
     from pipeline.gate.gate import Request
-    from pipeline.gate.measure import Plan
+    from pipeline.gate.measure import LookPlan
 
-    looks = tuple(look for look in Plan().looks if look < rounds)
+    looks = tuple(look for look in LookPlan().looks if look < rounds)
     given = [Device(name, table=name) for name in tables]
     given += [Device(shown(name), url=name, threads=threads) for name in devices]
-    return Request(tuple(models), Plan(looks=(*looks, rounds)), tuple(given), baseline)
+    return Request(tuple(models), LookPlan(looks=(*looks, rounds)), tuple(given), baseline)
 
 
 def _write(report: "Report", junit: Path | None, markdown: Path | None, github: bool) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from latency_tables.blocks import Block, total_macs, total_params
 from pipeline.budget import Limit
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 from pipeline.runs.alone import BATCHNORM_IMAGES
 from pipeline.runs.documents import CompressedFile
-from pipeline.runs.engine import Progress
 from pipeline.runs.run import Run, normalised, unchanged
 from pipeline.runs.winner import load_winner
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.progress import Progress
 from pipeline.runs.config import HOW_ONLY
 from pipeline.runs.documents import RunError
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.record import Inputs, StageRecord, StageTime
 from pipeline.runs.run import Run
 
-Progress = Callable[[int, int, str], None]
 CHECKPOINT_SECONDS: Final = 10.0  # between two states of a training that a kill leaves behind
 _NOTHING: Final = "being removed"  # inputs that no stage has
 

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from pipeline.progress import Progress
 from pipeline.runs.documents import RelaxedFile
-from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress
+from pipeline.runs.engine import CHECKPOINT_SECONDS
 from pipeline.runs.run import Run
 from pipeline.runs.timed import scheduled
 from pipeline.search.settings import Relaxing

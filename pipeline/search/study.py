@@ -21,7 +21,7 @@ from pipeline.search.candidates import CandidateSpace, CodeArray, keys
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator, Watched
 from pipeline.search.packing import Packing, named_attributes
-from pipeline.search.pool import Problem, SpaceExhaustedError
+from pipeline.search.pool import FeasibleSpace, SpaceExhaustedError
 from pipeline.search.rungs import REDUCTION, was_judged
 from pipeline.search.samplers import ProposalSampler, sampler_of
 from pipeline.search.settings import SearchSettings
@@ -103,7 +103,7 @@ def search(
     Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
     begun for another space, budget, evaluator, method or seed.
     """
-    problem = Problem(space, costs, costs.ensure_reachable())
+    problem = FeasibleSpace(space, costs, costs.ensure_reachable())
     if not len(problem.random(1, np.random.default_rng(settings.seed))):
         raise InfeasibleBudget("no network inside all limits was found; the least over its limits was not enough")
     verbosity = optuna.logging.get_verbosity()
@@ -133,7 +133,7 @@ def enqueue(
     """
     if not costs.feasible(codes).all():
         raise PipelineError("a network outside the limits cannot be enqueued")
-    outage, problem = Outage(storage), Problem(space, costs)
+    outage, problem = Outage(storage), FeasibleSpace(space, costs)
     worker = outage.through(partial(_Worker, problem, evaluator, settings, storage, None, _HEARTBEAT_S))
     outage.through(partial(worker.enqueue, space.canonical(codes)))
 
@@ -141,7 +141,7 @@ def enqueue(
 class _Worker:
     def __init__(
         self,
-        problem: Problem,
+        problem: FeasibleSpace,
         evaluator: Evaluator,
         settings: SearchSettings,
         storage: str | Path,

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 from pipeline.search.candidates import CandidateSpace
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import Outage, is_url, open_storage
-from pipeline.search.study import Candidate, Progress, SearchResult, finished, search
+from pipeline.search.study import Candidate, SearchResult, finished, search
 
 _POLL_S: Final = 0.2
 

@@ -33,7 +33,7 @@ class Pass:
     paths: tuple[tuple[Op, ...], ...] = ()
 
 
-Plan = Callable[[random.Random, float], list[Pass]]  # the share of the phase that is done goes from 0 to 1
+StepPlan = Callable[[random.Random, float], list[Pass]]  # the share of the phase that is done goes from 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Phase:
     """
 
     name: str
-    plan: Plan
+    plan: StepPlan
     share: float = 1.0
     lr_scale: float = 1.0
     teacher: Teacher = "none"
@@ -149,7 +149,7 @@ def progressive_shrinking(space: SearchSpace) -> Sequence[Phase]:
     the expand ratios.
     """
 
-    def random_networks(shown: SearchSpace, count: int) -> Plan:
+    def random_networks(shown: SearchSpace, count: int) -> StepPlan:
         def plan(rng: random.Random, done: float) -> list[Pass]:
             return [Pass(shown.sample_genes(rng), labels=1.0, teacher=1.0) for _ in range(count)]
 

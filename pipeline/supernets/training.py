@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pipeline.errors import PipelineError
 from pipeline.own import own_name
 from pipeline.process import for_networks
+from pipeline.progress import Progress
 from pipeline.supernets.augment import resize
 from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.batches import Answers, Batch, Batches
@@ -33,7 +34,6 @@ from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase, Recipe
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 
-Progress = Callable[[int, int, str], None]
 Trained = Supernet | Network | QuantisationAware
 
 

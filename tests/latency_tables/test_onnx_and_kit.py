@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 
 from latency_tables.blocks import ACTIVATIONS, Block
-from latency_tables.build import Plan
+from latency_tables.build import ProfilePlan
 from latency_tables.devices.kit import table_from_kit, write_kit
 from latency_tables.devices.runner import TimingProtocol
 from latency_tables.errors import TableError
@@ -77,13 +77,13 @@ def test_blocks_that_do_not_fit_together_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
+def plan() -> ProfilePlan:
     nets = [NamedModel(f"n{i}", network(*[SMALL] * (1 + i % 3), *[LARGE] * (i // 3))) for i in range(6)]
-    return Plan(BLOCKS, tuple(nets[:3]), tuple(nets[3:]), "toy", "sha-of-toy")
+    return ProfilePlan(BLOCKS, tuple(nets[:3]), tuple(nets[3:]), "toy", "sha-of-toy")
 
 
 @pytest.fixture(scope="module")
-def results(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(plan: ProfilePlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of a kit that Python ran as a user would, once stopped on its way."""
     folder = tmp_path_factory.mktemp("device")
     assert write_kit(folder / "kit.zip", plan, QUICK, 1) == len(plan.models) + 1
@@ -105,7 +105,7 @@ def results(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results.json"
 
 
-def test_a_kit_s_results_make_the_table(results: Path, plan: Plan, tmp_path: Path) -> None:
+def test_a_kit_s_results_make_the_table(results: Path, plan: ProfilePlan, tmp_path: Path) -> None:
     table = table_from_kit(results, tmp_path / "t.json", "sha-of-toy", results.parent / "kit.zip")
     assert load_table(tmp_path / "t.json") == table
     assert table.device.runtime == "onnxruntime"
@@ -115,12 +115,12 @@ def test_a_kit_s_results_make_the_table(results: Path, plan: Plan, tmp_path: Pat
     assert table.error.networks == 3
 
 
-def test_results_of_another_kit_or_torn_are_refused(results: Path, plan: Plan, tmp_path: Path) -> None:
+def test_results_of_another_kit_or_torn_are_refused(results: Path, plan: ProfilePlan, tmp_path: Path) -> None:
     out = tmp_path / "t.json"
     with pytest.raises(TableError, match="another space"):
         table_from_kit(results, out, "sha-of-another")
     other = tmp_path / "other.zip"
-    write_kit(other, Plan(plan.blocks[:3], (), (), "toy", "sha-of-toy"), QUICK, 1)
+    write_kit(other, ProfilePlan(plan.blocks[:3], (), (), "toy", "sha-of-toy"), QUICK, 1)
     with pytest.raises(TableError, match="another one"):
         table_from_kit(results, out, "sha-of-toy", kit=other)
     torn = tmp_path / "torn.json"
@@ -162,7 +162,7 @@ def test_a_kit_that_is_none_is_one_line(results: Path, tmp_path: Path, how: str)
     assert "\n" not in str(raised.value)
 
 
-def test_a_kit_of_int8_says_so_wherever_it_goes(plan: Plan, tmp_path: Path) -> None:
+def test_a_kit_of_int8_says_so_wherever_it_goes(plan: ProfilePlan, tmp_path: Path) -> None:
     options = MeasureOptions(QUICK.protocol, visits=1, repeats=0)
     write_kit(tmp_path / "kit.zip", plan, options, 1, "int8")
     done = subprocess.run([sys.executable, "-I", "kit.zip"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -180,7 +180,7 @@ def test_a_kit_of_int8_says_so_wherever_it_goes(plan: Plan, tmp_path: Path) -> N
 def test_a_large_model_is_small_in_a_kit(tmp_path: Path) -> None:
     wide = Block("mbconv", 7, 160, 160, 7, 1, 960, 240, "hswish", True)
     assert len(build_model([wide])) > 3_000_000
-    write_kit(tmp_path / "kit.zip", Plan((wide,), (), ()), QUICK, 1)
+    write_kit(tmp_path / "kit.zip", ProfilePlan((wide,), (), ()), QUICK, 1)
     assert (tmp_path / "kit.zip").stat().st_size < 100_000
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.blocks import total_macs, total_params
+from pipeline.progress import Progress
 from pipeline.ranking.verdict import on_the_same_images, random_baseline
 from pipeline.runs.alone import Job, answers_of, record_path, train_alone, weights_path
 from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
@@ -22,7 +23,7 @@ from pipeline.runs.documents import (
     WinnerFile,
     WinnerQuantisation,
 )
-from pipeline.runs.engine import Progress, counted, part_of
+from pipeline.runs.engine import counted, part_of
 from pipeline.runs.published import linear_baseline, scaled_base
 from pipeline.runs.quantised import AWARE_COST, AWARE_EPOCHS, deciding, loses_much, simulates, why_simulated
 from pipeline.runs.reuse import AWARE, FURTHER, random_networks_of_the_base

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
+from pipeline.progress import Progress
 from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import Losses, StartFile
-from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress, counted
+from pipeline.runs.engine import CHECKPOINT_SECONDS, counted
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
