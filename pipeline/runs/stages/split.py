@@ -4,9 +4,10 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.progress import Progress
 from pipeline.runs.curves import curve_of
 from pipeline.runs.documents import CalibrationFile
-from pipeline.runs.engine import CHECKPOINT_SECONDS, Progress
+from pipeline.runs.engine import CHECKPOINT_SECONDS
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
