@@ -14,6 +14,7 @@ from pipeline.foreign import markdown
 from pipeline.runs.card import labels_text, render_card
 from pipeline.runs.documents import AnswersFile, RunError, Summary
 from pipeline.runs.report_answers import MOST_BYTES, _mistakes, winner_answers
+from pipeline.runs.report_curves import training_curves
 from pipeline.runs.report_data import report_data
 from pipeline.runs.run import Run
 from tests.runs.conftest import FinishedRun, pocketnas
@@ -47,6 +48,21 @@ def test_pictures_of_mistakes_stay_small(finished: FinishedRun) -> None:
     found = _mistakes(large, [*range(40), *range(40)], np.zeros(40, np.int64), [0.5] * 40)
     assert 5 < len(found) < 80 and sum(len(mistake.picture) for mistake in found) <= MOST_BYTES
     assert {mistake.media for mistake in found} == {"image/jpeg"}
+
+
+def test_the_page_has_the_curves_of_every_training(copied: Path) -> None:
+    run = Run.open(copied)
+    curves = {curve.name: curve.points for curve in training_curves(run)}
+    assert list(curves) == ["supernet", "region 0", "region 1", "winner alone"]
+    for points in curves.values():
+        assert points[-1].accuracy and all(point.loss and point.learning_rate for point in points)
+    assert (curves["supernet"][-1].epoch, curves["winner alone"][-1].epoch) == (2, 2)
+    for file in copied.rglob("*curve.jsonl"):  # an older run has the losses of every step alone
+        file.unlink()
+    (older,) = training_curves(run)
+    losses = json.loads((copied / "supernet" / "losses.json").read_text())["losses"]
+    assert [point.epoch for point in older.points] == [1, 2]
+    assert older.points[1].loss == pytest.approx(np.mean(losses[len(losses) // 2 :]))
 
 
 def test_the_winner_documents_itself(finished: FinishedRun) -> None:

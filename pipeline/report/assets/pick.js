@@ -46,12 +46,14 @@
 
   function command(text) {
     var line = element("div", "command"), copy = element("button", "", "copy");
-    copy.type = "button";
-    copy.addEventListener("click", function () {
-      if (navigator.clipboard) { navigator.clipboard.writeText(text).then(function () { copy.textContent = "copied"; }); }
-    });
     line.appendChild(element("code", "", text));
-    line.appendChild(copy);
+    if (navigator.clipboard) {
+      copy.type = "button";
+      copy.addEventListener("click", function () {
+        navigator.clipboard.writeText(text).then(function () { copy.textContent = "copied"; });
+      });
+      line.appendChild(copy);
+    }
     return line;
   }
 
