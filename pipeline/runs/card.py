@@ -15,7 +15,7 @@ from pipeline.ranking.proportion import wilson_interval
 from pipeline.report.answers import class_rows
 from pipeline.report.data import ReportData
 from pipeline.report.story import accuracy_interval
-from pipeline.runs.documents import Summary
+from pipeline.runs.documents import Lengths, Summary
 from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 
@@ -155,8 +155,16 @@ def _training(run: Run) -> list[str]:
         f"Seed: {run.config.seed}, which decides every random choice",
     ]
     if epochs is not None:
-        lines.insert(1, f"The winner alone: {epochs:g} epochs, {run.config.finetune.optimizer}, from shared weights")
+        told = f"The winner alone: {epochs:g} epochs, {run.config.finetune.optimizer}, from shared weights"
+        lines.insert(1, told + _further(run))
     return lines
+
+
+def _further(run: Run) -> str:
+    """That the best was trained on afterwards, where the run's minutes left time for it."""
+    file = run.folder.winner / "lengths.json"
+    epochs = Lengths.load(file).further_epochs if file.exists() else 0.0
+    return f"; then {epochs:g} more, kept where they helped" if epochs else ""
 
 
 def _device(run: Run, data: ReportData) -> list[str]:
@@ -181,7 +189,10 @@ def _start(run: Run) -> list[str]:
     if start is None:
         return ["None: random weights"]
     about = start.model_extra or {}
-    known = [(name, about.get(name)) for name in ("source", "licence", "sha256")]
+    source = str(about.get("source") or "")
+    if source.startswith("file "):  # whose path tells of the machine; what it was made from may follow
+        source = "a file" + source[source.index(", from ") :] if ", from " in source else "a file"
+    known = [("source", source), *((name, about.get(name)) for name in ("licence", "sha256"))]
     return [
         f"{markdown(start.name)}",
         *(f"{name}: {markdown(str(value)) if value else 'nobody says'}" for name, value in known),

