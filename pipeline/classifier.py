@@ -55,7 +55,7 @@ class Classifier:
 
 
 def open_classifier(model: Path | str) -> Classifier:
-    """An exported file, or the first verified file of a run or an export folder, ready to classify pictures.
+    """An exported file, or the first verified file of a run or an export folder (32-bit if any), ready for pictures.
 
     Raises PipelineError where a folder holds none, and what `exporters.open_file` raises.
     """
@@ -126,4 +126,5 @@ def _file(model: Path) -> Path:
     verified = [entry for entry in entries if entry.parity.status == "passed"]
     if not verified:
         raise PipelineError(f"no file of {folder} was verified; name one of its files")
-    return folder / str(verified[0].path)
+    best = min(verified, key=lambda entry: entry.precision != "fp32")  # what reported figures are of
+    return folder / str(best.path)

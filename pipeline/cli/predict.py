@@ -20,7 +20,7 @@ def predict(
     """Classify pictures with an exported file, executed by its own runtime; the five likeliest classes of each.
 
     Labels and everything about preparing pictures are read from the file, so that a run's test pictures get the
-    answers that its accuracy was counted from. A run's file is the first that was verified.
+    answers that its accuracy was counted from. A run's file is the first that was verified, in 32 bits if any was.
     """
     from pipeline.classifier import open_classifier
 
