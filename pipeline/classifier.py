@@ -94,7 +94,7 @@ def _as_in_the_run(path: Path, wanted: "ImageInput", rule: "ResizeRule") -> NDAr
 
     from pipeline.supernets.augment import resize
 
-    planes = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None].float()
+    planes = torch.from_numpy(np.array(seen)).permute(2, 0, 1)[None].float()
     return np.ascontiguousarray(resize(planes, wanted.height).permute(0, 2, 3, 1).numpy())
 
 
