@@ -44,6 +44,7 @@ class ThresholdEntry(_Strict):
     top1_agreement: Limit
     accuracy_drop: Limit | None
     max_rel_diff: Limit
+    tie: Limit = 0.0  # older files do not say
 
     def threshold(self) -> Threshold:
         """The entry as the threshold it was written from."""
