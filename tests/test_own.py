@@ -22,7 +22,7 @@ from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.network import Network
-from pipeline.supernets.recipes import Pass, Phase, Plan
+from pipeline.supernets.recipes import Pass, Phase, StepPlan
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import train
@@ -55,7 +55,7 @@ class Known(Mine):
     target = "onnx"
 
 
-def _plan(space: SearchSpace) -> Plan:
+def _plan(space: SearchSpace) -> StepPlan:
     def plan(rng: random.Random, done: float) -> list[Pass]:
         return [Pass(space.min())]
 
