@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import common
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.division import divide
 from pipeline.data.prepare import prepare, stored_px
@@ -29,7 +30,7 @@ from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.evaluate import evaluate, refresh_batchnorm, right_answers
+from pipeline.supernets.evaluate import answers, evaluate, refresh_batchnorm
 from pipeline.supernets.network import Network
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
@@ -71,7 +72,7 @@ def start(space: SearchSpace, weights: str, classes: tuple[str, ...]) -> tuple[N
     return supernet.extract(space.max()), about
 
 
-def answers(dataset: Dataset, options: argparse.Namespace, variant: str, seed: int) -> tuple[float, Answers]:
+def answered(dataset: Dataset, options: argparse.Namespace, variant: str, seed: int) -> tuple[float, Answers]:
     """Of one training: the accuracy on the search split, and which images of the test split are right."""
     augment, settings = VARIANTS[variant]
     space = load_space(options.space).with_classes(len(dataset.classes)).with_resolutions([options.pixels])
@@ -85,7 +86,7 @@ def answers(dataset: Dataset, options: argparse.Namespace, variant: str, seed: i
     train(network, train_on, TrainSettings("alone", **plan))
     refresh_batchnorm(network, train_on.normalised()[:1024])
     accuracy = evaluate(network, search.normalised(), search.labels).accuracy
-    return accuracy, right_answers(network, test.normalised(), test.labels)
+    return accuracy, answers(network, test).classes == test.labels.numpy()
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:
@@ -109,7 +110,7 @@ def table(rows: list[dict[str, str]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = common.parser(__doc__)
     parser.add_argument("folder")
     parser.add_argument("--group")
     parser.add_argument("--space", default="efficientnet-lite0")
@@ -122,11 +123,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--table", action="store_true", help="print what is there, compute nothing")
     options = parser.parse_args()
-    rows: list[dict[str, str]] = []
-    if options.out.exists():
-        with options.out.open() as stream:
-            rows = list(csv.DictReader(stream))
-    else:
+    rows = common.read_rows(options.out) if options.out.exists() else []
+    if not options.out.exists():
         options.out.write_text("variant,seed,search,test,cpu_seconds,images,right\n")
     if options.table:
         print("\n".join(table(rows)))
@@ -138,7 +136,7 @@ def main() -> None:
     dataset = images(options.folder, options.group, options.pixels)
     for variant, seed in wanted:
         begun = time.process_time()
-        search, right = answers(dataset, options, variant, seed)
+        search, right = answered(dataset, options, variant, seed)
         seconds = round(time.process_time() - begun)
         with options.out.open("a") as stream:
             row = [variant, seed, f"{search:.4f}", f"{right.mean():.4f}", seconds, len(right)]

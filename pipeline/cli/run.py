@@ -1,6 +1,7 @@
 """`pocketnas quickstart`, `pocketnas run` and the commands that run one stage."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -192,8 +193,9 @@ def _run(configured: "Callable[[], Config]", out: Path, as_json: bool, renew: bo
     from pipeline.runs.together import together
     from pipeline.runs.whole import run_all
 
+    began = time.perf_counter()
     with _followers_leave(), together(out, configured) as (team, config), progress_bar() as progress:
-        run, summary = run_all(config, out, progress, renew, team)
+        run, summary = run_all(config, out, progress, renew, team, began)
     document = summary_document(run.folder, summary)
     emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
     if not summary.check.passed:

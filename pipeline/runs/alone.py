@@ -12,7 +12,8 @@ from pipeline.runs.engine import CHECKPOINT_SECONDS
 from pipeline.runs.published import published_network
 from pipeline.runs.quantised import AWARE_LR, CALIBRATION_IMAGES, answers_in_int8
 from pipeline.runs.reuse import take_trained
-from pipeline.runs.run import Run, normalised, unchanged
+from pipeline.runs.run import Run, normalised, some, unchanged
+from pipeline.runs.timed import clock
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def train_alone(run: Run, job: Job, epochs: float, progress: Progress) -> Traine
     inherits = job.before is None and job.role != "published"
     if record.exists() or (inherits and take_trained(run, job.arch, epochs, record)):
         return _judged_in_int8(run, job.name, TrainedNetwork.load(record))
+    now = clock(run)
+    began = now()
     dataset, network = run.dataset, _network_before(run, job)
     checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
     aware = _simulated(run, network) if job.aware else None
@@ -59,11 +62,13 @@ def train_alone(run: Run, job: Job, epochs: float, progress: Progress) -> Traine
     else:
         train(aware, run.training_data, settings, checkpoint, progress)
         aware.write_back(network)
-    refresh_batchnorm(network, normalised(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
+    refresh_batchnorm(network, some(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
     save_network(network, weights_path(run, job.name))
     judges = unchanged(dataset.search, dataset)
     accuracy = evaluate(network, judges, judges.labels).accuracy
-    trained = TrainedNetwork(arch=str(job.arch), search_accuracy=accuracy, epochs=epochs, aware=job.aware)
+    trained = TrainedNetwork(
+        arch=str(job.arch), search_accuracy=accuracy, epochs=epochs, aware=job.aware, seconds=now() - began
+    )
     trained.save(record)
     checkpoint.unlink(missing_ok=True)
     return _judged_in_int8(run, job.name, trained)

@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.runs.alone import BATCHNORM_IMAGES
 from pipeline.runs.documents import CompressedFile
-from pipeline.runs.run import Run, normalised, unchanged
+from pipeline.runs.run import Run, some, unchanged
 from pipeline.runs.winner import load_winner
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _trained(run: Run, network: "Network", epochs: int, progress: Progress) -> f
         seed=config.seed,
     )
     train(network, run.training_data, settings, None, lambda done, total, _: progress(done, total, "fine-tune"))
-    refresh_batchnorm(network, normalised(run.dataset.train, run.dataset, BATCHNORM_IMAGES, 0)[0])
+    refresh_batchnorm(network, some(run.dataset.train, run.dataset, BATCHNORM_IMAGES, 0)[0])
     search = unchanged(run.dataset.search, run.dataset)
     return evaluate(network, search, search.labels).accuracy
 

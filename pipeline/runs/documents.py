@@ -88,10 +88,17 @@ class Schedule(Document):
 
 
 class Lengths(Document):
-    """`winner/lengths.json`: epochs of every network that is trained alone, and of the best afterwards."""
+    """`winner/lengths.json`: epochs of every network that is trained alone, and of the best afterwards.
+
+    How many `candidates` and `randoms` there was time for when the first round began; how many of the latter were
+    `drawn` after the former had shown what they take. What is None has not been decided yet.
+    """
 
     epochs: Annotated[float, Field(gt=0)]
-    further_epochs: Annotated[float, Field(ge=0)]
+    candidates: Annotated[int, Field(ge=0)] = 0
+    randoms: Annotated[int, Field(ge=0)] = 0
+    drawn: Annotated[int, Field(ge=0)] | None = None
+    further_epochs: Annotated[float, Field(ge=0)] | None = None
 
 
 class CalibrationFile(Document):
@@ -166,6 +173,7 @@ class TrainedNetwork(Document):
     arch: str
     search_accuracy: Share
     epochs: float
+    seconds: Annotated[float, Field(ge=0)] = 0.0  # in the unit of the run's time; 0 where they are not this run's
     int8_accuracy: Share | None = None
     aware: bool = False
 

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Final
 
 from pipeline.runs.documents import LinearBaseline
-from pipeline.runs.run import Run, normalised, unchanged
+from pipeline.runs.run import Run, some, unchanged
 from pipeline.spaces.architecture import Architecture, StageChoice
 from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from pipeline.supernets.network import Network
 
-_LINEAR_IMAGES: Final = 2000  # which take seconds and half a gigabyte
+LINEAR_IMAGES: Final = 2000  # which take seconds and half a gigabyte
 
 
 def scaled_base(run: Run) -> Architecture | None:
@@ -41,14 +41,14 @@ def published_network(run: Run, arch: Architecture) -> "Network":
 def linear_baseline(run: Run) -> LinearBaseline | None:
     """What a linear classifier reaches on that network's features, on the test split; None where there is none.
 
-    It learns from at most `_LINEAR_IMAGES` training images.
+    It learns from at most `LINEAR_IMAGES` training images.
     """
     from pipeline.weights.linear import linear_accuracy
 
     arch = scaled_base(run)
     if arch is None:
         return None
-    train = normalised(run.dataset.train, run.dataset, _LINEAR_IMAGES, 0)
+    train = some(run.dataset.train, run.dataset, LINEAR_IMAGES, 0)
     test = unchanged(run.dataset.test, run.dataset)
     accuracy = linear_accuracy(published_network(run, arch).eval(), train, (test, test.labels))
     return LinearBaseline(arch=str(arch), accuracy=accuracy, images=len(train[1]))

@@ -54,7 +54,7 @@ def _settings(run: Run, method: Relaxing) -> "RelaxSettings":
 
     config = run.config
     # Under [train] minutes as many epochs as the supernet got: one of the largest network is no dearer than its steps.
-    timed = config.train.minutes is not None
+    timed = config.train.limited
     return RelaxSettings(
         method=method,
         epochs=scheduled(run).train_epochs if timed else config.search.relax_epochs,

@@ -18,7 +18,7 @@ def take_trained(run: Run, arch: Architecture, epochs: float, record_path: Path)
     for theirs, trained in _trained_by_the_base(run):
         if (trained.arch, trained.epochs) == (str(arch), epochs):
             write_atomic(record_path.with_suffix(".safetensors"), theirs.with_suffix(".safetensors").read_bytes())
-            write_atomic(record_path, theirs.read_bytes())
+            trained.model_copy(update={"seconds": 0.0}).save(record_path)
             return True
     return False
 

@@ -42,6 +42,7 @@ class Run:
     def __init__(self, folder: RunFolder, team: Team | None = None) -> None:
         """A run that this process works on alone, or with a `team`."""
         self.folder, self.team = folder, team or Team()
+        self.spent_before = 0.0  # seconds of the command before its first stage, in the unit of the run's time
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -60,9 +61,9 @@ class Run:
 
     def forget(self) -> None:
         """Read everything anew when it is next asked for."""
-        folder, team = self.folder, self.team
+        kept = self.folder, self.team, self.spent_before
         self.__dict__.clear()
-        self.folder, self.team = folder, team
+        self.folder, self.team, self.spent_before = kept
 
     @property
     def events(self) -> Events:
@@ -270,15 +271,27 @@ def unchanged(images: Images, dataset: Dataset) -> "TrainingData":
     return TrainingData(images.pixels, labels, dataset.mean, dataset.std, Augmentation(), dataset.seen_px)
 
 
+def some(images: Images, dataset: Dataset, limit: int, seed: int) -> "tuple[Tensor | TrainingData, Tensor]":
+    """As `normalised`, in a quarter of the memory where the images are arrays: they are then kept as bytes."""
+    import numpy as np
+
+    if not isinstance(images.pixels, np.ndarray):
+        return normalised(images, dataset, limit, seed)
+    data = unchanged(images, dataset).subset(_chosen(len(images), limit, seed))
+    return data, data.labels
+
+
 def normalised(images: Images, dataset: Dataset, limit: int | None, seed: int) -> "tuple[Tensor, Tensor]":
     """Float images (n, 3, size, size) of one split as networks take them, and labels (n,), all in memory.
 
     `limit` takes that many at random, always the same ones for a seed.
     """
+    data, chosen = unchanged(images, dataset), _chosen(len(images), limit, seed)
+    return data.normalised(chosen), data.labels[chosen]
+
+
+def _chosen(count: int, limit: int | None, seed: int) -> "Tensor":
     import numpy as np
     import torch
 
-    data = unchanged(images, dataset)
-    order = np.random.default_rng(seed).permutation(len(images))[:limit]
-    chosen = torch.from_numpy(np.sort(order))
-    return data.normalised(chosen), data.labels[chosen]
+    return torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(count)[:limit]))

@@ -1,5 +1,6 @@
 """A whole run: every stage in order, each told of, and what they found together."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -25,12 +26,18 @@ _BEGINS: Final = "Ctrl-C stops at any time, and the same command goes on; what t
 
 
 def run_all(
-    config: Config, out: Path, teller: Teller, renew: bool = False, team: Team | None = None
+    config: Config,
+    out: Path,
+    teller: Teller,
+    renew: bool = False,
+    team: Team | None = None,
+    began: float | None = None,
 ) -> tuple[Run, Summary]:
     """Bring the run at `out` up to date, from images to a checked file; `teller` hears how far it is.
 
     A new run where there is none, else the one that is there is continued. With `renew`, what was made from other
-    inputs than are there now is made anew. A `team` shares what can be shared. Raises RunError as `create_or_open` and
+    inputs than are there now is made anew. A `team` shares what can be shared. `began`: when the command did, by
+    `time.perf_counter`, for a run that is to end in time. Raises RunError as `create_or_open` and
     `run_stage` do, and what a stage raises; whatever had finished by then stays.
     """
     require_device(config)
@@ -39,6 +46,9 @@ def run_all(
         require_sources(config)
     with create_or_open(out, config) as folder:
         run = Run(folder, team)
+        if began is not None and not folder.stage_seconds():
+            cpu = config.train.cpu_minutes is not None
+            run.spent_before = time.process_time() if cpu else time.perf_counter() - began
         return run, all_stages(run, teller, renew)
 
 

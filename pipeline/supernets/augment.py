@@ -104,7 +104,7 @@ class Augmentation:
 
 def unit(pixels: Tensor) -> Tensor:
     """uint8 (n, h, w, 3) -> float32 (n, 3, h, w) in 0..1; the memory order stays, so it is channels_last."""
-    return pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
+    return pixels.permute(0, 3, 1, 2) / 255
 
 
 def _resampling(size: int, out: int, start: Tensor, length: Tensor) -> Tensor:

@@ -84,10 +84,10 @@ def judge(
     return evaluate(network, images, labels, batch_size=batch_size)
 
 
-def refresh_batchnorm(network: Network, images: Tensor, *, batch_size: int = BATCH_SIZE) -> None:
-    """Re-estimate the BatchNorm statistics on normalised `images` (n, 3, h, w), at the network's resolution."""
+def refresh_batchnorm(network: Network, images: Tensor | TrainingData, *, batch_size: int = BATCH_SIZE) -> None:
+    """Re-estimate BatchNorm statistics on normalised `images` (n, 3, h, w) or a set, at the network's resolution."""
     size, device = network.resolution, device_of(network)
-    reestimate_batchnorm(network, (_prepared(on(device, batch), size) for batch in torch.split(images, batch_size)))
+    reestimate_batchnorm(network, (_prepared(on(device, batch), size) for batch in in_batches(images, batch_size)))
 
 
 def in_batches(images: Tensor | TrainingData, size: int = BATCH_SIZE) -> Iterable[Tensor]:

@@ -33,6 +33,7 @@ REPLACED = {
     "examples/sign-digits.toml": "photos.toml",
     "path/to/class-folders": "photos",
     "my-space.toml": "tiny.toml",
+    "pocketnas.toml": "photos.toml",
     "runs/photos": "runs/mine",
     "runs/photos/exports/model.onnx": "runs/mine/exports/model.onnx",
 }
@@ -50,10 +51,12 @@ ELSEWHERE = {
     "profile ofa-mbv3-1.0 --out phone.json --device adb://SERIAL?binary=build/onnxruntime_perf_test&"
     "library=build/libonnxruntime.so": "tests/latency_tables/test_runners.py::test_contract",
     "profile ofa-mbv3-1.0 --device web --out browser.json": IN_A_BROWSER,
+    "profile efficientnet-lite0 --device web --listen 0.0.0.0:8000 --out my-phone.json": IN_A_BROWSER,
     "profile ofa-mbv3-1.0 --device web --listen 0.0.0.0:8000 --out browser.json": IN_A_BROWSER,
 }
 PAGES = (
-    "docs/search-my-images.md",  # first, since it makes the run that others read
+    "docs/my-photographs.md",  # first, since it makes the run that others read
+    "docs/search-my-images.md",
     "README.md",
     "docs/quick-start.md",
     "docs/pretrained.md",
@@ -127,6 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_table(made_table(), folder / "phone.json")
     for name in ("laptop.json", "browser.json"):
         save_table(made_table(load_space("ofa-mbv3-1.0").distinct_blocks()), folder / name)
+    save_table(made_table(load_space("efficientnet-lite0").distinct_blocks()), folder / "my-phone.json")
     _networks_csv(folder)
     _scores_csv(folder / "results.csv")
     with pytest.MonkeyPatch.context() as patch:

@@ -11,10 +11,9 @@ from latency_tables.blocks import total_macs, total_params
 from pipeline.progress import Progress
 from pipeline.ranking.verdict import on_the_same_images, random_baseline
 from pipeline.runs.alone import Job, answers_of, record_path, train_alone, weights_path
-from pipeline.runs.comparison import FEWEST_RANDOM, too_few_others
+from pipeline.runs.comparison import too_few_others
 from pipeline.runs.documents import (
     AnswersFile,
-    Lengths,
     PublishedBaseline,
     RandomBaseline,
     SearchQuantisation,
@@ -29,7 +28,7 @@ from pipeline.runs.quantised import AWARE_COST, AWARE_EPOCHS, deciding, loses_mu
 from pipeline.runs.reuse import AWARE, FURTHER, random_networks_of_the_base
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
-from pipeline.runs.timed import lengths, pays_for
+from pipeline.runs.timealone import TimeAlone
 from pipeline.spaces.architecture import Architecture
 
 
@@ -43,15 +42,13 @@ def work(run: Run, progress: Progress) -> None:
     """
     from pipeline.supernets.files import load_network, save_network
 
-    jobs = _jobs(run)
-    compared = [job for job in jobs if job.role == "published"]
-    aware_at_most = len(_finalists(jobs, jobs[0])) if simulates(run) else 0
-    planned = lengths(run, len(jobs), 1 + len(compared), aware_at_most)
-    run.team.do(NETWORKS, run, {"epochs": planned.epochs, "jobs": [_order(job) for job in jobs]}, progress, _hear(run))
-    trained = {job.name: TrainedNetwork.load(record_path(run, job.name)) for job in jobs}
-    ends = _after_simulation(run, jobs, trained, planned.epochs, progress)
+    time = TimeAlone(run)
+    jobs, trained, epochs = _first_round(run, time, progress)
+    compared, shown = [job for job in jobs if job.role == "published"], dict(trained)
+    ends = _after_simulation(run, jobs, trained, epochs, progress)
     winner = max(jobs, key=lambda job: deciding(run, trained[ends[job.name]]))
-    _trained_on(run, [winner, *(job for job in compared if job is not winner)], ends, planned, progress)
+    kept = [winner, *(job for job in compared if job is not winner)]
+    _trained_on(run, kept, ends, time.further_epochs([job.arch for job in kept], shown), progress)
     # The only look at the test split: after everything has been chosen.
     int8, test, wanted = run.precision == "int8", run.dataset.test, {*trained, ends[winner.name]}
     wanted |= {ends[job.name] for job in compared}
@@ -86,11 +83,42 @@ def work(run: Run, progress: Progress) -> None:
         file.unlink()
 
 
+def _first_round(run: Run, time: TimeAlone, progress: Progress) -> tuple[list[Job], dict[str, TrainedNetwork], float]:
+    """Train the candidates and the published network, then the random ones that there is time for; all alike.
+
+    Also returns for how many epochs.
+    """
+    config, alone = run.config.finetune, run.config.search.only is not None
+    published = None if alone else scaled_base(run)
+    compared = [] if published is None else [Job("published", "published", published)]
+    best = run.candidates.candidates[: 1 if alone else config.candidates]
+    aware = len(best) + len(compared) if simulates(run) else 0
+    plan = time.first_round(len(best), len(compared), 0 if alone else config.random_baseline, aware)
+    archs = [Architecture.parse(entry.arch) for entry in best[: plan.candidates]]
+    jobs = [*(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(archs, 1)), *compared]
+    randoms = _random_jobs(run, archs, plan.randoms)
+    trained = _trained(run, jobs, plan.epochs, 0, len(jobs) + len(randoms), progress)
+    randoms = randoms[: time.affordable([job.arch for job in randoms], trained, aware)]
+    trained |= _trained(run, randoms, plan.epochs, len(jobs), len(jobs) + len(randoms), progress)
+    return [*jobs, *randoms], trained, plan.epochs
+
+
+def _trained(
+    run: Run, jobs: list[Job], epochs: float, before: int, total: int, progress: Progress
+) -> dict[str, TrainedNetwork]:
+    """Train `jobs`, which `before` others preceded, by all processes of the run; what became of each, by its name."""
+    if jobs:
+        payload = {"epochs": epochs, "jobs": [_order(job) for job in jobs], "before": before, "total": total}
+        run.team.do(NETWORKS, run, payload, progress, _hear(run))
+    return {job.name: TrainedNetwork.load(record_path(run, job.name)) for job in jobs}
+
+
 def _train_networks(run: Run, payload: dict[str, Any], progress: Progress) -> None:
     """Train those of the networks that fall to this process; each leaves its weights and its record."""
     jobs = [Job(**{**order, "arch": Architecture.parse(order["arch"])}) for order in payload["jobs"]]
+    before, total = payload["before"], payload["total"]
     for number in run.team.numbers(len(jobs)):
-        told = part_of(_in_images(run, progress, f"fine-tune {len(jobs)} networks"), number, len(jobs), "")
+        told = part_of(_in_images(run, progress, f"fine-tune {total} networks"), before + number, total, "")
         job = jobs[number]
         trained = train_alone(run, job, payload["epochs"], told)
         facts = trained.model_dump(mode="json", exclude={"schema_version"})
@@ -110,30 +138,17 @@ def _order(job: Job) -> dict[str, Any]:
     return {**asdict(job), "arch": str(job.arch)}
 
 
-def _jobs(run: Run) -> list[Job]:
-    """The best candidates, the published network, then random feasible architectures that are none of the first."""
+def _random_jobs(run: Run, best: list[Architecture], asked: int) -> list[Job]:
+    """Random feasible architectures that are none of the `best`; none where there are too few to compare with."""
     from pipeline.search.candidates import keys
 
-    config = run.config.finetune
-    if run.config.search.only is not None:
-        return [Job("candidate", "candidate-1", Architecture.parse(run.candidates.candidates[0].arch))]
-    best = [Architecture.parse(entry.arch) for entry in run.candidates.candidates[: config.candidates]]
-    published = scaled_base(run)
-    compared = [] if published is None else [Job("published", "published", published)]
-    asked = config.random_baseline
-    if not pays_for(run, len(best) + len(compared) + asked):
-        asked = FEWEST_RANDOM if pays_for(run, len(best) + len(compared) + FEWEST_RANDOM) else 0
     kept = [arch for arch in random_networks_of_the_base(run) if arch not in best][:asked]
     seen = frozenset(keys(run.codes.encode([*best, *kept])))
     rng = np.random.default_rng([run.config.seed, 7])
     randoms = [*kept, *run.codes.decode(run.problem.random(asked - len(kept), rng, seen))]
     if too_few_others(len(randoms)):
-        randoms = []
-    return [
-        *(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(best, 1)),
-        *compared,
-        *(Job("random", f"random-{number}", arch) for number, arch in enumerate(randoms, 1)),
-    ]
+        return []
+    return [Job("random", f"random-{number}", arch) for number, arch in enumerate(randoms, 1)]
 
 
 def _finalists(jobs: list[Job], best: Job) -> list[Job]:
@@ -152,25 +167,23 @@ def _after_simulation(
     losing = [job for job in _finalists(jobs, best) if loses_much(run, trained[job.name])]
     aware = [Job(job.role, job.name + AWARE, job.arch, before=job.name, aware=True) for job in losing]
     if aware:
-        orders = {"epochs": AWARE_EPOCHS * epochs, "jobs": [_order(job) for job in aware]}
-        run.team.do(NETWORKS, run, orders, progress, _hear(run))
+        trained |= _trained(run, aware, AWARE_EPOCHS * epochs, 0, len(aware), progress)
     for before, after in zip(losing, aware, strict=True):
-        trained[after.name] = TrainedNetwork.load(record_path(run, after.name))
         if deciding(run, trained[after.name]) >= deciding(run, trained[before.name]):
             ends[before.name] = after.name
     return ends
 
 
-def _trained_on(run: Run, kept: list[Job], ends: dict[str, str], planned: Lengths, progress: Progress) -> None:
+def _trained_on(run: Run, kept: list[Job], ends: dict[str, str], further_epochs: float, progress: Progress) -> None:
     """Enter under `ends` what the kept networks end as after what time is left for them."""
-    if not planned.further_epochs:
+    if not further_epochs:
         return
     for number, job in enumerate(kept):
         name = ends[job.name]
         before = TrainedNetwork.load(record_path(run, name))
         further = Job(job.role, job.name + FURTHER, job.arch, before=name, aware=before.aware)
         told = part_of(_in_images(run, progress, "train the best on"), number, len(kept), "")
-        epochs = planned.further_epochs / (AWARE_COST / AWARE_EPOCHS if before.aware else 1)
+        epochs = further_epochs / (AWARE_COST / AWARE_EPOCHS if before.aware else 1)
         after = train_alone(run, further, epochs, told)
         if deciding(run, after) >= deciding(run, before):
             ends[job.name] = further.name

@@ -13,7 +13,7 @@ from pipeline.progress import Progress
 from pipeline.runs.documents import CandidateEntry, Candidates, RelaxedFile
 from pipeline.runs.relaxing import relaxed_networks
 from pipeline.runs.run import Run
-from pipeline.runs.timed import scheduled
+from pipeline.runs.timed import affordable_evaluations, scheduled
 from pipeline.search.settings import relaxing
 from pipeline.spaces.architecture import Architecture
 
@@ -94,7 +94,7 @@ def _settings(run: Run) -> "SearchSettings":
     subject = "" if config.storage is None else _subject(run)
     return SearchSettings(
         config.method,
-        scheduled(run).evaluations,
+        affordable_evaluations(run),
         run.config.seed,
         config.workers,
         subject=subject,
