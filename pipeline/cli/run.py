@@ -105,7 +105,8 @@ def _configuration(config: str, options: "Options") -> "Config":
         )
     chosen, lines = automatic_config(replace(options, data=config))
     if first_process():
-        note("\n".join(lines))
+        for line in lines:
+            note(line)
     return chosen
 
 

@@ -24,7 +24,7 @@ from pipeline.progress import Progress
 Place = tuple[Split, int]
 _AHEAD: Final = 64  # images decoded at the same time, at most
 _LARGER: Final = 8 / 7  # 256 pixels kept for an input of 224
-_TOLD: Final = 10
+_TOLD: Final = 3
 _SAMPLE: Final = 256  # pictures whose headers tell how large the pictures are
 
 

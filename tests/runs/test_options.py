@@ -142,8 +142,9 @@ def test_a_folder_and_its_minutes(
     began = time.perf_counter()
     assert run_command(words) == 0
     seconds = time.perf_counter() - began
-    printed = json.loads(capsys.readouterr().out)
-    assert 15 < seconds < 8 * 42  # a busy machine takes so long for reading and exporting alone
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert any(line.startswith("time: 0.7 minutes") for line in captured.err.splitlines())  # a line for each choice
     assert printed["random_baseline"]["n"] in (0, 8) and printed["published_baseline"] is None
     assert printed["winner"]["macs"] <= 2e6
     schedule = open_run(Path("run")).schedule.read_text()
