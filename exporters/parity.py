@@ -45,9 +45,9 @@ def compare(
     if reason:
         return replace(measured, status="failed", reason=reason)
     if float(np.mean(behind == 0)) < threshold.top1_agreement:
-        tied = int(np.sum(behind > 0))
-        told = f"{tied} of {len(expected)} images get another class, rated at most {behind.max():.2g} lower"
-        return replace(measured, reason=f"{told} by the network: a tie at this precision (below {tie:.2g})")
+        others, ties = int(np.sum(behind > 0)), int(np.sum((behind > 0) & (behind <= tie)))
+        told = f"{others} of {len(expected)} images get another class, {ties} of them at a tie of this precision"
+        return replace(measured, reason=f"{told} (the network rates both within {tie:.2g})")
     return replace(measured, reason=_weakness(expected))
 
 
