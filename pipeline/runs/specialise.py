@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from latency_tables.files import write_atomic
 from pipeline.budget import BudgetError, read_budget
-from pipeline.runs.config import BudgetConfig, Config, DeviceConfig
+from pipeline.runs.config import ONNX_FILES, BudgetConfig, Config, DeviceConfig
 from pipeline.runs.documents import RunError, Summary
 from pipeline.runs.folder import RunFolder, create_or_open
 from pipeline.runs.outlook import Teller
@@ -93,6 +93,9 @@ def specialised(source: RunFolder, wish: Wish) -> Config:
         device = updates.get("device", config.device)
         table_of = device.table if wish.table is not None else None
         updates["device"] = device.model_copy(update={"precision": wish.precision, "table": table_of})
+        main, formats = ONNX_FILES[wish.precision], config.export.formats
+        if formats is not None and main not in formats:
+            updates["export"] = config.export.model_copy(update={"formats": [main, *formats]})
     updates["search"] = config.search.model_copy(update={"only": wish.arch})
     if wish.seed is not None:
         updates["seed"] = wish.seed

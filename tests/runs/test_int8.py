@@ -10,8 +10,10 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.runs.config import ConfigError, parse_config
+from pipeline.runs.folder import open_run
 from pipeline.runs.quantised import require_simulation
 from pipeline.runs.run import Run
+from pipeline.runs.specialise import Wish, specialised
 from pipeline.runs.winner import load_winner
 from pipeline.supernets.aware import is_available
 from tests.runs.conftest import TINY, pocketnas
@@ -93,6 +95,13 @@ def test_formats_must_have_the_file_that_is_deployed(device: dict[str, Any], for
 def test_without_formats_or_with_a_table_of_any_precision_a_configuration_is_accepted() -> None:
     for device, formats in (({"precision": "int8"}, None), ({"table": "mine.json"}, ["onnx-int8", "coreml-int8"])):
         assert parse_config(document(device, formats), "run.toml").export.formats == formats
+
+
+def test_a_run_specialised_for_another_precision_can_be_opened_again(int8_run: tuple[Path, dict[str, Any]]) -> None:
+    """Its files must have the one that is deployed, though the run that it specialises did not ask for it."""
+    config = specialised(open_run(int8_run[0]), Wish(precision="fp16"))
+    assert config.export.formats == ["onnx-fp16", "onnx-int8"]
+    assert parse_config(config.model_dump(mode="json", exclude_none=True), "run.json").device.precision == "fp16"
 
 
 @pytest.mark.skipif(is_available(), reason="torchao is installed")
