@@ -154,11 +154,11 @@ def search(
     """Search a run's regions under its budget; several workers or machines may share one study."""
     from pipeline.runs.folder import open_run
     from pipeline.runs.run import Run
-    from pipeline.search.storage import is_url, open_storage
+    from pipeline.search.storage import open_storage
 
     storage = storage or os.environ.get(STORAGE_VARIABLE)
-    if storage is not None and not is_url(storage):
-        raise PipelineError("--storage is no Optuna URL; accepted is one such as postgresql://host/db")
+    if storage is not None:
+        storage = _url(storage)
     folder = open_run(run_dir)
     if compare is not None:
         from pipeline.cli.search_compare import search_compare
@@ -195,12 +195,32 @@ def _run(configured: "Callable[[], Config]", out: Path, as_json: bool, renew: bo
     from pipeline.runs.whole import run_all
 
     began = time.perf_counter()
-    with _followers_leave(), together(out, configured) as (team, config), progress_bar() as progress:
+    with (
+        _followers_leave(),
+        together(out, lambda: _with_storage(configured())) as (team, config),
+        progress_bar() as progress,
+    ):
         run, summary = run_all(config, out, progress, renew, team, began)
     document = summary_document(run.folder, summary)
     emit(document, as_json, lambda console: render_summary(console, run.folder, summary))
     if not summary.check.passed:
         raise typer.Exit(1)
+
+
+def _with_storage(config: "Config") -> "Config":
+    """With the address in the environment where the configuration has none; it is never written to the folder."""
+    address = os.environ.get(STORAGE_VARIABLE)
+    if not address or config.search.storage is not None:
+        return config
+    return config.model_copy(update={"search": config.search.model_copy(update={"storage": _url(address)})})
+
+
+def _url(address: str) -> str:
+    from pipeline.search.storage import is_url
+
+    if not is_url(address):
+        raise PipelineError(f"--storage or {STORAGE_VARIABLE} is no Optuna URL; one is postgresql://host/db")
+    return address
 
 
 @contextmanager

@@ -152,3 +152,15 @@ def test_a_folder_and_its_minutes(
         assert run_command(command) == 0
         assert "search: had finished" in capsys.readouterr().err
     assert open_run(Path("run")).schedule.read_text() == schedule
+
+
+def test_the_address_of_a_database_comes_from_the_environment_and_stays_out_of_files_and_messages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETNAS_STORAGE", "carrier-pigeon:secret")
+    (tmp_path / "c.toml").write_text('[data]\npath = "digits"\n')
+    words = ["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), "--macs", "3M"]
+    assert run_command(words) == 2
+    told = capsys.readouterr().err
+    assert "POCKETNAS_STORAGE is no Optuna URL" in told and "secret" not in told
+    assert not (tmp_path / "run").exists()
