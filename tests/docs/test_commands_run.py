@@ -48,6 +48,7 @@ IN_A_BROWSER = "tests/latency_tables/test_web.py::test_the_command_makes_a_table
 ELSEWHERE = {
     "quickstart --out runs/quickstart": "tests/runs/test_end_to_end.py::test_the_printed_document_keeps_the_contract",
     "run photos --out runs/photos --macs 33M --minutes 10": "tests/runs/test_options.py::test_a_folder_and_its_minutes",
+    "run photos --out runs/photos --macs 33M": "tests/runs/test_options.py::test_a_folder_and_its_minutes",
     "profile ofa-mbv3-1.0 --out phone.json --device adb://SERIAL?binary=build/onnxruntime_perf_test&"
     "library=build/libonnxruntime.so": "tests/latency_tables/test_runners.py::test_contract",
     "profile ofa-mbv3-1.0 --device web --out browser.json": IN_A_BROWSER,
@@ -174,8 +175,9 @@ def prepared(words: list[str]) -> list[str]:
         swap = {"ofa-mbv3-1.0": "tiny.toml", "laptop.json": "quick.json", "--models": "--models", "30": "2", "20": "10"}
         result = [swap.get(word, word) for word in result]
         result += [option for name, options in QUICK.items() if " ".join(words).startswith(name) for option in options]
-    if words[0] == "check" and "browser.json" in words:
-        result[result.index("browser.json")] = "runs/mine/table.json"  # that of the run's own space
+    if words[0] == "check":
+        phones = ("browser.json", "my-phone.json")
+        result = ["runs/mine/table.json" if word in phones else word for word in result]  # of the run's own space
     return [match for word in result for match in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
 
 
