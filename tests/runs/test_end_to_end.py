@@ -123,10 +123,11 @@ def test_a_finished_run_is_not_done_again(finished: FinishedRun) -> None:
     assert {file.name for file in after if after[file] != before.get(file)} <= {".lock"}
 
 
-def test_one_stage_alone(finished: FinishedRun) -> None:
-    done = pocketnas("report", finished.path, "--again", "--json")
+def test_one_stage_alone(finished: FinishedRun, tmp_path: Path) -> None:
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    done = pocketnas("report", run, "--again", "--json")
     assert json.loads(done.stdout)["ran_now"] is True
-    fewer = pocketnas("search", finished.path, "--json")
+    fewer = pocketnas("search", run, "--json")
     assert json.loads(fewer.stdout)["ran_now"] is False
 
 
@@ -159,13 +160,14 @@ def test_killed_in_the_middle_of_stages_and_continued_it_has_the_same_winner(
     assert other["random_baseline"]["accuracies"] == one["random_baseline"]["accuracies"]
 
 
-def test_more_formats_of_the_winner_and_their_verification(finished: FinishedRun) -> None:
-    done = pocketnas("export", finished.path, "--to", "onnx,coreml,ort", "--json")
+def test_more_formats_of_the_winner_and_their_verification(finished: FinishedRun, tmp_path: Path) -> None:
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    done = pocketnas("export", run, "--to", "onnx,coreml,ort", "--json")
     assert done.returncode == 0, done.stderr
     reports = json.loads(done.stdout)
     assert [report["format"] for report in reports] == ["onnx", "coreml", "ort"]
     assert all(report["parity"]["status"] == "passed" and Path(report["path"]).exists() for report in reports)
-    verified = pocketnas("export", "--verify", finished.path / "exports", "--json")
+    verified = pocketnas("export", "--verify", run / "exports", "--json")
     assert verified.returncode == 0, verified.stderr
 
 
