@@ -42,6 +42,8 @@ def strike(command: Command, run: Path, rng: random.Random) -> tuple[str, list[s
     code = command.wait()
     filler.unlink()
     said = command.said().strip().splitlines() or [""]
+    if code == 0:
+        return f"{left} bytes left, and what was to be written fitted", []
     broke = [] if code == 2 else [f"exit code {code}"]
     if code == 2 and "no space left" not in said[-1].lower() and "no room left" not in said[-1].lower():
         broke.append(f"it said {said[-1]!r}")
