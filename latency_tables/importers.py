@@ -11,8 +11,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Final
 
+from pydantic import ValidationError
+
 from latency_tables.blocks import Activation, Block, round_channels
 from latency_tables.build import provenance_now
+from latency_tables.documents import first_error
 from latency_tables.errors import TableError
 from latency_tables.files import read_bounded
 from latency_tables.table import Calibration, DeviceInfo, LatencyTable, Row
@@ -51,17 +54,7 @@ def import_table(files: Sequence[Path], table_format: str, device: str) -> tuple
     if not device.strip():
         raise TableError(f"the device's name is {device!r}; a table needs to say what it is of")
     published = IMPORTERS[table_format](files)
-    rows = {
-        row.block.key: Row(
-            median_ms=row.mean_ms,
-            network_ms=row.mean_ms,
-            # The published deviation as the range of the middle half of a normal distribution.
-            spread_percent=round(134.9 * row.deviation_ms / row.mean_ms, 2) if row.mean_ms else 0.0,
-            samples=row.samples,
-            sessions=0,
-        )
-        for row in published.rows
-    }
+    rows = {row.block.key: _row(row) for row in published.rows}
     notes = [*published.notes, "the published figures are means, and their spread is computed from the deviation"]
     names = ", ".join(file.name for file in files)
     table = LatencyTable(
@@ -71,6 +64,21 @@ def import_table(files: Sequence[Path], table_format: str, device: str) -> tuple
         rows=rows,
     )
     return table, published.left_out
+
+
+def _row(row: PublishedRow) -> Row:
+    # The published deviation as the range of the middle half of a normal distribution.
+    spread_percent = round(134.9 * row.deviation_ms / row.mean_ms, 2) if row.mean_ms else 0.0
+    try:
+        return Row(
+            median_ms=row.mean_ms,
+            network_ms=row.mean_ms,
+            spread_percent=spread_percent,
+            samples=row.samples,
+            sessions=0,
+        )
+    except ValidationError as problem:
+        raise TableError(f"{row.block.key}: {first_error(problem, Row)}") from None
 
 
 _SAME_DEVICE = 0.05  # how far two files' figures for one block may differ; published ones differ by 0.7 %

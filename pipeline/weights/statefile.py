@@ -91,7 +91,7 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:  # a name that is no UTF-8, a split archive
         raise WeightsError(f"{path} cannot be read as weights: {_line(error)}") from None
     if unpacked > path.stat().st_size:
         raise WeightsError(f"{path} unpacks to {unpacked:,} bytes, more than it has; torch's own files do not")
