@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.cli.options import Json, RunDir
+from pipeline.cli.options import Out as OutFolder
 from pipeline.cli.output import emit
 from pipeline.cli.progress import progress_bar
-from pipeline.cli.run import Json, RunDir
-from pipeline.cli.run import Out as OutFolder
 
 
 def compress(

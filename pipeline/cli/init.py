@@ -7,9 +7,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.cli.options import (
+    Device,
+    Group,
+    Json,
+    LatencyMs,
+    Macs,
+    Minutes,
+    Params,
+    Seed,
+    SizeMb,
+    Space,
+    Start,
+    Table,
+)
 from pipeline.cli.output import emit, note
 from pipeline.cli.progress import progress_bar
-from pipeline.cli.run import Json, Seed
 
 
 def init(
@@ -17,29 +30,16 @@ def init(
         str, typer.Argument(metavar="FOLDER", help="Images: a folder of class folders, Parquet, or owner/name.")
     ],
     out: Annotated[Path, typer.Option("--out", help="The configuration to write.")] = Path("pocketnas.toml"),
-    group: Annotated[
-        str | None,
-        typer.Option("--group", help="Column, or pattern on the file name, of what must stay in one split."),
-    ] = None,
-    latency_ms: Annotated[
-        float | None, typer.Option("--latency-ms", min=0, help="Milliseconds for one image on the device, at most.")
-    ] = None,
-    macs: Annotated[str | None, typer.Option("--macs", help="Multiply-accumulates at most, such as 300M.")] = None,
-    params: Annotated[str | None, typer.Option("--params", help="Parameters at most, such as 6M.")] = None,
-    size_mb: Annotated[
-        float | None, typer.Option("--size-mb", min=0, help="Megabytes of 32-bit weights, at most.")
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option("--table", help="Latency table of the device, a name or a file, instead of measuring.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Where blocks are measured: host, ssh://user@board, adb://serial.")
-    ] = None,
-    space: Annotated[str | None, typer.Option("--space", help="Preset space, or its TOML file.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--start", help="Published weights to start from (pocketnas weights list), or none.")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="How long the run may take.")] = None,
+    group: Group = None,
+    latency_ms: LatencyMs = None,
+    macs: Macs = None,
+    params: Params = None,
+    size_mb: SizeMb = None,
+    table: Table = None,
+    device: Device = None,
+    space: Space = None,
+    start: Start = None,
+    minutes: Minutes = None,
     seed: Seed = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Json = False,

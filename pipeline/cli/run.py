@@ -10,6 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.options import (
+    Again,
+    Device,
+    Group,
+    Json,
+    LatencyMs,
+    Macs,
+    Minutes,
+    Out,
+    Params,
+    Renew,
+    RunDir,
+    Seed,
+    SizeMb,
+    Space,
+    Start,
+    Table,
+)
 from pipeline.cli.output import emit, note
 from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
@@ -20,13 +38,6 @@ if TYPE_CHECKING:
     from pipeline.runs.run import Run
 
 STORAGE_VARIABLE = "POCKETNAS_STORAGE"  # so that a password stands in no command line and no file
-Out = Annotated[Path, typer.Option("--out", help="The run's folder: new, empty, or the same run to continue.")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides every random choice.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
-Again = Annotated[bool, typer.Option("--again", help="Run the stage even if it has finished.")]
-
-Renew = Annotated[bool, typer.Option("--again", help="Make every stage anew whose inputs have changed.")]
 
 
 def quickstart(
@@ -52,31 +63,16 @@ def run(
     data: Annotated[
         str | None, typer.Option("--data", help="Images, instead of the configuration's \\[data] path.")
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option("--group", help="Column, or pattern on the file name, of what must stay in one split."),
-    ] = None,
-    latency_ms: Annotated[
-        float | None, typer.Option("--latency-ms", min=0, help="Milliseconds for one image on the device, at most.")
-    ] = None,
-    macs: Annotated[str | None, typer.Option("--macs", help="Multiply-accumulates at most, such as 300M.")] = None,
-    params: Annotated[str | None, typer.Option("--params", help="Parameters at most, such as 6M.")] = None,
-    size_mb: Annotated[
-        float | None, typer.Option("--size-mb", min=0, help="Megabytes of 32-bit weights, at most.")
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option("--table", help="Latency table of the device, a name or a file, instead of measuring.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Where blocks are measured: host, ssh://user@board, adb://serial.")
-    ] = None,
-    space: Annotated[str | None, typer.Option("--space", help="Preset space, or its TOML file.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--start", help="Published weights to start from (pocketnas weights list), or none.")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.1, help="End in about this time; lengths follow from it.")
-    ] = None,
+    group: Group = None,
+    latency_ms: LatencyMs = None,
+    macs: Macs = None,
+    params: Params = None,
+    size_mb: SizeMb = None,
+    table: Table = None,
+    device: Device = None,
+    space: Space = None,
+    start: Start = None,
+    minutes: Minutes = None,
     seed: Seed = None,
     again: Renew = False,
     as_json: Json = False,

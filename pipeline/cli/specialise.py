@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pipeline.cli.options import Json, Out, Renew, RunDir, Seed
 from pipeline.cli.output import emit
 from pipeline.cli.progress import progress_bar
-from pipeline.cli.run import Json, Out, Renew, RunDir, Seed
 from pipeline.errors import PipelineError
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from pipeline.cli.options import Json, RunDir
 from pipeline.cli.output import emit
-from pipeline.cli.run import Json, RunDir
 from pipeline.errors import PipelineError
 
 _POLL_SECONDS: Final = 5.0
