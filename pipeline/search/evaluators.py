@@ -101,8 +101,11 @@ class Remembered:
 
     def judged(self, arch: Any) -> dict[str, Numbers]:
         """The entry of one network, judged now and not kept yet."""
+        return self._timed(arch, lambda: self.inner.evaluate([arch])[0])
+
+    def _timed(self, arch: Any, judge: Callable[[], float]) -> dict[str, Numbers]:
         began = time.perf_counter()
-        (score,) = self.inner.evaluate([arch])
+        score = judge()
         return {str(arch): {"score": score, "seconds": round(time.perf_counter() - began, 6)}}
 
     def keep(self, entry: Mapping[str, Numbers]) -> None:

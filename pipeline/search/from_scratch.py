@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import math
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,9 +56,7 @@ class FromScratch(Remembered):
         for epoch, accuracy in self._curve(arch).items():
             report(epoch, accuracy)
         if self.unknown([arch]):
-            began = time.perf_counter()
-            accuracy = self._trained(arch, report)
-            self.keep({str(arch): {"score": accuracy, "seconds": round(time.perf_counter() - began, 6)}})
+            self.keep(self._timed(arch, lambda: self._trained(arch, report)))
         (score,) = self.evaluate([arch])
         report(self.epochs, score)
         return score

@@ -66,7 +66,7 @@ def test_bohb_stops_what_falls_behind_and_finds_as_good_a_network_for_fewer_epoc
     assert np.mean(bohb) > np.mean(random) + 0.3
 
 
-def test_a_killed_bohb_counts_stopped_trainings_once(tmp_path: Path) -> None:
+def test_a_bohb_that_goes_on_counts_stopped_trainings_once(tmp_path: Path) -> None:
     first = search(Codes(SMALL), costs_of("60M"), Learning(), changed(BOHB, evaluations=20), tmp_path / "journal")
     more = search(Codes(SMALL), costs_of("60M"), Learning(), BOHB, tmp_path / "journal")
     assert first.evaluations == 20 and more.evaluations == 40
