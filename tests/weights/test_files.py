@@ -167,7 +167,10 @@ def test_a_file_larger_than_the_bound_is_not_opened(
         ("../../etc/passwd", "nor owner/name"),
     ],
 )
-def test_a_source_that_cannot_be_had_is_one_line(source: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_cannot_be_had_is_one_line(
+    source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # two folders above a checkout there may be such a file
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WeightsError, match=words):
