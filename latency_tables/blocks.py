@@ -4,9 +4,10 @@ A network is a tuple of blocks; a batch of one image, 3 x size x size, flows thr
 Everything that needs shapes (cost, tables, networks, supernets) reads them from here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, Literal, get_args
 
 from latency_tables.errors import TableError
@@ -184,6 +185,15 @@ def _same_is_symmetric(size: int, kernel: int, stride: int) -> bool:
 
 
 EXAMPLE: Final = Block("mbconv", 112, 16, 24, 3, 2, 64, 0, "relu", False)
+
+
+def require_chain(blocks: Sequence[Block]) -> None:
+    """TableError unless there are blocks, and each takes what the one before it gives."""
+    if not blocks:
+        raise TableError("a model needs at least one block")
+    for before, after in pairwise(blocks):
+        if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
+            raise TableError(f"block {after.key!r} does not take what {before.key!r} gives")
 
 
 def total_macs(blocks: Iterable[Block]) -> int:

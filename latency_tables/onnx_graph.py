@@ -9,31 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from latency_tables.blocks import Activation, Block
+from latency_tables.random_weights import BIAS_SCALE, RandomWeights, weight_scale
 
 if TYPE_CHECKING:
     import onnx
 
-# Weights repeat a short pattern: latency does not depend on their values, and hundreds of models then
-# compress to next to nothing in a kit or on a slow line. A prime length avoids rows that are equal.
-_PATTERN_FLOATS: Final = 251
-_RANGE: Final = (-8.0, 8.0)  # of a quantised tensor; latency does not depend on it, either
-
-
-def pattern(seed: int) -> Any:
-    """What all weights of a model repeat: a float32 array."""
-    import numpy as np
-
-    return np.random.default_rng(seed).standard_normal(_PATTERN_FLOATS, dtype=np.float32)
+_RANGE: Final = (-8.0, 8.0)  # of a quantised tensor; latency does not depend on it
 
 
 @dataclass
 class Graph:
     """The nodes and weights written so far, in 32-bit floating point."""
 
-    pattern: Any
+    drawn: RandomWeights
     nodes: list["onnx.NodeProto"] = field(default_factory=list)
     weights: list["onnx.TensorProto"] = field(default_factory=list)
-    drawn: int = 0
     # A name of onnx.TensorProto's types, and the numpy type that it holds.
     element: ClassVar[tuple[str, str]] = ("FLOAT", "<f4")
 
@@ -135,24 +125,14 @@ class Graph:
         return output
 
     def _weight(self, shape: list[int], fan_in: int) -> str:
-        # He scaling keeps activations near 1 at any depth: denormal numbers would slow a CPU down.
-        return self._tensor(shape, math.sqrt(2 / fan_in))
+        return self._tensor(shape, weight_scale(fan_in))
 
     def _bias(self, channels: int, tensor: str, weight: str) -> str:
-        return self._tensor([channels], 0.1)
+        return self._tensor([channels], BIAS_SCALE)
 
     def _tensor(self, shape: list[int], scale: float, values: list[float] | None = None) -> str:
-        data = self._repeated(shape, scale) if values is None else values
+        data = self.drawn.draw(math.prod(shape), scale) if values is None else values
         return self._constant(f"w{len(self.weights)}", shape, data, self.element)
-
-    def _repeated(self, shape: list[int], scale: float) -> Any:
-        """The pattern times `scale`, as often as `shape` has room for it."""
-        import numpy as np
-
-        # Begun at another place in each tensor: layers that are alike would make activations explode.
-        shifted = np.roll(self.pattern, 37 * self.drawn)
-        self.drawn += 1
-        return np.resize(shifted * np.float32(scale), math.prod(shape))
 
     def _constant(self, name: str, shape: list[int], data: Any, element: tuple[str, str]) -> str:
         import numpy as np
@@ -233,11 +213,8 @@ class QuantisedGraph(Graph):
         return back
 
     def _weight(self, shape: list[int], fan_in: int) -> str:
-        import numpy as np
-
-        largest = float(np.abs(self.pattern).max())
-        data = np.rint(self._repeated(shape, 127 / largest))
-        return self._dequantised(shape, data, ("INT8", "i1"), math.sqrt(2 / fan_in) * largest / 127)
+        data, scale = self.drawn.draw_integers(math.prod(shape), weight_scale(fan_in))
+        return self._dequantised(shape, data, ("INT8", "i1"), scale)
 
     def _bias(self, channels: int, tensor: str, weight: str) -> str:
         import numpy as np
@@ -245,7 +222,9 @@ class QuantisedGraph(Graph):
         # Runtimes compute in integers only where a bias has the scale of the products that it is added to.
         low, high = self.ranges[self.shared.get(tensor, tensor)]
         scale = (high - low) / 255 * self.scales[weight]
-        return self._dequantised([channels], np.rint(self._repeated([channels], 0.1 / scale)), ("INT32", "<i4"), scale)
+        return self._dequantised(
+            [channels], np.rint(self.drawn.draw(channels, BIAS_SCALE / scale)), ("INT32", "<i4"), scale
+        )
 
     def _dequantised(self, shape: list[int], data: Any, element: tuple[str, str], scale: float) -> str:
         """The integers `data` by output channel, and the node that makes floating point of them."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Final
 
-from latency_tables.blocks import Block
-from latency_tables.errors import TableError
-from latency_tables.onnx_graph import Graph, HalfGraph, QuantisedGraph, pattern
+from latency_tables.blocks import Block, require_chain
+from latency_tables.onnx_graph import Graph, HalfGraph, QuantisedGraph
+from latency_tables.random_weights import RandomWeights
 from latency_tables.table import Precision
+from latency_tables.tflite_models import build_tflite
 
 OPSET = 17
 IR_VERSION = 8  # what runtimes of 2022 and later read
@@ -38,6 +38,11 @@ class NamedModel:
         """The serialised model, built anew each time: a measurement's hundreds of networks would fill the memory."""
         return build_model(self.blocks, precision=self.precision)
 
+    @property
+    def tflite_bytes(self) -> bytes:
+        """The same as a TFLite file. TableError for a precision that there is none in."""
+        return build_tflite(self.blocks, self.precision)
+
 
 def block_model(block: Block) -> NamedModel:
     """The model of one block, named by its key."""
@@ -54,12 +59,8 @@ def build_model(blocks: Sequence[Block], seed: int = 0, precision: Precision = "
     """
     from onnx import TensorProto, helper
 
-    if not blocks:
-        raise TableError("a model needs at least one block")
-    for before, after in pairwise(blocks):
-        if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
-            raise TableError(f"block {after.key!r} does not take what {before.key!r} gives")
-    graph = GRAPHS[precision](pattern(seed))
+    require_chain(blocks)
+    graph = GRAPHS[precision](RandomWeights.seeded(seed))
     tensor = graph.begin("input")
     for block in blocks:
         tensor = graph.add_block(block, tensor)

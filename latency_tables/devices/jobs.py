@@ -2,30 +2,35 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from pydantic import ValidationError
 
 from latency_tables.devices.runner import Timing, TimingProtocol
+from latency_tables.devices.runtimes import Runtime
 from latency_tables.errors import DeviceLost, MeasurementError
 from latency_tables.onnx_models import NamedModel
 from latency_tables.table import DeviceInfo, Precision
 
 
-def job_document(
-    models: Sequence[NamedModel], protocol: TimingProtocol, threads: int, usual_s: float | None
-) -> dict[str, Any]:
-    """The job that lists `models` as files 0.onnx, 1.onnx, …; `usual_s` is what `read_usual_s` last gave."""
-    listed = [{"name": model.name, "file": f"{number}.onnx"} for number, model in enumerate(models)]
-    return {"models": listed, "protocol": protocol.to_dict(), "threads": threads, "usual_s": usual_s}
+def job_files(
+    models: Sequence[NamedModel], protocol: TimingProtocol, threads: int, runtime: Runtime, usual_s: float | None
+) -> Iterator[tuple[str, bytes]]:
+    """A job as (file name, content), one file after the other: the models and, last, job.json, which lists them.
 
-
-def write_job(folder: Path, models: Sequence[NamedModel], document: dict[str, Any]) -> None:
-    """Write the models and job.json into `folder`."""
-    for number, model in enumerate(models):
-        (folder / f"{number}.onnx").write_bytes(model.onnx_bytes)
-    (folder / "job.json").write_text(json.dumps(document))
+    `usual_s` is what `read_usual_s` last gave.
+    """
+    names = [f"{number}{runtime.suffix}" for number in range(len(models))]
+    for name, model in zip(names, models, strict=True):
+        yield name, runtime.file_bytes(model)
+    document = {
+        "models": [{"name": model.name, "file": name} for name, model in zip(names, models, strict=True)],
+        "protocol": protocol.to_dict(),
+        "threads": threads,
+        "runtime": runtime.name,
+        "usual_s": usual_s,
+    }
+    yield "job.json", json.dumps(document).encode()
 
 
 def read_timings(

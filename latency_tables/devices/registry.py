@@ -1,10 +1,11 @@
 """Every device that can be measured, by the scheme of its name."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from latency_tables.devices.runner import Attended, DeviceOptions, Runner
 from latency_tables.errors import TableError
@@ -16,6 +17,16 @@ def _host(url: SplitResult, options: DeviceOptions) -> Runner:
     if url.geturl() != "host":
         raise TableError(f"device {url.geturl()!r} names more than 'host', which takes no address")
     return HostRunner(options.threads, options.precision)
+
+
+def _host_litert(url: SplitResult, options: DeviceOptions) -> Runner:
+    from latency_tables.devices.host import HostRunner
+    from latency_tables.devices.runtimes import LITERT
+
+    asked = parse_qs(url.query)
+    if set(asked) - {"python"} or url.netloc or url.path not in ("", "/", "host+litert"):
+        raise TableError(f"{url.geturl()!r}: accepted is host+litert or host+litert://?python=PATH, which has LiteRT")
+    return HostRunner(options.threads, options.precision, asked.get("python", [sys.executable])[0], LITERT)
 
 
 def _ssh(url: SplitResult, options: DeviceOptions) -> Runner:
@@ -46,6 +57,7 @@ def _web(url: SplitResult, options: DeviceOptions) -> Runner:
 
 RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
     "host": _host,
+    "host+litert": _host_litert,
     "ssh": _ssh,
     "adb": _adb,
     "tensorrt": _tensorrt,
@@ -54,7 +66,7 @@ RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
 
 
 def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
-    """The runner for `host`, `ssh://user@board:port`, `adb://serial`, `tensorrt`, `web`…; TableError if none is.
+    """The runner for `host`, `ssh://user@board:port`, `adb://serial`, …; TableError if there is none.
 
     What measures takes any `Runner`, so a device of one's own needs no entry here.
     """
@@ -62,8 +74,8 @@ def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
     scheme = _scheme(device)
     if scheme not in RUNNERS:
         raise TableError(
-            f"device {shown(device)!r} cannot be measured; accepted are host, ssh://user@board, adb://serial, tensorrt,"
-            " web"
+            f"device {shown(device)!r} cannot be measured; accepted are host, host+litert, ssh://user@board,"
+            " adb://serial, tensorrt, web"
         )
     if scheme != "web" and (options.listen is not None or options.ort_web is not None):
         raise TableError(f"an address to listen at and onnxruntime-web's folder are for device web, not for {device}")

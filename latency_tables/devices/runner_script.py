@@ -1,6 +1,6 @@
-"""Time ONNX models on the device this file stands on: needs only Python 3.8, numpy and onnxruntime.
+"""Time models on the device this file stands on: needs only Python 3.8, numpy, and onnxruntime or LiteRT.
 
-    python runner_script.py describe                  the device, as one JSON line
+    python runner_script.py describe [THREADS [RUNTIME]]   the device, as one JSON line
     python runner_script.py measure FOLDER            times what FOLDER/job.json lists; one JSON line per model
     python kit.zip [THREADS]                          times what the kit holds; writes results.json (see run_kit)
 
@@ -17,23 +17,23 @@ import statistics
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def describe(threads: int) -> dict[str, Any]:
+def describe(threads: int, runtime: str = "onnxruntime") -> dict[str, Any]:
     """What a latency on this device depends on, as a dict of strings and numbers."""
-    import onnxruntime
-
+    version, delegate = RUNTIMES[runtime][1]()
     return {
         "name": platform.node() or "unknown",
         "soc": _soc(),
         "cores": os.cpu_count() or 1,
         "architecture": platform.machine(),
         "system": " ".join((platform.system(), platform.release())),
-        "runtime": "onnxruntime",
-        "runtime_version": onnxruntime.__version__,
-        "delegate": "CPUExecutionProvider",
+        "runtime": runtime,
+        "runtime_version": version,
+        "delegate": delegate,
         "threads": threads,
         "precision": "fp32",
         "batch": 1,
@@ -55,15 +55,51 @@ def _soc() -> str:
     return platform.processor() or "unknown"
 
 
-def make_session(model: str | bytes, threads: int) -> Any:
-    """An ONNX Runtime CPU session for a model: its file's path, or its bytes."""
+def _onnxruntime(model: str | bytes, threads: int) -> Callable[[], Any]:
+    import numpy
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    feed = {entry.name: numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)}
+    return lambda: session.run(None, feed)
+
+
+def _onnxruntime_version() -> tuple[str, str]:
+    import onnxruntime
+
+    return onnxruntime.__version__, "CPUExecutionProvider"
+
+
+def _litert(model: str | bytes, threads: int) -> Callable[[], Any]:
+    import numpy
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = Path(model).read_bytes() if isinstance(model, str) else model
+    interpreter = Interpreter(model_content=content, num_threads=threads)
+    interpreter.allocate_tensors()
+    entry = interpreter.get_input_details()[0]
+    values = numpy.random.RandomState(0).rand(*entry["shape"]) * (1 if entry["dtype"] == numpy.float32 else 100)
+    interpreter.set_tensor(entry["index"], values.astype(entry["dtype"]))
+    invoke: Callable[[], Any] = interpreter.invoke
+    return invoke
+
+
+def _litert_version() -> tuple[str, str]:
+    from importlib import metadata
+
+    return metadata.version("ai-edge-litert"), "XNNPACK"
+
+
+# How a runtime makes a model (its file's path, or its bytes) ready to run, and its version and what it computes with.
+RUNTIMES: dict[str, tuple[Callable[[str | bytes, int], Callable[[], Any]], Callable[[], tuple[str, str]]]] = {
+    "onnxruntime": (_onnxruntime, _onnxruntime_version),
+    "litert": (_litert, _litert_version),
+}
 
 
 class Probe:
@@ -110,23 +146,18 @@ class Probe:
         self.patience_s -= seconds
 
 
-def time_session(model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe) -> tuple[float, int, bool]:
-    """One fresh session: (median milliseconds of a run, number of timed runs, whether it was disturbed).
+def time_session(run: Callable[[], Any], protocol: dict[str, Any], probe: Probe) -> tuple[float, int, bool]:
+    """One fresh session's `run`: (median milliseconds of a run, number of timed runs, whether it was disturbed).
 
     After the warm-ups at least `runs` runs are timed, and more until they last `session_ms`, so that the
     median of a block of a few microseconds stands on as much time as that of a slow one. Runs beside which the
     probe was disturbed are repeated while its patience lasts; then every run counts, and a session in which
     half of the runs were disturbed says so.
     """
-    import numpy
-
-    session = make_session(model, threads)
-    entry = session.get_inputs()[0]
-    feed = {entry.name: numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)}
     clock = time.perf_counter
     for _ in range(protocol["warmups"] + 1):
         start = clock()
-        session.run(None, feed)
+        run()
         once = clock() - start
     together = max(1, int(0.0002 / max(once, 1e-9)))  # short runs are timed several at a time
     usual, bad, spent = probe.usual(), 0, 0.0
@@ -137,7 +168,7 @@ def time_session(model: str | bytes, protocol: dict[str, Any], threads: int, pro
         quiet = probe.undisturbed(usual)
         start = clock()
         for _ in range(together):
-            session.run(None, feed)
+            run()
         elapsed = clock() - start
         quiet = probe.undisturbed(usual) and quiet
         if quiet or probe.patience_s <= 0:
@@ -147,18 +178,20 @@ def time_session(model: str | bytes, protocol: dict[str, Any], threads: int, pro
             probe.worked(elapsed)
         elif probe.patience_s > 0:
             time.sleep(0.002)
-            session.run(None, feed)  # the pause cooled the caches
+            run()  # the pause cooled the caches
             probe.waited(clock() - start)
         else:
             bad += 1
     return statistics.median(timings) * 1000, len(timings) * together, 2 * bad > len(timings)
 
 
-def measure(name: str, model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe) -> dict[str, Any]:
+def measure(
+    name: str, model: str | bytes, protocol: dict[str, Any], threads: int, probe: Probe, runtime: str = "onnxruntime"
+) -> dict[str, Any]:
     """Time one model: its name, the median of each fresh session in milliseconds, and the number of timed runs."""
     medians, runs, disturbed = [], 0, 0
     for _ in range(protocol["sessions"]):
-        median, timed, bad = time_session(model, protocol, threads, probe)
+        median, timed, bad = time_session(RUNTIMES[runtime][0](model, threads), protocol, probe)
         medians.append(round(median, 7))
         runs += timed
         disturbed += bad
@@ -169,7 +202,8 @@ def _serve(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
     probe = Probe(job["protocol"]["patience_ms"] / 1000, job["usual_s"])
     for model in job["models"]:
-        result = measure(model["name"], str(folder / model["file"]), job["protocol"], job["threads"], probe)
+        file = str(folder / model["file"])
+        result = measure(model["name"], file, job["protocol"], job["threads"], probe, job["runtime"])
         print(json.dumps(result), flush=True)
     print(json.dumps({"usual_s": probe.usual()}), flush=True)
 
@@ -264,7 +298,7 @@ def _visit(
 def main(arguments: list[str]) -> int:
     """Run one of the commands in this file's docstring; the exit status."""
     if arguments[:1] == ["describe"]:
-        print(json.dumps(describe(int(arguments[1]) if len(arguments) > 1 else 1)), flush=True)
+        print(json.dumps(describe(int((*arguments, "1")[1]), *arguments[2:3])), flush=True)
     elif arguments[:1] == ["measure"] and len(arguments) == 2:
         _serve(Path(arguments[1]))
     else:

@@ -94,6 +94,9 @@ def runner(request: pytest.FixtureRequest) -> Runner:
     match request.param:
         case "host":
             return open_runner("host")
+        case "host+litert":
+            pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+            return open_runner("host+litert")
         case "ssh":
             sshd: Sshd = request.getfixturevalue("sshd")
             return open_runner(sshd.url)
@@ -112,7 +115,7 @@ def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
     device = runner.describe()
     assert device.name not in ("", "unknown")
     assert device.batch == 1
-    assert device.runtime in ("onnxruntime", "onnxruntime-web", "tensorrt")
+    assert device.runtime in ("onnxruntime", "onnxruntime-web", "litert", "tensorrt")
     timings = runner.measure([*models, models[0]], QUICK)
     first = next(iter(timings))
     rest = list(timings)
@@ -154,7 +157,21 @@ def test_a_device_that_has_one_precision_says_so() -> None:
         open_runner("tensorrt", DeviceOptions(precision="int8"))
 
 
-@pytest.mark.parametrize("device", ["hsot", "ftp://board", "", "ssh://", "host://x", "host:", "HOST", "tensorrt://0"])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "hsot",
+        "ftp://board",
+        "",
+        "ssh://",
+        "host://x",
+        "host:",
+        "HOST",
+        "host+litert://x",
+        "host+litert?binery=x",
+        "tensorrt://0",
+    ],
+)
 def test_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(TableError) as caught:
         open_runner(device)
@@ -206,6 +223,7 @@ def _left_on_board() -> list[Path]:
         "ssh://user@host?python=python3;reboot",
         "ssh://user@host?python=$(reboot)",
         "ssh://user@host?pyton=python3",
+        "ssh://user@host?runtime=tflite",
         "ssh://user@host:port",
         "adb://PHONE;reboot",
         "adb://PHONE?bin=x",

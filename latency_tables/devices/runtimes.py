@@ -1,0 +1,29 @@
+"""What runs networks on a device, and the files that it reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from latency_tables.errors import TableError
+from latency_tables.onnx_models import NamedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime by the name that tables record, its files' suffix, and a network as such a file."""
+
+    name: str
+    suffix: str
+    file_bytes: Callable[[NamedModel], bytes]
+
+
+ONNXRUNTIME: Final = Runtime("onnxruntime", ".onnx", lambda model: model.onnx_bytes)
+LITERT: Final = Runtime("litert", ".tflite", lambda model: model.tflite_bytes)
+RUNTIMES: Final = {runtime.name: runtime for runtime in (ONNXRUNTIME, LITERT)}
+
+
+def read_runtime(name: str) -> Runtime:
+    """The runtime of that name. Raises TableError."""
+    if name not in RUNTIMES:
+        raise TableError(f"runtime {name!r} is unknown; accepted are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
