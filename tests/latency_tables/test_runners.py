@@ -1,7 +1,6 @@
 """One contract for every kind of device, and what is special about each."""
 
 import os
-import stat
 import subprocess
 import tempfile
 import time
@@ -22,30 +21,10 @@ from latency_tables.onnx_models import NamedModel
 from latency_tables.store import load_table
 from latency_tables.table import PRECISIONS, DeviceInfo, Precision
 from tests.latency_tables.conftest import LINEAR, SMALL, Sshd
+from tests.latency_tables.scripted import PERF_TEST, script, scripted_phone
 from tests.latency_tables.web import chromium, ort_web, web_runner
 
 QUICK = TimingProtocol(sessions=2, warmups=1, runs=3, session_ms=0)
-PERF_TEST = """#!/bin/sh
-for word; do model=$word; done
-size=$(wc -c < "$model") || exit 1
-echo "Session creation time cost: 0.01 s"
-echo "P50 Latency: 0.000$((size % 900 + 100)) s"
-"""
-# Does on this machine what adb does on a phone whose /data is a folder.
-ADB = """#!/bin/sh
-test "$1" = -s || exit 2
-test "$2" = PHONE || { echo "error: device '$2' not found" >&2; exit 1; }
-verb=$3; shift 3
-echo "$verb $*" >> ROOT/log
-case $verb in
-  push) cp -- "$1" "ROOT$2" ;;
-  shell) case $1 in
-    getprop) case $2 in ro.product.model) echo Pixel ;; ro.product.cpu.abi) echo arm64-v8a ;; esac ;;
-    nproc) echo 8 ;;
-    *) eval "$(echo "$*" | sed 's#/data/#ROOT/data/#g')" ;;
-  esac ;;
-esac
-"""
 TRTEXEC = """#!/bin/sh
 echo '&&&& RUNNING TensorRT.trtexec [TensorRT v101300] # trtexec'
 case $1 in --help) exit 0 ;; esac
@@ -56,28 +35,18 @@ echo '[I] GPU Compute Time: min = 0.1 ms, max = 0.2 ms, mean = 0.13 ms, median =
 Factory = Callable[[], Runner]
 
 
-def _script(path: Path, text: str) -> Path:
-    path.write_text(text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
-
-
 @pytest.fixture
 def phone(tmp_path: Path) -> AdbRunner:
     """The adb runner with a scripted phone behind it."""
-    root = tmp_path / "phone"
-    (root / "data/local/tmp").mkdir(parents=True)
-    adb = _script(tmp_path / "adb", ADB.replace("ROOT", str(root)))
-    program = _script(tmp_path / "perf-test v1", PERF_TEST)  # any file name will do
-    return AdbRunner(urlsplit(f"adb://PHONE?binary={program}"), 2, adb=str(adb))
+    return scripted_phone(tmp_path, PERF_TEST)
 
 
 @pytest.fixture
 def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TensorrtRunner:
     """The TensorRT runner with a scripted trtexec and nvidia-smi."""
-    _script(tmp_path / "nvidia-smi", "#!/bin/sh\necho 'NVIDIA Orin'\n")
+    script(tmp_path / "nvidia-smi", "#!/bin/sh\necho 'NVIDIA Orin'\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return TensorrtRunner(urlsplit(f"tensorrt://?binary={_script(tmp_path / 'trtexec', TRTEXEC)}"))
+    return TensorrtRunner(urlsplit(f"tensorrt://?binary={script(tmp_path / 'trtexec', TRTEXEC)}"))
 
 
 @pytest.fixture
@@ -235,37 +204,7 @@ def test_addresses_that_a_shell_could_misread_are_refused(url: str) -> None:
         open_runner(url)
 
 
-def test_adb_cleans_up_and_refuses_output_without_a_latency(
-    phone: AdbRunner, models: tuple[NamedModel, ...], tmp_path: Path
-) -> None:
-    list(phone.measure(models, QUICK))
-    assert list((tmp_path / "phone/data/local/tmp").iterdir()) == []
-    log = (tmp_path / "phone/log").read_text()
-    assert "-r 3 -x 2" in log
-    _script(tmp_path / "perf-test v1", "#!/bin/sh\necho 'Average: 3 ms'\n")
-    with pytest.raises(MeasurementError, match="did not time 'one'"):
-        list(phone.measure(models, QUICK))
-    assert list((tmp_path / "phone/data/local/tmp").iterdir()) == []
-
-
-def test_adb_without_its_program_says_how_to_name_it(phone: AdbRunner, models: tuple[NamedModel, ...]) -> None:
-    bare = AdbRunner(urlsplit("adb://PHONE"), 1, adb=phone.adb)
-    with pytest.raises(TableError, match="binary=PATH"):
-        list(bare.measure(models, QUICK))
-
-
-def test_real_adb_without_the_phone() -> None:
-    """As far as the real client goes: its server starts and knows no such phone."""
-    try:
-        subprocess.run(["adb", "version"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no adb on this machine")
-    with pytest.raises(MeasurementError, match="no-such-phone") as caught:
-        open_runner("adb://no-such-phone").describe()
-    assert caught.value.exit_code == 3
-
-
 def test_trtexec_that_fails_is_named(gpu: TensorrtRunner, models: tuple[NamedModel, ...], tmp_path: Path) -> None:
-    _script(tmp_path / "trtexec", "#!/bin/sh\necho 'Cuda failure: no device' >&2\nexit 1\n")
+    script(tmp_path / "trtexec", "#!/bin/sh\necho 'Cuda failure: no device' >&2\nexit 1\n")
     with pytest.raises(MeasurementError, match="Cuda failure: no device"):
         list(gpu.measure(models, QUICK))
