@@ -127,9 +127,9 @@ def parse_budget(document: Mapping[str, Any], where: str, folder: Path) -> Budge
 def require_plain_url(url: str, where: str) -> None:
     """GateError for a device's address that could run a program: files that others change may not name options."""
     scheme, _, address = url.partition("://")
-    if not scheme.isalnum() or (address and not _ADDRESS.fullmatch(address)):
+    if not scheme.replace("+", "").isalnum() or (address and not _ADDRESS.fullmatch(address)):
         raise GateError(
-            f"{where} names {url!r}; accepted in a file are host, ssh://user@board:port and adb://serial. "
+            f"{where} names {url!r}; accepted in a file are host, host+litert, ssh://user@board:port and adb://serial. "
             "Options (behind ?) are for the command line: --device"
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from latency_tables.devices.runner import Runner, TimingProtocol
+from latency_tables.errors import TableError
 from latency_tables.onnx_models import NamedModel
 from pipeline.gate.host_rounds import TimedModel
 from pipeline.gate.measure import Taken
@@ -17,7 +18,8 @@ _PROTOCOL: Final = TimingProtocol(sessions=1)
 
 @dataclass(frozen=True)
 class FileModel(NamedModel):
-    """A model file as a runner takes it, its batch and open dimensions fixed."""
+    """A model file as a runner takes it, an ONNX file with its batch and open dimensions fixed; TableError where a
+    device reads another format."""
 
     path: Path
     input_shapes: Mapping[str, tuple[int, ...]]
@@ -27,6 +29,8 @@ class FileModel(NamedModel):
         """The serialised model."""
         import onnx
 
+        if self.path.suffix == ".tflite":
+            raise TableError(f"this device times ONNX files, which {self.path} is not; LiteRT's do, as host+litert")
         model = onnx.load(str(self.path))
         for value in model.graph.input:
             sizes = value.type.tensor_type.shape.dim
@@ -35,6 +39,13 @@ class FileModel(NamedModel):
             if sizes and not sizes[0].HasField("dim_value"):
                 sizes[0].dim_value = 1
         return bytes(model.SerializeToString())
+
+    @property
+    def tflite_bytes(self) -> bytes:
+        """The file."""
+        if self.path.suffix != ".tflite":
+            raise TableError(f"LiteRT times .tflite files, which {self.path} is not")
+        return self.path.read_bytes()
 
 
 def device_round(models: Sequence[NamedModel], runner: Runner) -> list[Taken]:

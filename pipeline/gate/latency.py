@@ -117,7 +117,8 @@ class LatencyJudge:
 
     def _rounds(self, device: Device, *subjects: Subject) -> Round:
         for subject in subjects:
-            if not subject.facts.runnable:
+            litert = subject.facts.format == "tflite" and device.url != "host"
+            if not subject.facts.runnable and not litert:
                 raise CannotMeasure(
                     f"the latency of a {subject.facts.kind} is not measurable here; check its ONNX export, or give "
                     "a table and the run that it is from"

@@ -15,6 +15,7 @@ from pipeline.gate.budget_file import Device, load_budget
 from pipeline.gate.gate import Request, run_gate
 from pipeline.gate.measure import LookPlan
 from pipeline.gate.results import CheckResult, Report
+from tests.gate.conftest import FILES
 
 Budget = Callable[[str], Path]
 
@@ -77,3 +78,18 @@ def test_a_lost_device_decides_nothing(tiny: Path, budget: Budget, monkeypatch: 
     assert (lost.status, lost.actual, lost.message) == ("undecided", None, "the board went away")
     assert only(report, "macs").passed
     assert report.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny.tflite"])
+def test_litert_times_its_own_files(name: str, budget: Budget, tiny: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    device, model = "host+litert", tiny if name == tiny.name else FILES / name
+    plan = LookPlan(looks=(2,))
+    request = Request((model,), plan, (Device(device, url=device),), None)
+    result = only(run_gate(request, load_budget(budget("latency_ms = 1000"))), "latency_ms")
+    if model == tiny:
+        assert result.actual is None
+        assert f"LiteRT times .tflite files, which {tiny} is not" in result.message
+    else:
+        assert result.actual is not None
+        assert 0 < result.actual < 1000
