@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.budget import BudgetError
@@ -117,6 +117,7 @@ KEYS = st.sampled_from([*METRICS, "levels", "tolerance", "devices", "models", "p
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(VALUES, lambda v: st.lists(v, max_size=2) | st.dictionaries(KEYS, v, max_size=3), max_leaves=8))
 def test_whatever_stands_in_it_is_read_or_refused_in_words(document: object) -> None:
     content = document if isinstance(document, dict) else {"latency_ms": document}
