@@ -25,6 +25,7 @@ from exporters.registry import Exporter, chosen, file_name
 from exporters.report import ExportReport, Parity
 from exporters.request import Array, ExportOptions, ExportRequest, Metadata, Progress, Samples
 from exporters.runtime import Runtime
+from exporters.stopwatch import CLOCK
 
 if TYPE_CHECKING:
     import torch
@@ -171,6 +172,7 @@ def _export(exporter: Exporter, judge: Judge, staging: Path, errors: list[Export
         seconds=time.perf_counter() - begin,
         parity=parity,
         latency_ms=latency_ms,
+        clock=None if latency_ms is None else CLOCK,
         tool_versions=versions(exporter.needs),
         notes=notes,
     )

@@ -77,6 +77,7 @@ class Entry(_Strict):
     seconds: float
     parity: ParityEntry
     latency_ms: float | None
+    clock: str | None = None  # older files do not say
     predicted_ms: float | None
     tool_versions: dict[str, str]
     notes: dict[str, str]

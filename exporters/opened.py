@@ -1,7 +1,6 @@
 """Any exported file as a classifier of pictures, by its own runtime and by what it says about itself."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,11 +73,10 @@ class ModelFile:
     probabilities: bool
 
     def run(self, pixels: Array) -> tuple[Array, float | None]:
-        """Outputs (n, classes) of pixels (n, height, width, channels), and milliseconds of one image.
+        """Outputs (n, classes) of pixels (n, height, width, channels), and the file's `latency_ms`.
 
         Pixels are uint8, or float from 0 to 255 where they were scaled without being rounded.
-        The time is the median of single runs after one to warm up; None where the runtime here is not one that a
-        product would use (Core ML and Core AI outside macOS). Raises WrongInput for pixels of another shape.
+        Raises WrongInput for pixels of another shape.
         """
         wanted = (self.image.height, self.image.width)
         plain = pixels.dtype == np.uint8 or pixels.dtype.kind == "f"
@@ -87,22 +85,14 @@ class ModelFile:
                 f"pixels are {pixels.dtype} {pixels.shape};"
                 f" accepted are uint8 or float (n, {wanted[0]}, {wanted[1]}, c)"
             )
-        inputs = self.image.prepared(pixels)
-        outputs = self.runtime.run(inputs)
-        if not self._times:
-            return outputs, None
-        seconds = []
-        for number in range(min(len(inputs), 16)):
-            begin = time.perf_counter()
-            self.runtime.run(inputs[number : number + 1])
-            seconds.append(time.perf_counter() - begin)
-        return outputs, 1000 * float(np.median(seconds))
+        return self.runtime.run(self.image.prepared(pixels)), self.latency_ms
 
     @cached_property
-    def _times(self) -> bool:
-        """Whether the runtime here is one that a product would use."""
+    def latency_ms(self) -> float | None:
+        """Milliseconds of one image here by `exporters.stopwatch`, measured once; None where the runtime here is not
+        one that a product would use (Core ML and Core AI outside macOS)."""
         nothing = np.zeros((1, self.image.height, self.image.width, self.image.planes), np.uint8)
-        return self.runtime.latency_ms(self.image.prepared(nothing)) is not None
+        return self.runtime.latency_ms(self.image.prepared(nothing))
 
     def classify(self, pixels: Array) -> tuple[Array, float | None]:
         """As `run`, with the outputs as probabilities."""

@@ -35,8 +35,9 @@ class Parity:
 class ExportReport:
     """One target of an export. `path` is relative to the export folder; None where nothing was kept.
 
-    `latency_ms` is the median of one image (of one batch where the batch is fixed) on this machine by the
-    runtime that `parity.by` names; `predicted_ms` what a latency table had said.
+    `latency_ms` is that of one image (of one batch where the batch is fixed) on this machine by the runtime that
+    `parity.by` names, measured by `exporters.stopwatch`, whose clock is `clock`; `predicted_ms` what a latency table
+    had said.
     """
 
     format: str
@@ -47,6 +48,7 @@ class ExportReport:
     seconds: float
     parity: Parity
     latency_ms: float | None = None
+    clock: str | None = None
     predicted_ms: float | None = None
     tool_versions: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)

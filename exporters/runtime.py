@@ -1,7 +1,5 @@
 """Executing a written file: one small protocol for every runtime."""
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -9,9 +7,8 @@ import numpy as np
 
 from exporters.errors import WrongInput
 from exporters.request import Array
+from exporters.stopwatch import median_ms
 
-WARM_UPS: Final = 5
-RUNS: Final = 40
 CHUNK: Final = 32  # images a call where the file takes any batch size
 
 
@@ -30,10 +27,24 @@ class Runtime(Protocol):
         """Outputs (n, classes), float32, of any number n of inputs."""
 
     def latency_ms(self, inputs: Array) -> float | None:
-        """Median milliseconds of `inputs`, one batch; None where no product would use this runtime."""
+        """Milliseconds of one batch, `inputs`, by `exporters.stopwatch`; None where no product would use this runtime."""
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         """Every intermediate result of one batch, in order of execution; None where out of reach."""
+
+
+class InProcess:
+    """What runtimes share that run in this process and show no intermediate results."""
+
+    def run(self, inputs: Array) -> Array:
+        """As `Runtime.run`."""
+        raise NotImplementedError
+
+    def latency_ms(self, inputs: Array) -> float | None:
+        return median_ms(lambda: self.run(inputs))
+
+    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
+        return None
 
 
 def in_batches(call: Callable[[Array], Array], inputs: Array, batch: int | None) -> Array:
@@ -60,15 +71,3 @@ def as_shaped(inputs: Array, image_shape: tuple[Any, ...], what: str) -> Array:
     if moved.shape[1:] == image_shape:
         return np.ascontiguousarray(moved)
     raise WrongInput(f"{what} takes images of shape {image_shape}, these are {inputs.shape[1:]}")
-
-
-def median_ms(call: Callable[[], object]) -> float:
-    """Milliseconds of one call: the median of RUNS, after WARM_UPS."""
-    for _ in range(WARM_UPS):
-        call()
-    seconds = []
-    for _ in range(RUNS):
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return 1000 * statistics.median(seconds)

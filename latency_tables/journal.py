@@ -101,11 +101,16 @@ def _entries_so_far(path: Path, header: Header) -> list[Entry]:
     if not path.stat().st_size:
         return []
     before, entries = read_journal(path)
-    if before != header:
+    if _without_clock(before) != _without_clock(header):
         what = "another measurement" if before.plan != header.plan else f"device {before.device.name!r}"
         raise TableError(f"{path} is the journal of {what}; remove it to begin anew, or choose another --out")
     _drop_torn_line(path)
     return entries
+
+
+def _without_clock(header: Header) -> Header:
+    """Older journals do not tell it."""
+    return header.model_copy(update={"device": header.device.model_copy(update={"clock": None})})
 
 
 def read_journal(path: Path) -> tuple[Header, list[Entry]]:

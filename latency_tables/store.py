@@ -46,6 +46,8 @@ def table_text(table: LatencyTable) -> str:
     """The JSON text of a table file."""
     document = table.model_dump(mode="json")
     rows = document.pop("rows")
+    # What is not known of a device is left out: a table that is older than a field keeps its text, and its hash.
+    document["device"] = {name: value for name, value in document["device"].items() if value is not None}
     head = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     lines = [
         f"  {json.dumps(key)}: {json.dumps(_shown(rows[key]), sort_keys=True, allow_nan=False)}" for key in sorted(rows)

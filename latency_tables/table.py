@@ -18,7 +18,13 @@ Residual = Annotated[float, Field(ge=-1, le=1e4)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Precision = Literal["fp32", "fp16", "int8"]
+Clock = Literal["wall", "CPU", "GPU"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+
+
+def clock_words(clock: Clock | None) -> str:
+    """How a measurement tells its clock: "CPU time", "wall time"; "time by an unnamed clock" where none is known."""
+    return "time by an unnamed clock" if clock is None else f"{clock} time"
 
 
 def read_precision(name: str) -> Precision:
@@ -71,7 +77,8 @@ class BrowserInfo(_Model):
 
 
 class DeviceInfo(_Model):
-    """The device and everything else that the same network's latency depends on."""
+    """The device and everything else that the same network's latency depends on; `clock` is what times runs on it,
+    None where nobody told (older tables, imported ones)."""
 
     name: str
     soc: str = "unknown"
@@ -84,6 +91,7 @@ class DeviceInfo(_Model):
     threads: Annotated[int, Field(ge=1)] = 1
     precision: str = "fp32"
     batch: Annotated[int, Field(ge=1)] = 1
+    clock: Clock | None = None
     browser: BrowserInfo | None = None
 
     def differences(self, other: "DeviceInfo") -> str:

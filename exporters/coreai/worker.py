@@ -1,15 +1,14 @@
 """Running Core AI assets with coreai-core, for `exporters.process`: damaged ones end the process that reads them."""
 
 import asyncio
-import statistics
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from exporters.request import INPUT_NAME, Array
-from exporters.runtime import CHUNK, RUNS, WARM_UPS
+from exporters.runtime import CHUNK
+from exporters.stopwatch import Stopwatch
 
 FUNCTION: Final = "main"
 CLASSES: Final = 1_000_000  # more numbers an image are no classifier's
@@ -30,7 +29,10 @@ async def _answer(path: Path, timed: bool, inputs: Array | None) -> tuple[dict[s
         if inputs is None:
             return {"shape": shape}, None
         if timed:
-            return {"latency_ms": await _median_ms(function, output, inputs)}, None
+            watch = Stopwatch()
+            for _ in watch:
+                await _call(function, output, inputs)
+            return {"latency_ms": watch.median_ms}, None
         return {}, await _outputs(function, output, inputs, shape[0] if shape[0] > 0 else None)
 
 
@@ -42,15 +44,6 @@ async def _outputs(function: Any, output: str, inputs: Array, fixed: int | None)
         full = part if fixed is None else np.resize(part, (fixed, *part.shape[1:]))
         parts.append((await _call(function, output, full))[: len(part)])
     return np.concatenate(parts)
-
-
-async def _median_ms(function: Any, output: str, inputs: Array) -> float:
-    seconds = []
-    for _ in range(WARM_UPS + RUNS):
-        begin = time.perf_counter()
-        await _call(function, output, inputs)
-        seconds.append(time.perf_counter() - begin)
-    return 1000 * statistics.median(seconds[WARM_UPS:])
 
 
 async def _call(function: Any, output: str, part: Array) -> Array:

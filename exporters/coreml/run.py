@@ -10,7 +10,7 @@ from exporters.coreml.tool import import_coremltools
 from exporters.errors import CannotRun
 from exporters.quiet import quiet
 from exporters.request import Array
-from exporters.runtime import as_shaped, in_batches, median_ms
+from exporters.runtime import InProcess, as_shaped, in_batches
 
 WEIGHTS = Path("Data") / "com.apple.CoreML" / "weights"
 
@@ -49,7 +49,7 @@ class MilRuntime:
         return list(self._interpreter.run({self._input: shaped}).items())
 
 
-class AppleRuntime:
+class AppleRuntime(InProcess):
     """The same package on macOS, by Core ML itself; CannotRun elsewhere."""
 
     def __init__(self, path: Path) -> None:
@@ -69,12 +69,6 @@ class AppleRuntime:
 
     def run(self, inputs: Array) -> Array:
         return np.concatenate([self._predict(inputs[i : i + 1]) for i in range(len(inputs))])
-
-    def latency_ms(self, inputs: Array) -> float | None:
-        return median_ms(lambda: self.run(inputs))
-
-    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
-        return None
 
     def _predict(self, part: Array) -> Array:
         if self._input.type.WhichOneof("Type") == "imageType":

@@ -9,7 +9,7 @@ from exporters.dependencies import EXECUTORCH, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
 from exporters.quiet import quiet
 from exporters.request import Array, ExportRequest, Precision
-from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
+from exporters.runtime import InProcess, Runtime, as_shaped, in_batches
 
 SHAPE_METHOD = "input_shape"
 
@@ -65,7 +65,7 @@ class ExecutorchExporter:
         return [ExecutorchRuntime(path)]
 
 
-class ExecutorchRuntime:
+class ExecutorchRuntime(InProcess):
     """ExecuTorch's portable runtime with XNNPACK kernels."""
 
     def __init__(self, path: Path) -> None:
@@ -91,12 +91,6 @@ class ExecutorchRuntime:
 
     def run(self, inputs: Array) -> Array:
         return in_batches(self._call, as_shaped(inputs, self._shape[1:], str(self._path)), self._shape[0])
-
-    def latency_ms(self, inputs: Array) -> float | None:
-        return median_ms(lambda: self.run(inputs))
-
-    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
-        return None
 
     def _text(self, method: str) -> str:
         return str(self._program.load_method(method).execute([])[0])

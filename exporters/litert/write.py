@@ -12,7 +12,7 @@ from exporters.dependencies import LITERT, LITERT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
 from exporters.quiet import quiet
 from exporters.request import INPUT_NAME, Array, ExportRequest, Precision
-from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
+from exporters.runtime import InProcess, Runtime, as_shaped, in_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class LitertExporter:
         return [LitertRuntime(path)]
 
 
-class LitertRuntime:
+class LitertRuntime(InProcess):
     """LiteRT's interpreter with its XNNPACK kernels, one thread."""
 
     def __init__(self, path: Path) -> None:
@@ -81,9 +81,6 @@ class LitertRuntime:
     def run(self, inputs: Array) -> Array:
         shaped = as_shaped(inputs, self._shape[1:], str(self._path))
         return in_batches(self._call, shaped, self._shape[0])
-
-    def latency_ms(self, inputs: Array) -> float | None:
-        return median_ms(lambda: self.run(inputs))
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         interpreter = _interpreter(self._path, keep=True)

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from exporters.errors import CannotRun
 from exporters.request import Array
-from exporters.runtime import as_shaped, in_batches, median_ms
+from exporters.runtime import InProcess, as_shaped, in_batches
 
 THREADS: Final = 1  # as latency tables are measured unless told otherwise
 
 
-class OnnxRuntime:
+class OnnxRuntime(InProcess):
     """One session; the batch size and the place of the channels are read from the file."""
 
     def __init__(self, path: Path) -> None:
@@ -39,9 +39,6 @@ class OnnxRuntime:
         shaped = as_shaped(inputs, tuple(self._input.shape[1:]), str(self._path))
         fixed = batch if isinstance(batch, int) else None
         return in_batches(lambda part: self._session.run(None, {self._input.name: part})[0], shaped, fixed)
-
-    def latency_ms(self, inputs: Array) -> float | None:
-        return median_ms(lambda: self.run(inputs))
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         if self._path.suffix != ".onnx":

@@ -14,7 +14,7 @@ from exporters.dependencies import TORCH, Dependency
 from exporters.errors import CannotRun
 from exporters.quiet import first_line, quiet
 from exporters.request import Array, ExportRequest, Precision
-from exporters.runtime import Runtime, as_shaped, in_batches, median_ms
+from exporters.runtime import InProcess, Runtime, as_shaped, in_batches
 
 METADATA: Final = "metadata.json"
 
@@ -46,7 +46,7 @@ class Pt2Exporter:
         return [Pt2Runtime(path)]
 
 
-class Pt2Runtime:
+class Pt2Runtime(InProcess):
     """The loaded program, run by PyTorch."""
 
     def __init__(self, path: Path) -> None:
@@ -75,12 +75,6 @@ class Pt2Runtime:
 
     def run(self, inputs: Array) -> Array:
         return in_batches(self._call, as_shaped(inputs, self._shape[1:], str(self._path)), self._shape[0])
-
-    def latency_ms(self, inputs: Array) -> float | None:
-        return median_ms(lambda: self.run(inputs))
-
-    def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
-        return None
 
     def _call(self, part: Array) -> Array:
         import torch

@@ -81,7 +81,8 @@ def run(trt: Any, log: Any, job: dict[str, Any], inputs: Array) -> tuple[dict[st
     """Run the engine on all inputs and time one batch."""
     import numpy as np
 
-    from exporters.runtime import as_shaped, in_batches, median_ms
+    from exporters.runtime import as_shaped, in_batches
+    from exporters.stopwatch import median_ms
     from exporters.tensorrt.cuda import Cuda
 
     with Cuda() as cuda:

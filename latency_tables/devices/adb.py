@@ -71,6 +71,7 @@ class AdbRunner:
             delegate=program.delegate,
             threads=self.threads,
             precision=self.precision,
+            clock="wall",
         )
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:

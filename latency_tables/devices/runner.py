@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Protocol, runtime_checkable
 
 from latency_tables.errors import TableError
@@ -19,6 +20,11 @@ class Timing:
     session_ms: tuple[float, ...]
     runs: int
     disturbed: int = 0
+
+    @property
+    def median_ms(self) -> float:
+        """Milliseconds of one run: the median over the sessions."""
+        return float(median(self.session_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Runner(Protocol):
     """A device. `measure` yields results one by one, so that a lost connection loses only what is in flight."""
 
     def describe(self) -> DeviceInfo:
-        """What the device is. Raises MeasurementError where it cannot be reached."""
+        """What the device is, and what clock times runs on it. Raises MeasurementError where it cannot be reached."""
         ...
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:

@@ -37,6 +37,7 @@ def describe(threads: int, runtime: str = "onnxruntime") -> dict[str, Any]:
         "threads": threads,
         "precision": "fp32",
         "batch": 1,
+        "clock": "wall",
     }
 
 
@@ -55,15 +56,21 @@ def _soc() -> str:
     return platform.processor() or "unknown"
 
 
-def _onnxruntime(model: str | bytes, threads: int) -> Callable[[], Any]:
-    import numpy
+def make_session(model: str | bytes, threads: int) -> Any:
+    """An ONNX Runtime CPU session for a model: its file's path, or its bytes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _onnxruntime(model: str | bytes, threads: int) -> Callable[[], Any]:
+    import numpy
+
+    session = make_session(model, threads)
     entry = session.get_inputs()[0]
     feed = {entry.name: numpy.random.RandomState(0).rand(*entry.shape).astype(numpy.float32)}
     return lambda: session.run(None, feed)
@@ -102,6 +109,15 @@ RUNTIMES: dict[str, tuple[Callable[[str | bytes, int], Callable[[], Any]], Calla
 }
 
 
+def time_calls(call: Callable[[], Any], times: int) -> tuple[float, float]:
+    """Seconds that one of so many calls takes: by the wall clock, and of this thread's CPU time."""
+    cpu, wall = time.thread_time(), time.perf_counter()
+    for _ in range(times):
+        call()
+    wall_end, cpu_end = time.perf_counter(), time.thread_time()
+    return (wall_end - wall) / times, (cpu_end - cpu) / times
+
+
 class Probe:
     """Tells whether this core is being shared: a few microseconds of plain Python that then take longer.
 
@@ -121,9 +137,7 @@ class Probe:
             self._time()
 
     def _time(self) -> float:
-        start = time.perf_counter()
-        sum(range(4000))
-        elapsed = time.perf_counter() - start
+        elapsed, _ = time_calls(lambda: sum(range(4000)), 1)
         self.times.append(elapsed)
         return elapsed
 
@@ -154,11 +168,8 @@ def time_session(run: Callable[[], Any], protocol: dict[str, Any], probe: Probe)
     probe was disturbed are repeated while its patience lasts; then every run counts, and a session in which
     half of the runs were disturbed says so.
     """
-    clock = time.perf_counter
     for _ in range(protocol["warmups"] + 1):
-        start = clock()
-        run()
-        once = clock() - start
+        once, _ = time_calls(run, 1)
     together = max(1, int(0.0002 / max(once, 1e-9)))  # short runs are timed several at a time
     usual, bad, spent = probe.usual(), 0, 0.0
     timings: list[float] = []
@@ -166,20 +177,18 @@ def time_session(run: Callable[[], Any], protocol: dict[str, Any], probe: Probe)
         spent < protocol["session_ms"] / 1000 and len(timings) < 20 * protocol["runs"]
     ):
         quiet = probe.undisturbed(usual)
-        start = clock()
-        for _ in range(together):
-            run()
-        elapsed = clock() - start
+        start = time.perf_counter()
+        each, _ = time_calls(run, together)
         quiet = probe.undisturbed(usual) and quiet
         if quiet or probe.patience_s <= 0:
-            timings.append(elapsed / together)
-            spent += elapsed
+            timings.append(each)
+            spent += each * together
         if quiet:
-            probe.worked(elapsed)
+            probe.worked(each * together)
         elif probe.patience_s > 0:
             time.sleep(0.002)
             run()  # the pause cooled the caches
-            probe.waited(clock() - start)
+            probe.waited(time.perf_counter() - start)
         else:
             bad += 1
     return statistics.median(timings) * 1000, len(timings) * together, 2 * bad > len(timings)

@@ -46,6 +46,7 @@ class TensorrtRunner:
             runtime="tensorrt",
             runtime_version=version[1] if version else "unknown",
             delegate="GPU",
+            clock="GPU",
         )
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:

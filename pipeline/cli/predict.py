@@ -22,6 +22,7 @@ def predict(
     Labels and everything about preparing pictures are read from the file, so that a run's test pictures get the
     answers that its accuracy was counted from. A run's file is the first that was verified, in 32 bits if any was.
     """
+    from exporters.stopwatch import CLOCK
     from pipeline.classifier import open_classifier
 
     classifier = open_classifier(model)
@@ -29,7 +30,8 @@ def predict(
     for image in images:
         found = classifier.classify(image)
         top = [{"label": label, "probability": probability} for label, probability in found.top]
-        document.append({"image": str(image), "top": top, "milliseconds": found.milliseconds})
+        clock = None if found.milliseconds is None else CLOCK
+        document.append({"image": str(image), "top": top, "milliseconds": found.milliseconds, "clock": clock})
     title = f"{classifier.file.path}: {classifier.file.runtime.by}"
     emit(document, as_json, lambda console: _render(console, document, title))
 

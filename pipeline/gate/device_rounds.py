@@ -1,6 +1,5 @@
 """Rounds on another device, by the runners that measure its latency table."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,9 +49,7 @@ class FileModel(NamedModel):
 
 def device_round(models: Sequence[NamedModel], runner: Runner) -> list[Taken]:
     """The median time of one run of each model, one fresh session each. Raises MeasurementError."""
-    timings = runner.measure(models, _PROTOCOL)
-    values = [statistics.median(timing.session_ms) for timing in timings]
-    return [Taken(ms, ms) for ms in values]
+    return [Taken(timing.median_ms, timing.median_ms) for timing in runner.measure(models, _PROTOCOL)]
 
 
 def as_models(candidates: Sequence[TimedModel]) -> list[NamedModel]:

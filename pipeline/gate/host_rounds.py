@@ -8,12 +8,13 @@ clock is that thread's CPU time: that other programs want the machine too is not
 import math
 import random
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from latency_tables.devices.runner_script import make_session, time_calls
+from latency_tables.table import Clock
 from pipeline.gate.errors import CannotMeasure
 from pipeline.gate.measure import Taken
 
@@ -31,6 +32,11 @@ class TimedModel:
     input_shapes: Mapping[str, tuple[int, ...]]
 
 
+def host_clock(threads: int) -> Clock:
+    """What a model's time is by: one thread's CPU time misses no other, of several nothing but the wall clock tells."""
+    return "CPU" if threads == 1 else "wall"
+
+
 def host_round(models: Sequence[TimedModel], threads: int, rng: random.Random) -> list[Taken]:
     """The typical time of one run of each model, over one fresh session each, run in turn."""
     order = list(range(len(models)))
@@ -45,7 +51,7 @@ def host_round(models: Sequence[TimedModel], threads: int, rng: random.Random) -
     taken: list[list[Taken]] = [[] for _ in models]
     for turn in range(turns):
         for index in order if turn % 2 == 0 else reversed(order):
-            taken[index].append(_time(runs[index], repeats, threads))
+            taken[index].append(_time(runs[index], repeats, host_clock(threads)))
     return [Taken(_middle([t.ms for t in one]), statistics.median(t.wall_ms for t in one)) for one in taken]
 
 
@@ -58,33 +64,21 @@ def _middle(values: Sequence[float]) -> float:
 
 def _warm(run: Callable[[], Any]) -> float:
     """Milliseconds of the last of some runs, at least a microsecond."""
-    for _ in range(_WARMUPS):
-        start = time.perf_counter()
-        run()
-        last_ms = (time.perf_counter() - start) * 1000
-    return max(last_ms, 1e-3)
+    last_s, _ = [time_calls(run, 1) for _ in range(_WARMUPS)][-1]
+    return max(1000 * last_s, 1e-3)
 
 
-def _time(run: Callable[[], Any], repeats: int, threads: int) -> Taken:
-    clock = time.thread_time if threads == 1 else time.perf_counter
-    wall, start = time.perf_counter(), clock()
-    for _ in range(repeats):
-        run()
-    end, wall_end = clock(), time.perf_counter()
-    return Taken((end - start) / repeats * 1000, (wall_end - wall) / repeats * 1000)
+def _time(run: Callable[[], Any], repeats: int, clock: Clock) -> Taken:
+    wall_s, cpu_s = time_calls(run, repeats)
+    return Taken(1000 * (cpu_s if clock == "CPU" else wall_s), 1000 * wall_s)
 
 
 def _session(model: TimedModel, threads: int) -> Callable[[], Any]:
     """A call that runs `model` once in a session of its own."""
     import numpy as np
-    import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+        session = make_session(str(model.path), threads)
         rng = np.random.default_rng(0)
         feed = {entry.name: _filled(entry, model, rng) for entry in session.get_inputs()}
         session.run(None, feed)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from latency_tables.devices.registry import open_runner
 from latency_tables.devices.runner import DeviceOptions, Runner
 from latency_tables.errors import TableError
+from latency_tables.table import Clock, clock_words
 from pipeline.budget import Limit
 from pipeline.gate.budget_file import BudgetFile, Device
 from pipeline.gate.checks import relative_change
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure, GateError
-from pipeline.gate.host_rounds import host_round
+from pipeline.gate.host_rounds import host_clock, host_round
 from pipeline.gate.measure import LookPlan, Outcome, Round, Taken, judge_change, judge_latency, rounds_needed
 from pipeline.gate.models import Subject
 from pipeline.gate.past import Was
@@ -52,7 +53,7 @@ class LatencyJudge:
             outcome = judge_latency(self._rounds(device, subject), limit_ms, self.plan, self.progress)
         except CannotMeasure as error:
             return answer.unknown(str(error))
-        return answer.measured_limit(outcome)
+        return answer.measured_limit(outcome, self._clock(device))
 
     def change(self, subject: Subject, device: Device, was: Was) -> CheckResult:
         """Whether `subject` is slower on `device` than its baseline by more than is allowed."""
@@ -71,7 +72,7 @@ class LatencyJudge:
             outcome = judge_change(rounds, answer.expected, self.plan, self.progress)
         except CannotMeasure as error:
             return answer.unknown(str(error))
-        return answer.measured_change(outcome)
+        return answer.measured_change(outcome, self._clock(device))
 
     # -- one way each -------------------------------------------------------------------------------
 
@@ -136,6 +137,15 @@ class LatencyJudge:
             self._runners[key] = open_runner(key[0], DeviceOptions(key[1]))
         return self._runners[key]
 
+    def _clock(self, device: Device) -> Clock | None:
+        """What the milliseconds that were measured on `device` are by."""
+        if device.url == "host":
+            return host_clock(device.threads)
+        try:
+            return self._runner(device).describe().clock
+        except TableError:  # it answered every round before
+            return None
+
 
 def _guarded(one_round: Round) -> Round:
     """A lost device is something that could not be measured, not the end of the gate."""
@@ -189,32 +199,31 @@ class _Answer:
         how = "predicted" if self.device.table is not None else "measured"
         return self.result("undecided", None, reason, f"not {how}")
 
-    def measured_limit(self, outcome: Outcome) -> CheckResult:
+    def measured_limit(self, outcome: Outcome, clock: Clock | None) -> CheckResult:
         text = (
             f"{amount('latency_ms', outcome.value, self.expected)}, surely between {outcome.low:.4g} and "
             f"{outcome.high:.4g} ms ({outcome.rounds} rounds)"
         )
         if outcome.wall_ms > 1.2 * outcome.value:
             text += f"; {outcome.wall_ms:.4g} ms by the wall clock, as the machine was busy"
-        return self._measured(outcome, text)
+        return self._measured(outcome, text, clock)
 
-    def measured_change(self, outcome: Outcome) -> CheckResult:
+    def measured_change(self, outcome: Outcome, clock: Clock | None) -> CheckResult:
         text = (
             f"{change(outcome.value, True)}, surely between {change(outcome.low, True)} and "
             f"{change(outcome.high, True)} ({outcome.rounds} rounds, both models in turn); {self.allowed}"
         )
-        return self._measured(outcome, text)
+        return self._measured(outcome, text, clock)
 
-    def _measured(self, outcome: Outcome, text: str) -> CheckResult:
+    def _measured(self, outcome: Outcome, text: str, clock: Clock | None) -> CheckResult:
         statuses: dict[str, Status] = {"below": "passed", "above": "failed", "undecided": "undecided"}
         status = statuses[outcome.decision]
         if status == "undecided":
             needed = rounds_needed(outcome, self.expected)
             text += f"; cannot decide: about {needed:,} rounds (--rounds) or a quieter machine would settle it"
-        source = "measured on this machine" if self.device.url == "host" else f"measured on {self.device.url}"
-        threads = self.device.threads
-        clock = f", {threads} thread{'s' if threads > 1 else ''}{' (CPU time)' if threads == 1 else ''}"
-        source += clock if self.device.url == "host" else ""
+        place = "this machine" if self.device.url == "host" else self.device.url
+        threads = f"{self.device.threads} thread{'s' if self.device.threads > 1 else ''}"
+        source = f"measured on {place}, {threads} ({clock_words(clock)})"
         interval = (outcome.low, outcome.high)
         finite = all(abs(bound) < float("inf") for bound in interval)
         return self.result(status, outcome.value, text, source, interval if finite else None)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from latency_tables.blocks import Block, total_macs, total_params
@@ -128,4 +127,4 @@ def _measured_ms(run: Run, blocks: tuple[Block, ...]) -> float:
     runner = open_runner(device.name, DeviceOptions(device.threads, run.precision))
     model = NamedModel("compressed", blocks).at(run.precision)
     (timing,) = runner.measure([model], TimingProtocol(sessions=_SESSIONS))
-    return float(median(timing.session_ms))
+    return timing.median_ms

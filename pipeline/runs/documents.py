@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_valida
 from exporters.manifest import Entry
 from latency_tables.documents import read_model
 from latency_tables.files import write_json
+from latency_tables.table import Clock
 from pipeline.errors import PipelineError
 from pipeline.gate.results import CheckResult
 
@@ -285,10 +286,11 @@ class WinnerFile(Document):
 
 
 class MeasuredLatency(Document):
-    """`latency.json`: what the device took for the winner, or why it was not measured."""
+    """`latency.json`: what the device took for the winner by which clock, or why it was not measured."""
 
     device: str
     measured_ms: Milliseconds | None
+    clock: Clock | None = None
     session_ms: list[Milliseconds] = []
     reason: str = ""
 
@@ -317,6 +319,7 @@ class WinnerLatency(_Part):
     predicted: Milliseconds
     interval: Interval
     measured: Milliseconds | None
+    clock: Clock | None = None
     device: str
 
 

@@ -35,10 +35,12 @@ def build_summary(run: Run) -> Summary:
     from exporters import manifest
 
     winner, candidates, check = run.winner, run.candidates, CheckFile.load(run.folder.check)
+    measured = MeasuredLatency.load(run.folder.latency)
     latency = WinnerLatency(
         predicted=winner.predicted_ms,
         interval=winner.predicted_interval_ms,
-        measured=MeasuredLatency.load(run.folder.latency).measured_ms,
+        measured=measured.measured_ms,
+        clock=measured.clock,
         device=run.table.device.name,
     )
     return Summary(

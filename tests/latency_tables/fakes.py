@@ -8,7 +8,7 @@ from latency_tables.blocks import Block
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import DeviceLost
 from latency_tables.onnx_models import NamedModel
-from latency_tables.table import DeviceInfo
+from latency_tables.table import Clock, DeviceInfo
 
 
 @dataclass
@@ -24,12 +24,13 @@ class FakeRunner:
     slowness: Callable[[int], float] = lambda number: 1.0
     breaks_at: set[int] = field(default_factory=set)
     name: str = "fake"
+    clock: Clock | None = None
     timed: list[str] = field(default_factory=list)
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def describe(self) -> DeviceInfo:
         """A device that is none."""
-        return DeviceInfo(name=self.name, runtime="none", runtime_version="1")
+        return DeviceInfo(name=self.name, runtime="none", runtime_version="1", clock=self.clock)
 
     def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
         """What the models would take."""

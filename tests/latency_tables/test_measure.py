@@ -91,6 +91,15 @@ def test_a_journal_of_another_device_or_plan_is_not_continued(tmp_path: Path) ->
         measure_models(MODELS, FakeRunner(plain_cost_ms), tmp_path / "j", options, None)
 
 
+def test_a_journal_that_is_older_than_the_clock_is_continued(tmp_path: Path) -> None:
+    options = MeasureOptions(reconnects=0)
+    with pytest.raises(DeviceLost):
+        measure_models(MODELS, FakeRunner(plain_cost_ms, breaks_at={3}), tmp_path / "j", options, None)
+    before = len(read_journal(tmp_path / "j")[1])
+    device, _ = measure_models(MODELS, FakeRunner(plain_cost_ms, clock="wall"), tmp_path / "j", options, None)
+    assert before and device.clock == "wall"
+
+
 def test_progress_counts_to_the_end(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     measure_models(MODELS, FakeRunner(plain_cost_ms), tmp_path / "j", FAST, lambda d, t, w: seen.append((d, t)))

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +20,7 @@ from latency_tables.errors import DeviceLost, MeasurementError, TableError
 from latency_tables.measure import MeasureOptions
 from latency_tables.onnx_models import NamedModel
 from latency_tables.store import load_table
-from latency_tables.table import PRECISIONS, DeviceInfo, Precision
+from latency_tables.table import PRECISIONS, Clock, DeviceInfo, Precision
 from tests.latency_tables.conftest import LINEAR, SMALL, Sshd
 from tests.latency_tables.scripted import PERF_TEST, script, scripted_phone
 from tests.latency_tables.web import chromium, ort_web, web_runner
@@ -82,6 +83,7 @@ def runner(request: pytest.FixtureRequest) -> Runner:
 def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
     """Every device describes itself and times what it is given, in order, one model at a time."""
     device = runner.describe()
+    assert device.clock in get_args(Clock)
     assert device.name not in ("", "unknown")
     assert device.batch == 1
     assert device.runtime in ("onnxruntime", "onnxruntime-web", "litert", "tensorrt")

@@ -51,6 +51,7 @@ class Join(FromPage):
             delegate=backend,
             threads=self.threads,
             precision=precision,
+            clock="wall",
             browser=BrowserInfo(user_agent=self.user_agent, isolated=self.isolated, clock_ms=self.clock_ms),
         )
 

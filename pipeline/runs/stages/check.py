@@ -1,6 +1,7 @@
 """Stage `check`: the winner's file through the same gate that a CI uses, with the run's budget and table."""
 
 from latency_tables.files import write_atomic
+from latency_tables.table import clock_words
 from pipeline.budget import Limit
 from pipeline.gate.budget_file import Device, parse_budget
 from pipeline.gate.gate import Request, run_gate
@@ -53,6 +54,6 @@ def _measured(run: Run, model: str) -> list[CheckResult]:
             message=f"{latency.measured_ms:.3f} of {limit_ms:g} ms in {len(latency.session_ms)} sessions",
             model=model,
             device=latency.device,
-            source=f"measured on {latency.device}",
+            source=f"measured on {latency.device} ({clock_words(latency.clock)})",
         )
     ]

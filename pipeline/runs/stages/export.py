@@ -1,7 +1,6 @@
 """Stage `export`: the winner as files that phones run, each verified, and its real latency on the device."""
 
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from latency_tables.blocks import Block
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 # A median of so many fresh sessions is steady on a shared machine.
 SESSIONS: Final = 9
 AGREEMENT: Final = 0.9  # share of images whose class an int8 file and the network must agree on at least
-_TOLD: Final = ("format", "path", "precision", "size_bytes", "sha256", "seconds", "latency_ms", "parity")
+_TOLD: Final = ("format", "path", "precision", "size_bytes", "sha256", "seconds", "latency_ms", "clock", "parity")
 
 
 def work(run: Run, progress: Progress) -> None:
@@ -69,16 +68,19 @@ def _measure(run: Run, blocks: tuple[Block, ...], progress: Progress) -> None:
         MeasuredLatency(device=own, measured_ms=None, reason=reason).save(run.folder.latency)
         return
     runner = open_runner(device.name, DeviceOptions(device.threads, run.precision))
-    here = runner.describe().name
-    if here == own:
+    here = runner.describe()
+    if here.name == own:
         (timing,) = runner.measure([NamedModel("winner", blocks).at(run.precision)], TimingProtocol(sessions=SESSIONS))
         found = MeasuredLatency(
-            device=own, measured_ms=median(timing.session_ms), session_ms=list(map(float, timing.session_ms))
+            device=own,
+            measured_ms=timing.median_ms,
+            clock=here.clock,
+            session_ms=list(map(float, timing.session_ms)),
         )
     else:
-        reason = f"the latency table is of {own!r}; [device] name {device.name!r} is {here!r}"
+        reason = f"the latency table is of {own!r}; [device] name {device.name!r} is {here.name!r}"
         found = MeasuredLatency(device=own, measured_ms=None, reason=reason)
     progress(1, 1, f"measure on {device.name}")
     found.save(run.folder.latency)
     if found.measured_ms is not None:
-        run.events.tell("latency", "export", device=found.device, measured_ms=found.measured_ms)
+        run.events.tell("latency", "export", device=found.device, measured_ms=found.measured_ms, clock=found.clock)
