@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import parse_config
 from pipeline.runs.engine import run_stage
-from pipeline.runs.folder import create_or_open
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 

@@ -1,27 +1,21 @@
-"""A run's folder: where each file is, the records of its stages, its lock; how it is begun and opened again."""
+"""A run's folder: where each file is, the records of its stages, and how it is opened."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
-import os
-import re
-import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from latency_tables.files import sha256_of
-from pipeline.runs.config import HOW_ONLY, Config, config_hash, differing_key, parse_config
+from pipeline.runs.config import Config, config_hash, parse_config
 from pipeline.runs.documents import BaseRun, RunError, RunFile
+from pipeline.runs.lock import held, sweep
 from pipeline.runs.record import Inputs, StageRecord
 
 SHARED_STAGES: Final = ("data", "train", "split")  # whose files a specialised run takes from its base
 STAGE_NAMES: Final = ("data", "profile", "train", "split", "search", "finetune", "export", "check", "report")
-# What a kill leaves of a file that was being written, and of an export.
-_LEFT_OVER: Final = re.compile(r"\.export-.+|\..+\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,36 +234,9 @@ class RunFolder:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; RunError where another one works in it."""
-        with _locked(self.path):
-            _sweep(self.path)
+        with held(self.path):
+            sweep(self.path)
             yield
-
-
-@contextlib.contextmanager
-def create_or_open(path: Path, config: Config, base: RunFolder | None = None) -> Iterator[RunFolder]:
-    """The run at `path` with `config`, held for this process: a new one, or the one that is there if its
-    configuration is the same. Of a new run that ends with an error before any stage has finished nothing is left.
-    With a `base`, a run that specialises it.
-
-    Raises RunError where another process works in the folder, where it holds something else, or a run with another
-    configuration (naming the key).
-    """
-    _refuse_foreign(path)
-    created = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"--out {path} cannot be made: {error.strerror}") from None
-    with _locked(path):
-        new = not (path / "run.json").exists()
-        run = _created_or_opened(path, config, base)
-        _sweep(path)
-        try:
-            yield run
-        except Exception:
-            if new and not run.stage_seconds():
-                _forget(run, created)
-            raise
 
 
 def open_run(path: Path) -> RunFolder:
@@ -294,113 +261,9 @@ def _open_base(said: BaseRun, path: Path) -> RunFolder:
     return base
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        # A link that somebody put here would have its target opened for writing.
-        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise RunError(f"{path} cannot be written to ({error.strerror}); a run needs a folder that can") from None
-        if error.errno != errno.ELOOP:
-            raise
-        raise RunError(f"{path / '.lock'} is a symbolic link, which no run has; remove it") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise RunError(f"another pocketnas is at work in {path}; wait for it or stop it") from None
-    finally:
-        os.close(handle)
-
-
-def _refuse_foreign(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise RunError(f"--out {path} is a file, not a folder")
-    ours = (path / "run.json").exists() or not path.exists()
-    if not ours and any(not entry.name.startswith((".lock", ".run.json.")) for entry in path.iterdir()):
-        raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
-
-
-def _sweep(path: Path) -> None:
-    """Remove what writers that were killed have left; whoever holds the lock is alone here."""
-    for found in [entry for entry in path.rglob(".*") if _LEFT_OVER.fullmatch(entry.name)]:
-        if found.is_dir() and not found.is_symlink():
-            shutil.rmtree(found, ignore_errors=True)
-        else:
-            found.unlink(missing_ok=True)
-
-
-def _forget(run: RunFolder, created: bool) -> None:
-    for made in (run.path / "data", run.path / "stages"):
-        shutil.rmtree(made, ignore_errors=True)
-    for name in ("run.json", "events.jsonl", ".lock"):
-        (run.path / name).unlink(missing_ok=True)
-    if created and not any(run.path.iterdir()):
-        run.path.rmdir()
-
-
-def _created_or_opened(path: Path, config: Config, base: RunFolder | None) -> RunFolder:
-    if not (path / "run.json").exists():
-        return _write_run(path, config, base)
-    there = open_run(path)
-    if not there.stage_seconds():
-        # Nothing has been made yet: a mistake in the configuration may be mended.
-        return _write_run(path, config, base)
-    if (there.base and there.base.path) != (base and base.path):
-        begun = "on its own" if there.base is None else f"from {there.base.path}"
-        raise RunError(f"{path} holds a run that was begun {begun}; choose another --out")
-    said = (RunFile.load(path / "run.json").written, _document(config, written=True))
-    # What neither file says is a default: the run keeps the one that it began with.
-    key = differing_key(_only(_document(there.config), said), _only(_document(config), said))
-    if key is not None:
-        raise RunError(f"{path} holds a run with another configuration: {key}; choose another --out")
-    # How to work may change from call to call.
-    tables = {
-        table: getattr(there.config, table).model_copy(
-            update={key: getattr(getattr(config, table), key) for key in keys}
-        )
-        for table, keys in HOW_ONLY.items()
-    }
-    return replace(there, config=there.config.model_copy(update=tables))
-
-
-def _write_run(path: Path, config: Config, base: RunFolder | None) -> RunFolder:
-    document = _document(config)
-    file = RunFile(
-        config=document,
-        written=_document(config, written=True),
-        hash=config_hash(document),
-        base=None if base is None else BaseRun(path=str(base.path.resolve()), records=base.shared_records()),
-    )
-    file.save(path / "run.json")
-    return RunFolder(path, config, document, base)
-
-
-def _document(config: Config, written: bool = False) -> dict[str, Any]:
-    """The configuration in plain values, without how it is worked on: a storage's address may hold a password."""
-    document = config.model_dump(mode="json", exclude_unset=written)
-    for table, keys in HOW_ONLY.items():
-        if table in document:
-            document[table] = {key: value for key, value in document[table].items() if key not in keys}
-    return document
-
-
-def _only(values: dict[str, Any], written: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The keys of `values`, a level into tables, that stand in one of `written`."""
-    kept: dict[str, Any] = {}
-    for key, value in values.items():
-        inside = [document[key] for document in written if key in document]
-        if isinstance(value, dict):
-            kept[key] = _only(value, [table for table in inside if isinstance(table, dict)])
-        elif inside:
-            kept[key] = value
-    return kept
+def _again(path: Path, stage: str) -> str:
+    return f"'pocketnas stage {stage} {path} --again' makes it anew"
 
 
 def _files(output: Path) -> list[Path]:
     return sorted(f for f in output.rglob("*") if f.is_file()) if output.is_dir() else [output]
-
-
-def _again(path: Path, stage: str) -> str:
-    return f"'pocketnas stage {stage} {path} --again' makes it anew"

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pipeline.runs.begin import create_or_open
 from pipeline.runs.comparison import comparison_note
 from pipeline.runs.config import Config
 from pipeline.runs.documents import Summary
 from pipeline.runs.engine import run_stage
 from pipeline.runs.expected import expected
-from pipeline.runs.folder import create_or_open
 from pipeline.runs.outlook import Outlook, Teller
 from pipeline.runs.plan import run_plan
 from pipeline.runs.preflight import require_device, require_sources

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import parse_config
 from pipeline.runs.documents import RunError
 from pipeline.runs.engine import require_finished, run_stage
-from pipeline.runs.folder import create_or_open
 from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages import STAGES
 from pipeline.runs.summary import data_lines

@@ -9,10 +9,11 @@ import pytest
 
 from latency_tables.files import write_atomic
 from pipeline.progress import Progress
+from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import Config, ConfigError, config_hash, parse_config
 from pipeline.runs.documents import RunError
 from pipeline.runs.engine import RunStage, require_finished, run_stage
-from pipeline.runs.folder import STAGE_NAMES, create_or_open, open_run
+from pipeline.runs.folder import STAGE_NAMES, open_run
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 

@@ -60,9 +60,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def base(config: Path) -> Path:
     """A run of one process that is about to search."""
+    from pipeline.runs.begin import create_or_open
     from pipeline.runs.config import read_config
     from pipeline.runs.engine import run_stage
-    from pipeline.runs.folder import create_or_open
     from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.app import run_command
+from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import parse_config
 from pipeline.runs.events import Event
-from pipeline.runs.folder import create_or_open
 from pipeline.runs.run import Run
 from pipeline.tracking.scalars import Scalar, scalars
 
