@@ -4,6 +4,6 @@
 * `table.LatencyTable`: rows, calibration and error of one device
 * `store.load_table`, `store.save_table`, `store.shipped_names`: tables by name or file
 * `build.measure_table`: a table measured on a device of `devices`
-* `importers.import_table`: a table that others published
+* `importers`: tables that others published
 * `table_transfer.TableTransfer`: a table from whole networks and the tables of other devices
 """

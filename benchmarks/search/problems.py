@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from latency_tables.importers import import_table
+from latency_tables.importers.registry import import_table
 from pipeline.budget import Limit
 from pipeline.errors import PipelineError
 from pipeline.search.candidates import CandidateSpace, CodeArray, FloatArray, enumerate_codes, keys

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.search.problems import OFA_RESOLUTIONS, ofa
-from latency_tables.importers import read_figures
+from latency_tables.importers.keyed import read_figures
 from pipeline.search.candidates import keys
 from pipeline.search.engine import evolve
 from pipeline.search.samplers import SAMPLERS, History

@@ -217,7 +217,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Make a table from measurements that others published."""
-    from latency_tables.importers import IMPORTERS, import_table
+    from latency_tables.importers.registry import IMPORTERS, import_table
     from latency_tables.store import save_table
 
     formats = (*IMPORTERS, "networks")

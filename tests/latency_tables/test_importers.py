@@ -8,7 +8,7 @@ import pytest
 
 from latency_tables.blocks import Activation, Block, round_channels
 from latency_tables.errors import TableError
-from latency_tables.importers import IMPORTERS, import_table
+from latency_tables.importers.registry import IMPORTERS, import_table
 from latency_tables.store import load_table, save_table
 from latency_tables.table import MissingRows
 
