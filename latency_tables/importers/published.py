@@ -7,6 +7,7 @@ from pathlib import Path
 from latency_tables.blocks import Block
 from latency_tables.errors import TableError
 from latency_tables.files import read_bounded
+from latency_tables.texts import decode_text
 
 
 @dataclass(frozen=True, slots=True)

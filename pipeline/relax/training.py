@@ -25,11 +25,10 @@ from pipeline.relax.settings import RelaxSettings
 from pipeline.search.costs import Costs
 from pipeline.supernets.augment import resize
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.files import load_weights, read_tensors, write_tensors
+from pipeline.supernets.files import below, load_weights, read_tensors, write_tensors
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import below
 
 Batch = tuple[Tensor, Tensor]
 _GRAD_CLIP = 5.0

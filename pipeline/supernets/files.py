@@ -105,3 +105,9 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
         raise WeightsError(f"{path} does not fit: {len(wrong)} tensors differ, the first is {wrong[0]!r}")
     for name, tensor in own.items():
         tensor.copy_(tensors[name])
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix` and a dot, by the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

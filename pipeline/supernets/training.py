@@ -9,8 +9,8 @@ import hashlib
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -22,19 +22,19 @@ from pipeline.own import own_name
 from pipeline.process import for_networks
 from pipeline.progress import Progress
 from pipeline.supernets.augment import resize
+from pipeline.supernets.averages import RunningAverage
 from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.batches import Answers, Batch, Batches
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import average_gradients, average_value, is_first, processes, share, wait_for_all
-from pipeline.supernets.files import load_weights, read_tensors, write_tensors
+from pipeline.supernets.files import below, load_weights, read_tensors, write_tensors
 from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer, still
-from pipeline.supernets.recipes import ALONE, RECIPES, Pass, Phase, Recipe
+from pipeline.supernets.recipes import Pass, Phase, Recipe
+from pipeline.supernets.schedule import Trained, phases_of, schedule
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
-
-Trained = Supernet | Network | QuantisationAware
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +137,14 @@ class _Training:
         self._coming: Iterator[Batch] | None = None
         self.steps_per_epoch = self.batches.per_epoch
         self.steps = max(1, round(settings.epochs * self.steps_per_epoch))
-        self.phases = _schedule(_phases(model, settings, recipe), self.steps)
+        self.phases = schedule(phases_of(model, settings, recipe), self.steps)
         self.step = 0
         self.losses: list[float] = []
         self.teacher: Network | None = None
         self.device = device_of(model)
         self.optimizer = make_optimizer(model, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
-        self.average = _Average(model, settings.ema_decay)
+        self.average = RunningAverage(model, settings.ema_decay)
 
     def advance(self) -> None:
         """One update."""
@@ -314,62 +314,3 @@ class _Training:
         if not self.settings.continues:
             del settings["continues"]  # trainings of older versions go on
         return {**settings, "images": len(self.data), "model": sizes.hexdigest()[:16]}
-
-
-class _Average:
-    """An exponential moving average of weights and statistics; none without a decay."""
-
-    def __init__(self, model: nn.Module, decay: float | None) -> None:
-        self.decay = decay
-        self.tensors = {n: t.clone() for n, t in model.state_dict().items()} if decay is not None else {}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        if self.decay is None:
-            return
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))  # an average of few steps forgets faster
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                self.tensors[name].lerp_(tensor, weight)
-            else:
-                self.tensors[name].copy_(tensor)
-
-    def apply(self, model: nn.Module) -> None:
-        if self.decay is not None:
-            model.load_state_dict(self.tensors)
-
-
-def _phases(model: Trained, settings: TrainSettings, recipe: Recipe | None) -> Sequence[Phase]:
-    if recipe is not None:
-        if isinstance(model, Network | QuantisationAware):
-            raise PipelineError("a recipe says which networks of a supernet train; a network without choices has none")
-        return _last(recipe(model.space)) if settings.continues else recipe(model.space)
-    known = ["alone"] if isinstance(model, Network | QuantisationAware) else list(RECIPES)
-    if settings.recipe not in known:
-        kind = "a network without choices" if isinstance(model, Network | QuantisationAware) else "a supernet"
-        raise PipelineError(f"recipe {settings.recipe!r} does not train {kind}; known are {', '.join(known)}")
-    phases = [ALONE] if isinstance(model, Network | QuantisationAware) else RECIPES[settings.recipe](model.space)
-    return _last(phases) if settings.continues else phases
-
-
-def _last(phases: Sequence[Phase]) -> Sequence[Phase]:
-    """The last phase as a training of its own, whose settings say at which rate it begins."""
-    return [replace(phases[-1], share=1.0, lr_scale=1.0)]
-
-
-def _schedule(phases: Sequence[Phase], steps: int) -> list[tuple[Phase, int, int]]:
-    """Each phase with its first step and the one after its last; empty phases are left out."""
-    schedule, share, start = [], 0.0, 0
-    for index, phase in enumerate(phases):
-        share += phase.share
-        end = steps if index == len(phases) - 1 else round(share * steps)
-        if end > start:
-            schedule.append((phase, start, end))
-        start = max(start, end)
-    return schedule
-
-
-def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix` and a dot, by the rest of their names."""
-    start = f"{prefix}."
-    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

@@ -16,9 +16,10 @@ from pipeline.supernets.evaluate import evaluate, judge, refresh_batchnorm
 from pipeline.supernets.files import load_network, load_supernet, save_network, save_supernet
 from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import RECIPES, Phase
+from pipeline.supernets.schedule import phases_of, schedule
 from pipeline.supernets.settings import Optimizer, TrainSettings
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import TrainResult, _phases, _schedule, _Training, train
+from pipeline.supernets.training import TrainResult, _Training, train
 
 ALL = [*RECIPES, "alone"]
 
@@ -161,7 +162,7 @@ def test_shrinking_opens_one_choice_after_the_other(tiny_space: SearchSpace) -> 
 
 def test_a_training_that_continues_another_has_the_last_phase_only_at_its_own_rate(tiny_space: SearchSpace) -> None:
     """A sub-supernet goes on where its parent's recipe ended: the largest network does not come first again."""
-    phases = _phases(Supernet(tiny_space), TrainSettings("progressive-shrinking", continues=True), None)
+    phases = phases_of(Supernet(tiny_space), TrainSettings("progressive-shrinking", continues=True), None)
     assert [(phase.name, phase.share, phase.lr_scale) for phase in phases] == [("expands 2", 1.0, 1.0)]
     whole = RECIPES["progressive-shrinking"](tiny_space)
     assert _plans(phases[0]) == _plans(whole[-1])
@@ -270,9 +271,9 @@ def test_the_learning_rate_warms_up_and_falls(tiny_space: SearchSpace, tiny_data
 def test_phases_cover_every_step_once(tiny_space: SearchSpace) -> None:
     phases = RECIPES["progressive-shrinking"](tiny_space)
     for steps in (1, 2, 7, 100, 590):
-        schedule = _schedule(phases, steps)
-        assert [start for _, start, _ in schedule] == [0, *[end for _, _, end in schedule[:-1]]]
-        assert schedule[-1][2] == steps
+        steps_of = schedule(phases, steps)
+        assert [start for _, start, _ in steps_of] == [0, *[end for _, _, end in steps_of[:-1]]]
+        assert steps_of[-1][2] == steps
 
 
 def test_recipes_fit_their_models(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:
