@@ -4,19 +4,17 @@ A graph built by pocketnas, from blocks or by exporting a trained network, gives
 made of. Of a foreign graph some convolutions may be no block; the share of MACs that is tells how much is known.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from latency_tables.blocks import Activation, Block, BlockError, Padding, same_pads, total_macs
 from pipeline.modelfiles.dequantised import Precision, computed_in, dequantised
 from pipeline.modelfiles.graph import Graph, Node
+from pipeline.modelfiles.wiring import Wiring
 
-_TRANSPARENT: Final = frozenset({"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"})
-_RESHAPES: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Gather"})
 _GATES: Final = {"relu": "HardSigmoid", "silu": "Sigmoid"}
 
 
@@ -70,35 +68,13 @@ class _Parser:
     """Reads a graph in its order; every node belongs to at most one block."""
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._same: dict[str, str] = {}
-        self._consumers: dict[str, list[Node]] = defaultdict(list)
-        self._nodes: list[Node] = []
-        self._pads: dict[str, tuple[int, int]] = {}  # of a convolution's result: zeros put before its input apart
-        around: dict[str, tuple[int, int]] = {}
-        readers: dict[str, set[str]] = defaultdict(set)
-        for node in graph.nodes:
-            for name in node.inputs:
-                readers[name].add(node.operator)
-        for node in graph.nodes:
-            zeros = self._zeros_before(node) if readers[node.outputs[0]] == {"Conv"} else None
-            if zeros is not None:
-                around[node.outputs[0]] = zeros
-            if zeros is not None or node.operator in _TRANSPARENT or self._reshapes_vector(node):
-                self._same[node.outputs[0]] = self._name(node.inputs[0])
-                continue
-            if node.operator == "Conv":
-                self._pads[node.outputs[0]] = around.get(node.inputs[0], (0, 0))
-            seen = replace(node, inputs=tuple(map(self._name, node.inputs)))
-            self._nodes.append(seen)
-            for name in dict.fromkeys(seen.inputs):
-                self._consumers[name].append(seen)
+        self._wiring = Wiring(graph)
         self._used: set[str] = set()
 
     def blocks(self) -> list[Block]:
         """All blocks, marking their nodes as used."""
         found = []
-        for node in self._nodes:
+        for node in self._wiring.nodes:
             if node.outputs[0] in self._used:
                 continue
             try:
@@ -114,7 +90,7 @@ class _Parser:
     def leftover(self) -> tuple[tuple[str, int], ...]:
         """Operators that belong to no block."""
         counts: dict[str, int] = defaultdict(int)
-        for node in self._nodes:
+        for node in self._wiring.nodes:
             if node.outputs[0] not in self._used:
                 counts[node.operator] += 1
         return tuple(sorted(counts.items()))
@@ -126,7 +102,7 @@ class _Parser:
             return self._mbconv(node) or self._single(node)
         if node.operator in ("Gemm", "MatMul"):
             return self._linear(node)
-        if self._pools(node):
+        if self._wiring.pools(node):
             return self._pool(node)
         return None
 
@@ -137,7 +113,7 @@ class _Parser:
         nodes = [*first.nodes]
         depthwise = first
         if not first.depthwise:
-            following = self._next_conv(first.result)
+            following = self._wiring.next_conv(first.result)
             wide = None if following is None else self._unit(following)
             widens = first.kernel == first.stride == 1 and first.inputs != first.outputs
             if wide is None or not wide.depthwise or not widens or wide.activation != first.activation:
@@ -146,7 +122,7 @@ class _Parser:
             nodes += wide.nodes
         tensor, squeezed, gate = self._squeeze(depthwise)
         nodes += gate
-        last = self._next_conv(tensor)
+        last = self._wiring.next_conv(tensor)
         project = None if last is None else self._unit(last)
         if project is None or project.depthwise or (project.kernel, project.stride) != (1, 1):
             return None
@@ -188,7 +164,7 @@ class _Parser:
         return block, [*unit.nodes]
 
     def _pool(self, node: Node) -> tuple[Block, list[Node]] | None:
-        shape = self._graph.shape(node.inputs[0])
+        shape = self._wiring.graph.shape(node.inputs[0])
         if shape is None or len(shape) != 4 or None in shape or shape[2] != shape[3]:
             return None
         _, channels, size, _ = shape
@@ -197,15 +173,15 @@ class _Parser:
         return Block("pool", size, channels, channels), [node]
 
     def _linear(self, node: Node) -> tuple[Block, list[Node]] | None:
-        weight = self._graph.constants.get(node.inputs[1])
-        result = self._graph.shape(node.outputs[0])
+        weight = self._wiring.graph.constants.get(node.inputs[1])
+        result = self._wiring.graph.shape(node.outputs[0])
         if weight is None or len(weight.shape) != 2 or result is None or len(result) != 2:
             return None
         transposed = node.operator == "Gemm" and node.attributes.get("transB")
         inputs, outputs = weight.shape[::-1] if transposed else weight.shape
         nodes = [node]
         if node.operator == "MatMul":
-            bias = self._only(node.outputs[0], "Add")
+            bias = self._wiring.only(node.outputs[0], "Add")
             nodes += [] if bias is None else [bias]
         activation, _, more = self._activation(nodes[-1].outputs[0])
         return Block("linear", 1, inputs, outputs, activation=activation), [*nodes, *more]
@@ -213,8 +189,8 @@ class _Parser:
     # -- its parts ----------------------------------------------------------------------------------
 
     def _unit(self, node: Node) -> _Unit | None:
-        weight = self._graph.constants.get(node.inputs[1])
-        before, after = self._graph.shape(node.inputs[0]), self._graph.shape(node.outputs[0])
+        weight = self._wiring.graph.constants.get(node.inputs[1])
+        before, after = self._wiring.graph.shape(node.inputs[0]), self._wiring.graph.shape(node.outputs[0])
         if node.outputs[0] in self._used or weight is None or before is None or after is None:
             return None
         if len(weight.shape) != 4 or len(before) != 4 or len(after) != 4:
@@ -233,7 +209,7 @@ class _Parser:
         if padding is None:
             return None
         nodes, result, bias = [node], node.outputs[0], len(node.inputs) > 2
-        norm = self._only(result, "BatchNormalization")
+        norm = self._wiring.only(result, "BatchNormalization")
         if norm is not None:
             nodes.append(norm)
             result, bias = norm.outputs[0], True
@@ -250,20 +226,20 @@ class _Parser:
         same = same_pads(size, kernel, stride)
         automatic = {b"SAME_UPPER": [same[0]] * 2, b"SAME_LOWER": [same[1]] * 2}
         written = automatic.get(attributes.get("auto_pad", b""), attributes.get("pads", [0, 0, 0, 0])[:2])
-        around = self._pads[node.outputs[0]]
+        around = self._wiring.pads[node.outputs[0]]
         before = {written[0] + around[0], written[1] + around[1]}
         # What stands after the last place of the kernel changes nothing, so the zeros before tell all.
         return "symmetric" if before == {kernel // 2} else "same" if before == {same[0]} else None
 
     def _activation(self, tensor: str) -> tuple[Activation, str, list[Node]]:
         """The activation that reads `tensor`, the tensor it gives, and its nodes."""
-        readers = self._consumers[tensor]
+        readers = self._wiring.consumers[tensor]
         if len(readers) == 1:
             node = readers[0]
             name: Activation = "none"
             if node.operator == "Relu":
                 name = "relu"
-            elif node.operator == "Clip" and self._bounds(node) == (0.0, 6.0):
+            elif node.operator == "Clip" and self._wiring.bounds(node) == (0.0, 6.0):
                 name = "relu6"
             elif node.operator == "HardSwish":
                 name = "hswish"
@@ -271,7 +247,7 @@ class _Parser:
                 name = "silu"
             return (name, node.outputs[0], [node]) if name != "none" else ("none", tensor, [])
         gate = next((n for n in readers if n.operator in ("Sigmoid", "HardSigmoid")), None)
-        product = None if gate is None else self._only(gate.outputs[0], "Mul")
+        product = None if gate is None else self._wiring.only(gate.outputs[0], "Mul")
         if gate is not None and product is not None and product in readers and len(readers) == 2:
             smooth = gate.operator == "Sigmoid"
             return "silu" if smooth else "hswish", product.outputs[0], [gate, product]
@@ -279,13 +255,18 @@ class _Parser:
 
     def _spelled_hswish(self, tensor: str) -> tuple[Activation, str, list[Node]]:
         """x * clip(x + 3, 0, 6) / 6, as exporters without a HardSwish operator write it."""
-        shift = next((n for n in self._consumers[tensor] if n.operator == "Add"), None)
-        clip = None if shift is None else self._only(shift.outputs[0], "Clip")
-        if shift is None or clip is None or self._bounds(clip) != (0.0, 6.0) or self._scalar(shift) != 3.0:
+        shift = next((n for n in self._wiring.consumers[tensor] if n.operator == "Add"), None)
+        clip = None if shift is None else self._wiring.only(shift.outputs[0], "Clip")
+        if (
+            shift is None
+            or clip is None
+            or self._wiring.bounds(clip) != (0.0, 6.0)
+            or self._wiring.scalar(shift) != 3.0
+        ):
             return "none", tensor, []
-        after = self._consumers[clip.outputs[0]]
+        after = self._wiring.consumers[clip.outputs[0]]
         if len(after) == 1 and after[0].operator in ("Mul", "Div"):
-            second = self._consumers[after[0].outputs[0]]
+            second = self._wiring.consumers[after[0].outputs[0]]
             nodes = [shift, clip, after[0], *second[:1]]
             if tensor in (*after[0].inputs, *(second[0].inputs if second else ())) and len(second) == 1:
                 return "hswish", second[0].outputs[0], nodes
@@ -293,84 +274,22 @@ class _Parser:
 
     def _squeeze(self, unit: _Unit) -> tuple[str, int, list[Node]]:
         """The tensor after squeeze-and-excitation of `unit`'s result, its inner channels, its nodes."""
-        readers = self._consumers[unit.result]
-        pool = next((node for node in readers if self._pools(node)), None)
-        reduce = None if pool is None else self._next_conv(pool.outputs[0])
+        readers = self._wiring.consumers[unit.result]
+        pool = next((node for node in readers if self._wiring.pools(node)), None)
+        reduce = None if pool is None else self._wiring.next_conv(pool.outputs[0])
         inner = None if reduce is None else self._unit(reduce)
-        widen = None if inner is None else self._next_conv(inner.result)
+        widen = None if inner is None else self._wiring.next_conv(inner.result)
         outer = None if widen is None else self._unit(widen)
         if pool is None or inner is None or outer is None:
             return unit.result, 0, []
         kind = "silu" if unit.activation == "silu" else "relu"
-        sigmoid = self._only(outer.result, _GATES[kind])
-        product = None if sigmoid is None else self._only(sigmoid.outputs[0], "Mul")
+        sigmoid = self._wiring.only(outer.result, _GATES[kind])
+        product = None if sigmoid is None else self._wiring.only(sigmoid.outputs[0], "Mul")
         if sigmoid is None or product is None or product not in readers or inner.activation != kind:
             return unit.result, 0, []
         nodes = [pool, *inner.nodes, *outer.nodes, sigmoid, product]
         return product.outputs[0], inner.outputs, nodes
 
     def _added(self, tensor: str, source: str) -> Node | None:
-        node = self._only(tensor, "Add")
+        node = self._wiring.only(tensor, "Add")
         return node if node is not None and source in node.inputs else None
-
-    # -- the graph ----------------------------------------------------------------------------------
-
-    def _zeros_before(self, node: Node) -> tuple[int, int] | None:
-        """The rows and columns of zeros that a Pad puts before an image; None for any other node."""
-        if node.operator != "Pad" or node.attributes.get("mode", b"constant") != b"constant" or len(node.inputs) < 2:
-            return None
-        pads = self._graph.constants.get(node.inputs[1])
-        filled = self._value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else 0.0
-        if pads is None or pads.values is None or len(pads.values) != 8 or filled != 0.0:
-            return None
-        _, _, top, left, *_ = pads.values
-        return int(top), int(left)
-
-    def _reshapes_vector(self, node: Node) -> bool:
-        """Whether a pooled vector only changes its spelling; exporters write that in many ways."""
-        if node.operator not in _RESHAPES:
-            return False
-        before, after = self._graph.shape(node.inputs[0]), self._graph.shape(node.outputs[0])
-        if before is None or after is None or None in before or None in after:
-            return False
-        sizes = [size for size in (*before, *after) if size is not None]
-        return math.prod(s or 0 for s in before) == math.prod(s or 0 for s in after) == max(sizes, default=1)
-
-    def _name(self, name: str) -> str:
-        return self._same.get(name, name)
-
-    def _only(self, tensor: str, operator: str) -> Node | None:
-        """The single reader of `tensor`, if it is an `operator`."""
-        readers = self._consumers[tensor]
-        return readers[0] if len(readers) == 1 and readers[0].operator == operator else None
-
-    def _next_conv(self, tensor: str) -> Node | None:
-        readers = [node for node in self._consumers[tensor] if node.operator == "Conv"]
-        return readers[0] if len(readers) == 1 else None
-
-    def _pools(self, node: Node) -> bool:
-        if node.operator == "GlobalAveragePool":
-            return True
-        if node.operator != "ReduceMean":
-            return False
-        axes = node.attributes.get("axes")
-        if axes is None and len(node.inputs) > 1:
-            constant = self._graph.constants.get(node.inputs[1])
-            axes = None if constant is None else constant.values
-        return axes is not None and sorted(int(axis) % 4 for axis in axes) == [2, 3]
-
-    def _bounds(self, clip: Node) -> tuple[float, float] | None:
-        if "min" in clip.attributes or "max" in clip.attributes:
-            return clip.attributes.get("min", float("-inf")), clip.attributes.get("max", float("inf"))
-        values = [self._value(name) for name in clip.inputs[1:3]]
-        return None if len(values) < 2 or None in values else (float(values[0] or 0), float(values[1] or 0))
-
-    def _scalar(self, node: Node) -> float | None:
-        values = [value for name in node.inputs if (value := self._value(name)) is not None]
-        return values[0] if len(values) == 1 else None
-
-    def _value(self, name: str) -> float | None:
-        constant = self._graph.constants.get(name)
-        if constant is None or constant.values is None or len(constant.values) != 1:
-            return None
-        return constant.values[0]
