@@ -46,7 +46,8 @@ def init(
 ) -> None:
     """Look at images, start, device and budget, and write a commented configuration that runs as it stands."""
     from latency_tables.files import write_atomic
-    from pipeline.runs.config import ConfigError, read_config
+    from pipeline.runs.config import ConfigError
+    from pipeline.runs.config_file import read_config
     from pipeline.runs.options import Options
     from pipeline.runs.proposal import propose
     from pipeline.runs.written import configuration_text

@@ -90,7 +90,7 @@ def run(
 def _configuration(config: str, options: "Options") -> "Config":
     """That of a file, or chosen for a folder of images; what was chosen is told."""
     from pipeline.runs.automatic import automatic_config, is_data
-    from pipeline.runs.config import read_config
+    from pipeline.runs.config_file import read_config
     from pipeline.runs.team import first_process
 
     if not is_data(config):

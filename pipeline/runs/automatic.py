@@ -10,7 +10,8 @@ from typing import Any, Final
 from pipeline.budget import read_budget
 from pipeline.data.items import Source
 from pipeline.data.sources import open_source
-from pipeline.runs.config import Config, ConfigError, parse_config
+from pipeline.runs.config import Config, ConfigError
+from pipeline.runs.config_file import parse_config
 from pipeline.runs.options import CPU_MINUTES, Options, for_a_start
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import load_space

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.runs.config import HOW_ONLY, Config, config_hash, differing_key
+from pipeline.runs.config import HOW_ONLY, Config
+from pipeline.runs.config_file import config_hash, differing_key
 from pipeline.runs.documents import BaseRun, RunError, RunFile
 from pipeline.runs.folder import RunFolder, open_run
 from pipeline.runs.lock import held, sweep

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from latency_tables.files import sha256_of
-from pipeline.runs.config import Config, config_hash, parse_config
+from pipeline.runs.config import Config
+from pipeline.runs.config_file import config_hash, parse_config
 from pipeline.runs.documents import BaseRun, RunError, RunFile
 from pipeline.runs.lock import held, sweep
 from pipeline.runs.record import Inputs, StageRecord

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.runs.config import Config, parse_config
+from pipeline.runs.config import Config
+from pipeline.runs.config_file import parse_config
 
 
 def quickstart_config(seed: int, table: str | None) -> Config:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import PipelineError
-from pipeline.runs.config import Config, differing_key
+from pipeline.runs.config import Config
+from pipeline.runs.config_file import differing_key
 from pipeline.runs.folder import open_run
 from pipeline.runs.preflight import require_device
 from pipeline.runs.run import Run

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
-from pipeline.runs.config import config_hash
+from pipeline.runs.config_file import config_hash
 from pipeline.runs.run import Run
 from pipeline.tracking.scalars import scalars
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.runs.begin import create_or_open
-from pipeline.runs.config import read_config
+from pipeline.runs.config_file import read_config
 from tests.fuzz.kind import Kind
 
 _PER_CLASS = 20

@@ -9,7 +9,7 @@ from pipeline.data.dataset import load_dataset
 from pipeline.fewshot.partition import Partition
 from pipeline.runs import documents
 from pipeline.runs.begin import create_or_open
-from pipeline.runs.config import read_config
+from pipeline.runs.config_file import read_config
 from pipeline.runs.documents import Document
 from pipeline.runs.folder import open_run
 from pipeline.runs.record import StageRecord

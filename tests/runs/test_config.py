@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.runs.config import ConfigError, differing_key, parse_config, read_config
+from pipeline.runs.config import ConfigError
+from pipeline.runs.config_file import differing_key, parse_config, read_config
 
 
 def _parse(**tables: object) -> object:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.runs.begin import create_or_open
-from pipeline.runs.config import parse_config
+from pipeline.runs.config_file import parse_config
 from pipeline.runs.documents import RunError
 from pipeline.runs.engine import require_finished, run_stage
 from pipeline.runs.run import Run, normalised

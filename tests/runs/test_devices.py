@@ -9,7 +9,8 @@ from latency_tables.store import save_table
 from latency_tables.table import Calibration, DeviceInfo, LatencyTable, MissingRows, Provenance, Row
 from pipeline.errors import InfeasibleBudget
 from pipeline.runs.begin import create_or_open
-from pipeline.runs.config import Config, read_config
+from pipeline.runs.config import Config
+from pipeline.runs.config_file import read_config
 from pipeline.runs.documents import RunError
 from pipeline.runs.engine import run_stage
 from pipeline.runs.run import Run

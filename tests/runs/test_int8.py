@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.runs.config import ConfigError, parse_config
+from pipeline.runs.config import ConfigError
+from pipeline.runs.config_file import parse_config
 from pipeline.runs.folder import open_run
 from pipeline.runs.quantised import require_simulation
 from pipeline.runs.run import Run

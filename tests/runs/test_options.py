@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 from pipeline.cli.app import run_command
 from pipeline.data.errors import DataError
 from pipeline.runs.automatic import automatic_config, is_data
-from pipeline.runs.config import ConfigError, read_config
+from pipeline.runs.config import ConfigError
+from pipeline.runs.config_file import read_config
 from pipeline.runs.folder import open_run
 from pipeline.runs.options import Options
 from tests.data.trees import make_tree

@@ -10,7 +10,7 @@ import pytest
 from latency_tables.store import save_table
 from pipeline.cli.app import run_command
 from pipeline.runs.automatic import automatic_config
-from pipeline.runs.config import read_config
+from pipeline.runs.config_file import read_config
 from pipeline.runs.options import Options
 from pipeline.spaces.files import load_space
 from tests.data.trees import make_tree, picture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runs.begin import create_or_open
-from pipeline.runs.config import parse_config
+from pipeline.runs.config_file import parse_config
 from pipeline.runs.engine import run_stage
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES

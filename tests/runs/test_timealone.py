@@ -8,7 +8,7 @@ import pytest
 
 from latency_tables.blocks import total_macs
 from latency_tables.store import load_table
-from pipeline.runs.config import parse_config
+from pipeline.runs.config_file import parse_config
 from pipeline.runs.documents import Lengths, Schedule, TrainedNetwork
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.run import Run

@@ -61,7 +61,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(config: Path) -> Path:
     """A run of one process that is about to search."""
     from pipeline.runs.begin import create_or_open
-    from pipeline.runs.config import read_config
+    from pipeline.runs.config_file import read_config
     from pipeline.runs.engine import run_stage
     from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES

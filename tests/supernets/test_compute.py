@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.runs.config import ConfigError, parse_config
+from pipeline.runs.config import ConfigError
+from pipeline.runs.config_file import parse_config
 from pipeline.spaces.files import load_space
 from pipeline.supernets import training
 from pipeline.supernets.augment import Augmentation

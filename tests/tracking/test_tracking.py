@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli.app import run_command
 from pipeline.runs.begin import create_or_open
-from pipeline.runs.config import parse_config
+from pipeline.runs.config_file import parse_config
 from pipeline.runs.events import Event
 from pipeline.runs.run import Run
 from pipeline.tracking.scalars import Scalar, scalars
