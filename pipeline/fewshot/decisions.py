@@ -1,9 +1,10 @@
 """The decisions of a space and their options: what a few-shot split may tell apart.
 
-An option is named by its meaning ("k5", "w64", "d3", "k3e6", "skip", "r32"), never by an index, so that it
+An option is named by its meaning ("k5", "s0.25", "w64", "d3", "k3e6", "skip", "r32"), never by an index, so that it
 means the same in every region. A layer that shallower networks lack has the option "absent" beside its ops.
 """
 
+import math
 import random
 import re
 from collections.abc import Iterable
@@ -14,11 +15,12 @@ from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
 from pipeline.spaces.space import SearchSpace, Stage
 
-Kind = Literal["resolution", "width", "depth", "op", "kernel", "expand"]
+Kind = Literal["resolution", "width", "depth", "op", "kernel", "expand", "squeeze"]
 ABSENT: Final = "absent"
+_ASPECTS: Final[tuple[Kind, ...]] = ("kernel", "expand", "squeeze")  # of an op
 _KINDS: Final[dict[str, Kind]] = {kind: kind for kind in get_args(Kind)}
-_FORM: Final = "resolution, stage<i>.width, stage<i>.depth, stage<i>.layer<j>.op, .kernel or .expand"
-_NAME: Final = re.compile(r"stage([1-9]\d*)\.(?:(width|depth)|layer([1-9]\d*)\.(op|kernel|expand))")
+_FORM: Final = "resolution, stage<i>.width, stage<i>.depth, stage<i>.layer<j>.op, .kernel, .expand or .squeeze"
+_NAME: Final = re.compile(r"stage([1-9]\d*)\.(?:(width|depth)|layer([1-9]\d*)\.(op|kernel|expand|squeeze))")
 
 
 class SplitError(PipelineError):
@@ -135,11 +137,11 @@ class Decision:
     def _of_op(self, op: Op) -> str:
         if self.kind == "op" or op == SKIP:
             return str(op)
-        return f"k{op.kernel}" if self.kind == "kernel" else f"e{op.expand}"
+        return f"{self.kind[0]}{_aspect(op, self.kind)}"
 
-    def _sort_key(self, op: Op) -> tuple[bool, float, float]:
-        first = op.expand if self.kind == "expand" else op.kernel
-        return (op != SKIP, first, op.expand)
+    def _sort_key(self, op: Op) -> tuple[bool, float, Op]:
+        first = op.kernel if self.kind == "op" else _aspect(op, self.kind)
+        return (op != SKIP, first, op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,21 +166,17 @@ class _Genes:
 def decisions_of(space: SearchSpace) -> tuple[Decision, ...]:
     """Every decision with at least two options, in the order of the network.
 
-    A layer whose ops are a full product of kernels and expand ratios has both as decisions beside the op itself;
-    otherwise (NAS-Bench-Macro) only the op.
+    A layer whose ops are a full product of kernels, expand ratios and squeezes has those as decisions beside the op
+    itself; otherwise (NAS-Bench-Macro) only the op.
     """
     found = [Decision("resolution")]
     for number, stage in enumerate(space.stages, 1):
         found += [Decision("width", number), Decision("depth", number)]
         for layer, ops in enumerate(stage.slots, 1):
             found.append(Decision("op", number, layer))
-            kernels, expands = {op.kernel for op in ops}, {op.expand for op in ops}
-            if min(len(kernels), len(expands)) > 1 and len(ops) == len(kernels) * len(expands):
-                found += [Decision("kernel", number, layer), Decision("expand", number, layer)]
-            elif len(kernels) > 1 and len(expands) == 1:
-                found.append(Decision("kernel", number, layer))
-            elif len(expands) > 1 and len(kernels) == 1:
-                found.append(Decision("expand", number, layer))
+            options = {aspect: len({_aspect(op, aspect) for op in ops}) for aspect in _ASPECTS}
+            if len(ops) == math.prod(options.values()):
+                found += [Decision(aspect, number, layer) for aspect in _ASPECTS if options[aspect] > 1]
     return tuple(decision for decision in found if len(decision.options(space)) > 1)
 
 
@@ -193,4 +191,9 @@ def open_decisions(space: SearchSpace, names: Iterable[str]) -> list[Decision]:
 
 def _closest(op: Op, allowed: tuple[Op, ...]) -> Op:
     """`op`, or the allowed one that keeps most of it: where the kernel is decided, the expand ratio stays."""
-    return min(allowed, key=lambda other: (other.kernel != op.kernel) + (other.expand != op.expand))
+    return min(allowed, key=lambda other: sum(_aspect(other, aspect) != _aspect(op, aspect) for aspect in _ASPECTS))
+
+
+def _aspect(op: Op, kind: Kind) -> float:
+    """The kernel, the expand ratio or the squeeze of `op`."""
+    return {"kernel": op.kernel, "expand": op.expand, "squeeze": op.squeeze}[kind]

@@ -1,6 +1,7 @@
 """The choices of a space as steps from small to large, each of which may be taken or not.
 
-A kernel grows by rings, a middle by chunks of channels, a stage by channels and layers. The steps of one decision are
+A kernel grows by rings, a middle by chunks of channels, squeeze-and-excitation from nothing by hidden channels, a stage
+by channels and layers. The steps of one decision are
 nested: one that is not taken ends its chain. So gates of steps, each from 0 to 1, are a distribution over options:
 option j has the weight of all steps up to it times that the next one is not taken.
 """
@@ -8,7 +9,8 @@ option j has the weight of all steps up to it times that the next one is not tak
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Literal
+from operator import attrgetter
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from pipeline.relax.gates import Gates, StageGates, real_ops
 from pipeline.spaces.architecture import SKIP, Op
 from pipeline.spaces.space import SearchSpace
 
-StepKind = Literal["resolution", "width", "depth", "block", "kernel", "expand", "op"]
+StepKind = Literal["resolution", "width", "depth", "block", "kernel", "expand", "squeeze", "op"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ class Step:
     def __str__(self) -> str:
         place = f"stage{self.stage}." * (self.stage > 0) + f"layer{self.layer}." * (self.layer > 0)
         return f"{place}{self.kind} {self.low} to {self.high}"
+
+
+_SIZE: Final = attrgetter("expand", "kernel", "squeeze")
 
 
 class Chains:
@@ -82,12 +87,13 @@ class Chains:
     def _op_chains(self, stage: int, layer: int, ops: tuple[Op, ...], parent: int | None) -> list[slice]:
         axes = factors(ops)
         if axes is None:
-            chain = sorted(ops, key=lambda op: (op.expand, op.kernel))
+            chain = sorted(ops, key=_SIZE)
             return [self._chain("op", stage, layer, chain, parent)]
-        kernels, expands = axes
+        (kernel, *_), (expand, *_), (squeeze, *_) = axes
         return [
-            self._chain("kernel", stage, layer, [Op(k, expands[0]) for k in kernels], parent),
-            self._chain("expand", stage, layer, [Op(kernels[0], e) for e in expands], parent),
+            self._chain("kernel", stage, layer, [Op(k, expand, squeeze) for k in axes[0]], parent),
+            self._chain("expand", stage, layer, [Op(kernel, e, squeeze) for e in axes[1]], parent),
+            self._chain("squeeze", stage, layer, [Op(kernel, expand, s) for s in axes[2]], parent),
         ]
 
     def _chain(self, kind: StepKind, stage: int, layer: int, options: Sequence[int | Op], parent: int | None) -> slice:
@@ -98,11 +104,11 @@ class Chains:
         return slice(start, len(self.steps))
 
 
-def factors(ops: Sequence[Op]) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
-    """The kernels and the expand ratios of which `ops` are all combinations; None where some are missing."""
-    kernels, expands = sorted({op.kernel for op in ops}), sorted({op.expand for op in ops})
-    complete = {Op(kernel, expand) for kernel, expand in product(kernels, expands)} == set(ops)
-    return (tuple(kernels), tuple(expands)) if complete and ops else None
+def factors(ops: Sequence[Op]) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]] | None:
+    """The kernels, expand ratios and squeezes of which `ops` are all combinations; None where some are missing."""
+    kernels, expands, squeezes = ({op.kernel for op in ops}, {op.expand for op in ops}, {op.squeeze for op in ops})
+    complete = {Op(*aspects) for aspects in product(kernels, expands, squeezes)} == set(ops)
+    return (tuple(sorted(kernels)), tuple(sorted(expands)), tuple(sorted(squeezes))) if complete and ops else None
 
 
 def chain_weights(steps: Tensor) -> Tensor:
@@ -113,12 +119,12 @@ def chain_weights(steps: Tensor) -> Tensor:
 
 
 def _op_weights(ops: tuple[Op, ...], parts: Sequence[Tensor]) -> Tensor:
-    """Weights over `ops`, in their order, from those of their kernels and ratios, or of their one chain."""
+    """Weights over `ops`, in their order, from those of their kernels, ratios and squeezes, or of their one chain."""
     axes = factors(ops)
     if axes is None:
-        chain = sorted(range(len(ops)), key=lambda place: (ops[place].expand, ops[place].kernel))
-        return parts[0][torch.tensor([chain.index(place) for place in range(len(ops))], dtype=torch.long)]
-    kernels, expands = axes
-    of_kernel = parts[0][[kernels.index(op.kernel) for op in ops]]
-    of_expand = parts[1][[expands.index(op.expand) for op in ops]]
-    return of_kernel * of_expand
+        chain = sorted(ops, key=_SIZE)
+        return parts[0][[chain.index(op) for op in ops]]
+    of_kernel = parts[0][[axes[0].index(op.kernel) for op in ops]]
+    of_expand = parts[1][[axes[1].index(op.expand) for op in ops]]
+    of_squeeze = parts[2][[axes[2].index(op.squeeze) for op in ops]]
+    return of_kernel * of_expand * of_squeeze

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latency_tables.blocks import Block
 from pipeline.relax.chains import Chains, Step
 from pipeline.relax.gates import real_ops
 from pipeline.spaces.architecture import Op
@@ -25,8 +26,9 @@ class Importances:
 
     The published method compares sums of squares (Stamoulis et al. 2019, eq. 3), whose size is that of the layer; a
     ratio is near 1 in every layer, so that thresholds of one scale serve all. Depthwise weights speak for kernels,
-    ratios and layers, projections for widths. A resolution adds no weights and the projection that a first layer
-    replaces is no part of it: 1.
+    ratios and layers, projections for widths, those of the hidden channels for squeeze-and-excitation (where all of it
+    is new, beside the depthwise weights that it scales). A resolution adds no weights and the projection that a first
+    layer replaces is no part of it: 1.
     """
 
     def __init__(self, chains: Chains, supernet: Supernet) -> None:
@@ -61,6 +63,10 @@ class Importances:
         small, large = self._region(step.stage, step.layer, low), self._region(step.stage, step.layer, high)
         if small.bank != large.bank:
             return [large], [small]
+        if step.kind == "squeeze":
+            before, after = self._hidden(step, low), self._hidden(step, high)
+            added = [_Part(b.bank, b.tensor, b.mask & ~a.mask) for a, b in zip(before, after, strict=True)]
+            return [part for part in added if part.mask.any()], before if low.squeeze else [small]
         return [_Part(large.bank, large.tensor, large.mask & ~small.mask)], [small]
 
     def _rows(self, step: Step, op: Op, low: int, high: int) -> tuple[list[_Part], list[_Part]]:
@@ -73,11 +79,28 @@ class Importances:
         """The depthwise weights of `op` at the most channels that it may get."""
         key = bank_key(stage, layer, op, self._supernet.sharing)
         weight = self._supernet.bank(key).weights.get_parameter("depthwise.weight")
-        choices = self._space.stages[stage - 1]
-        before = self._space.stages[stage - 2].widths[-1] if stage > 1 else self._space.stem.channels
-        channels = before if layer == 1 else choices.widths[-1]
-        block = choices.first_block(1, channels, 1, op) if layer == 1 else choices.later_block(1, channels, op)
+        block = self._largest(stage, layer, op)
         edge = (weight.shape[-1] - op.kernel) // 2
         mask = torch.zeros(weight.shape, dtype=torch.bool)
         mask[: block.mid_channels, :, edge : weight.shape[-1] - edge, edge : weight.shape[-1] - edge] = True
         return _Part(key, "depthwise.weight", mask)
+
+    def _hidden(self, step: Step, op: Op) -> list[_Part]:
+        """What the hidden channels of the squeeze-and-excitation of `op` read and write; none where it has none."""
+        key, block = (
+            bank_key(step.stage, step.layer, op, self._supernet.sharing),
+            self._largest(step.stage, step.layer, op),
+        )
+        parts = []
+        for name, axis in (("squeeze.reduce.weight", 0), ("squeeze.expand.weight", 1)):
+            mask = torch.zeros(self._supernet.bank(key).weights.get_parameter(name).shape, dtype=torch.bool)
+            mask.transpose(0, axis)[: block.se_channels] = True
+            parts.append(_Part(key, name, mask))
+        return parts
+
+    def _largest(self, stage: int, layer: int, op: Op) -> Block:
+        """The block of `op` with the most channels that it may get."""
+        choices = self._space.stages[stage - 1]
+        before = self._space.stages[stage - 2].widths[-1] if stage > 1 else self._space.stem.channels
+        channels = before if layer == 1 else choices.widths[-1]
+        return choices.first_block(1, channels, 1, op) if layer == 1 else choices.later_block(1, channels, op)

@@ -119,7 +119,7 @@ class Relaxation:
         y = _run(module, y, ("depthwise", "depthwise_norm", "depthwise_act")) * channels.view(1, -1, 1, 1)
         squeeze = module._modules.get("squeeze")
         if isinstance(squeeze, SqueezeExcite):
-            y = _squeezed(squeeze, weights @ masks.squeezed.to(x), y)
+            y = _squeezed(squeeze, masks.hidden(weights), masks.share(masks.squeezing, weights, channels), y)
         return _run(module, y, ("project", "project_norm"))
 
     def _plain(self, key: str, block: Block, x: Tensor) -> Tensor:
@@ -140,7 +140,8 @@ class _Masks:
 
     def __init__(self, blocks: Sequence[Block], largest: Block) -> None:
         self.middle = torch.stack([torch.arange(largest.mid_channels) < b.mid_channels for b in blocks]).float()
-        self.squeezed = torch.stack([torch.arange(largest.se_channels) < b.se_channels for b in blocks]).float()
+        self._squeezed = torch.stack([torch.arange(largest.se_channels) < b.se_channels for b in blocks]).float()
+        self.squeezing = self.middle * torch.tensor([b.se_channels > 0 for b in blocks])[:, None]
         plain = torch.tensor([not b.expands for b in blocks])
         self.unexpanded = self.middle * plain[:, None]
         kernels = torch.tensor([b.kernel for b in blocks])
@@ -153,6 +154,14 @@ class _Masks:
         there = channels.abs() > _NOTHING
         ratio = (weights @ part.to(weights)) / torch.where(there, channels, torch.ones_like(channels))
         return torch.where(there, ratio, (self._equal * (part > 0)).sum(0).to(weights))
+
+    def hidden(self, weights: Tensor) -> Tensor:
+        """What weighs each hidden channel of squeeze-and-excitation, shape (h,), among the blocks that have any; where
+        none of those has a weight, what it would be if all weighed the same."""
+        has = (self._squeezed.sum(1) > 0).to(weights)
+        total = weights @ has
+        own = weights * has / total if float(total) > _NOTHING else has / has.sum()
+        return own @ self._squeezed.to(weights)
 
 
 def _mixed_kernel(bank: SharedWeights, masks: _Masks, weights: Tensor, channels: Tensor) -> Tensor:
@@ -188,10 +197,11 @@ def _run(module: BlockModule, x: Tensor, names: Sequence[str]) -> Tensor:
     return x
 
 
-def _squeezed(squeeze: SqueezeExcite, hidden: Tensor, x: Tensor) -> Tensor:
+def _squeezed(squeeze: SqueezeExcite, hidden: Tensor, share: Tensor, x: Tensor) -> Tensor:
+    """`x` scaled by squeeze-and-excitation as far as the blocks that have a channel have it, `share` (m,) of them."""
     inner = squeeze.act(squeeze.reduce(squeeze.pool(x))) * hidden.view(1, -1, 1, 1)
     gate: Tensor = squeeze.gate(squeeze.expand(inner))
-    return x * gate
+    return x * (1 - share.view(1, -1, 1, 1) * (1 - gate))
 
 
 def _reach(weights: Tensor, widths: Sequence[int], x: Tensor) -> Tensor:

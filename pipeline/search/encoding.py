@@ -23,7 +23,7 @@ class Factor:
 
 
 def factors(space: CandidateSpace) -> tuple[Factor, ...]:
-    """The factors of a space: an op is a kernel and an expand ratio, any other gene is itself."""
+    """The factors of a space: an op is a kernel, an expand ratio and a squeeze, any other gene is itself."""
     found: list[Factor] = []
     for gene, (name, options) in enumerate(zip(space.names, space.cardinalities, strict=True)):
         kind = re.sub(r"\d+$", "", name.split(".")[-1])
@@ -46,6 +46,7 @@ def _of_ops(space: CandidateSpace, gene: int, name: str) -> list[Factor]:
     return [
         Factor(gene, "kernel", tuple(op.kernel for op in ops)),
         Factor(gene, "expand", tuple(op.expand for op in ops)),
+        Factor(gene, "squeeze", tuple(op.squeeze for op in ops)),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.errors import PipelineError
 
-_OP = re.compile(r"k([1-9]\d*)e([1-9]\d*(?:\.\d*[1-9])?)")
+_OP = re.compile(r"k([1-9]\d*)e([1-9]\d*(?:\.\d*[1-9])?)(?:s(0\.\d*[1-9]|1))?")
 _FORM: Final = "r<pixels>_w<channels>-k<kernel>e<expand>-…_w…, for example r32_w16-k3e1_w24-k3e6-k5e4"
 
 
@@ -24,34 +24,40 @@ class ArchitectureError(PipelineError):
 class Op:
     """What one layer computes: an mbconv of `kernel` and `expand` ratio, or a plain 1x1 projection ("skip").
 
-    A ratio may be a fraction, such as MobileNetV3's 2.3.
+    A ratio may be a fraction, such as MobileNetV3's 2.3. `squeeze`, from 0 to 1, is the share of the middle channels
+    that its own squeeze-and-excitation has; 0 leaves that to the stage.
     The projection (kernel 1, expand 0) is the identity of a layer that changes the shape (NAS-Bench-Macro).
     """
 
     kernel: int
     expand: float
+    squeeze: float = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.expand, float) and self.expand.is_integer():
-            object.__setattr__(self, "expand", int(self.expand))  # so that a ratio has one spelling
+        for name in ("expand", "squeeze"):
+            value = getattr(self, name)
+            if isinstance(value, float) and value.is_integer():
+                object.__setattr__(self, name, int(value))  # so that a ratio has one spelling
 
     def __str__(self) -> str:
-        return "skip" if self == SKIP else f"k{self.kernel}e{self.expand}"
+        own = f"s{self.squeeze}" if self.squeeze else ""
+        return "skip" if self == SKIP else f"k{self.kernel}e{self.expand}{own}"
 
     def __lt__(self, other: "Op") -> bool:
-        return (self.kernel, self.expand) < (other.kernel, other.expand)
+        return (self.kernel, self.expand, self.squeeze) < (other.kernel, other.expand, other.squeeze)
 
     @classmethod
     def parse(cls, text: str) -> "Op":
-        """The op that `text` spells, such as `k5e4` or `skip`."""
+        """The op that `text` spells, such as `k5e4`, `k5e4s0.25` or `skip`."""
         if text == "skip":
             return SKIP
         match = _OP.fullmatch(text)
         if match is None or int(match[1]) % 2 == 0:
             raise ArchitectureError(
-                f"{text!r} is not an op; accepted are skip and k<odd kernel>e<expand>, as k3e6 or k5e2.5"
+                f"{text!r} is not an op; accepted are skip and k<odd kernel>e<expand>, as k3e6 or k5e2.5, with"
+                " s<share of its channels> where it has squeeze-and-excitation of its own, as k3e6s0.25"
             )
-        return cls(int(match[1]), float(match[2]))
+        return cls(int(match[1]), float(match[2]), float(match[3] or 0))
 
 
 SKIP: Final = Op(1, 0)

@@ -19,6 +19,7 @@ Channels = Annotated[int, Field(ge=1, le=65_536)]
 Size = Annotated[int, Field(ge=1, le=4_096)]
 Small = Annotated[int, Field(ge=1, le=64)]  # kernels, strides, depths
 Ratio = Annotated[float, Field(ge=1, le=64)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Classes = Annotated[int, Field(ge=2, le=1_000_000)]
 
 
@@ -50,6 +51,7 @@ class _Stage(_Model):
     squeeze: SqueezeOf | None = None
     kernels: Annotated[list[Small], Field(min_length=1)] | None = None
     expands: Annotated[list[Ratio], Field(min_length=1)] | None = None
+    squeezes: Annotated[list[Share], Field(min_length=1)] | None = None
     ops: list[str] | None = None
     first_ops: list[str] | None = None
     slots: list[list[str]] | None = None
@@ -79,12 +81,14 @@ class _Stage(_Model):
     def _slots(self, defaults: "_Stage", layers: int, value: Any) -> tuple[tuple[Op, ...], ...]:
         if self.slots is not None:
             return tuple(_ops(slot) for slot in self.slots)
-        own_product = self.kernels is not None or self.expands is not None
+        own_product = any(value is not None for value in (self.kernels, self.expands, self.squeezes))
         if self.ops is not None or (defaults.ops is not None and not own_product):
             later = _ops(value("ops"))
         else:
             kernels, expands = value("kernels"), value("expands")
-            later = tuple(sorted({Op.parse(f"k{k}e{e:g}") for k in kernels for e in expands}))
+            squeezes = self.squeezes or defaults.squeezes or [0.0]
+            squeezed = [f"s{share:g}" if share else "" for share in squeezes]
+            later = _ops([f"k{k}e{e:g}{own}" for k in kernels for e in expands for own in squeezed])
         named_first = self.first_ops if self.first_ops is not None else defaults.first_ops
         first = later if named_first is None else _ops(named_first)
         return (first, *([later] * (layers - 1)))

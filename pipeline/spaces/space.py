@@ -76,6 +76,8 @@ class Stage:
             raise SpaceError(f"a stage of depths {self.depths} needs ops for {max(self.depths)} layers")
         if not all(self.slots) or any(SKIP in ops for ops in self.slots[1:]):
             raise SpaceError("each layer needs an op; only the first layer of a stage may be 'skip'")
+        if self.squeeze != "none" and any(op.squeeze for ops in self.slots for op in ops):
+            raise SpaceError(f"squeeze is {self.squeeze!r} for all ops; where ops have their own it must be 'none'")
 
     def layer_counts(self) -> dict[int, int]:
         """Depth -> how many distinct op sequences have it."""
@@ -100,7 +102,7 @@ class Stage:
             return Block("conv", size, channels, width, 1, stride)
         mid = round_channels(channels * op.expand) if op.expand > 1 else channels
         squeezed = {
-            "none": 0,
+            "none": round_channels(mid * op.squeeze) if op.squeeze else 0,
             "mid/4": round_channels(mid // 4),
             "input/4": max(1, channels // 4),
         }[self.squeeze]

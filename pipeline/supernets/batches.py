@@ -50,6 +50,11 @@ class Batches:
         blended = others.flip(0).lerp_(images, share_of_own)
         return blended, [(labels, share_of_own), (other_labels.flip(0), 1 - share_of_own)]
 
+    def kept(self, step: int, width: int, rate: float) -> Tensor:
+        """Which of `width` values of each image of a step dropout at `rate` keeps: (n, width), true or false."""
+        every = torch.rand(self.size, width, generator=self._generator(f"dropout {step}")) >= rate
+        return every if self.part is None else every[self.part]
+
     def following(self, first: int, end: int) -> Iterator[Batch]:
         """The batches of the steps from `first` to before `end`, read ahead where images have to be decoded."""
         images = self.size if self.part is None else self.part.stop - self.part.start

@@ -5,6 +5,7 @@ the one update of the step. A plan depends on the space and on a random generato
 from (seed, step) alone.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +25,15 @@ class Pass:
     """One forward and backward pass: loss = labels * CE(labels) + teacher * CE(teacher's soft answers).
 
     `arch` is None for a network that has no choices. Where there are `paths`, the layers of `arch`, in order, compute
-    all of these ops side by side instead of their one; a layer without any passes on what it gets.
+    all of these ops side by side instead of their one; a layer without any passes on what it gets. `dropout` is the
+    share of the classifier's inputs that are set to 0 at random.
     """
 
     arch: Architecture | None
     labels: float = 1.0
     teacher: float = 0.0
     paths: tuple[tuple[Op, ...], ...] = ()
+    dropout: float = 0.0
 
 
 StepPlan = Callable[[random.Random, float], list[Pass]]  # the share of the phase that is done goes from 0 to 1
@@ -40,6 +43,8 @@ StepPlan = Callable[[random.Random, float], list[Pass]]  # the share of the phas
 class Phase:
     """A part of the training: `share` of its steps, with a cosine of its own that starts at lr * `lr_scale`.
 
+    With a `tail` the rate decays exponentially to that share of its start instead, and stays there for the last third.
+    `zero_gamma`: whether random weights should begin with residual blocks that add nothing (`Supernet.zero_gammas`).
     `teacher`: whose answers the passes distil: "largest" is the first pass of the same step, "frozen" a copy of
     the largest network as it was when the first such phase began. `sort_channels`: whether the phase begins by
     moving the most important middle channels of each layer to the front.
@@ -51,6 +56,12 @@ class Phase:
     lr_scale: float = 1.0
     teacher: Teacher = "none"
     sort_channels: bool = False
+    tail: float = 0.0
+    zero_gamma: bool = False
+
+    def lr_factor(self, done: float) -> float:
+        """What the phase's peak is multiplied by when the share `done` of it is over."""
+        return max(self.tail, self.tail ** (1.5 * done)) if self.tail else 0.5 * (1 + math.cos(math.pi * done))
 
 
 Recipe = Callable[[SearchSpace], Sequence[Phase]]
@@ -141,6 +152,21 @@ def sandwich(space: SearchSpace) -> Sequence[Phase]:
     return [Phase("sandwich", plan, teacher="largest")]
 
 
+def bignas(space: SearchSpace) -> Sequence[Phase]:
+    """As `sandwich`, trained as the paper has it (Yu et al. 2020, sections 3.1 and 3.2).
+
+    Residual blocks begin as identities, the learning rate ends constant at a twentieth of its peak, and dropout is of
+    the largest network only. So is weight decay, as in `sandwich`: all weights are the largest network's.
+    """
+    (phase,) = sandwich(space)
+
+    def plan(rng: random.Random, done: float) -> list[Pass]:
+        largest, *others = phase.plan(rng, done)
+        return [replace(largest, dropout=0.2), *others]
+
+    return [replace(phase, name="bignas", plan=plan, tail=0.05, zero_gamma=True)]
+
+
 def progressive_shrinking(space: SearchSpace) -> Sequence[Phase]:
     """The largest network first, then smaller kernels, depths and expand ratios join (Cai et al. 2020, section 3.3).
 
@@ -201,5 +227,6 @@ RECIPES: Final[dict[str, Recipe]] = {
     "path-dropout": path_dropout,
     "strict-fairness": strict_fairness,
     "sandwich": sandwich,
+    "bignas": bignas,
     "progressive-shrinking": progressive_shrinking,
 }

@@ -1,7 +1,7 @@
 """A supernet: every network of a space in one set of shared weights."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Literal, Self
@@ -19,6 +19,7 @@ from pipeline.supernets.network import Network
 from pipeline.supernets.shared_weights import SharedWeights
 
 Sharing = Literal["nested", "separate"]
+Dropping = Callable[[Tensor], Tensor]
 Placed = list[tuple[str, Block]]  # the blocks of a network, each with the key of the bank that holds its weights
 
 
@@ -57,9 +58,11 @@ class Supernet(nn.Module):
         self._active = [(placed,) for placed in self.place(arch)] if not paths else self._side_by_side(arch, paths)
         self.active = arch
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, classes) of the active network for images (n, 3, s, s)."""
-        for placed in self._active:
+    def forward(self, x: Tensor, drop: Dropping | None = None) -> Tensor:
+        """Logits (n, classes) of the active network for images (n, 3, s, s); `drop` changes the classifier's input."""
+        for number, placed in enumerate(self._active, 1):
+            if drop is not None and number == len(self._active):
+                x = drop(x)
             if len(placed) == 1:
                 x = self._run(*placed[0], x)
             elif placed:
@@ -123,6 +126,15 @@ class Supernet(nn.Module):
         for bank in self.banks.values():
             if isinstance(bank, SharedWeights):
                 bank.sort_channels()
+
+    @torch.no_grad()
+    def zero_gammas(self) -> None:
+        """Let every layer that has a shortcut in all networks begin as an identity (Goyal et al. 2017, section 5.1)."""
+        residual: dict[str, bool] = {}
+        for key, block in _all_blocks(self.space, self.sharing):
+            residual[key] = residual.get(key, True) and block.residual
+        for key in (key for key, always in residual.items() if always):
+            self.bank(key).weights.get_parameter("project_norm.weight").zero_()
 
     def place(self, arch: Architecture) -> Placed:
         """The blocks of `arch` in order, each with the key of its bank."""
@@ -189,7 +201,8 @@ def _layout(tensor: Tensor) -> torch.memory_format:
 def bank_key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
     """The bank that holds the weights of `op` in a layer; stages and layers count from 1."""
     key = f"stage{stage}_layer{layer}"
-    return f"{key}_{op}" if sharing == "separate" or op == SKIP else key
+    name = str(op).replace(".", "_")  # modules have no dots in their names
+    return f"{key}_{name}" if sharing == "separate" or op == SKIP else key
 
 
 def head_keys(blocks: Sequence[Block]) -> list[str]:

@@ -6,7 +6,6 @@ of the step, so weights, momentum and the number of the step are the whole state
 
 import contextlib
 import hashlib
-import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, res
 from pipeline.supernets.recipes import Pass, Phase, Recipe
 from pipeline.supernets.schedule import Trained, phases_of, schedule
 from pipeline.supernets.settings import TrainSettings
-from pipeline.supernets.supernet import Supernet
+from pipeline.supernets.supernet import Dropping, Supernet
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +212,7 @@ class _Training:
                 if phase.teacher == "frozen" and self.teacher is not None:
                     with torch.no_grad():
                         soft = self.teacher(inputs).softmax(1)
-                logits = self.model(inputs)
+                logits = self.model(inputs, self._dropping(part)) if part.dropout else self.model(inputs)
                 loss = self._loss(part, logits, answers, soft)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -236,6 +235,15 @@ class _Training:
             loss = loss + part.teacher * F.cross_entropy(logits, soft)
         return loss
 
+    def _dropping(self, part: Pass) -> Dropping:
+        """What a pass does to the classifier's input (n, c, 1, 1)."""
+
+        def drop(x: Tensor) -> Tensor:
+            kept = on(self.device, self.batches.kept(self.step, x.shape[1], part.dropout)[: len(x)])
+            return x * kept[:, :, None, None] / (1 - part.dropout)
+
+        return drop
+
     def _activate(self, part: Pass) -> int:
         """Make the model compute what the pass trains; returns its resolution in pixels."""
         if isinstance(self.model, Network | QuantisationAware):
@@ -257,7 +265,7 @@ class _Training:
 
     def _set_lr(self, phase: Phase, start: int, end: int) -> None:
         done = (self.step - start) / (end - start)
-        lr = self.settings.lr * phase.lr_scale * 0.5 * (1 + math.cos(math.pi * done))
+        lr = self.settings.lr * phase.lr_scale * phase.lr_factor(done)
         warmup = self.settings.warmup * self.steps
         if self.step < warmup:
             lr *= (self.step + 1) / (warmup + 1)

@@ -11,21 +11,23 @@ from hypothesis import strategies as st
 
 from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
 from pipeline.fewshot.partition import Partition, Split
-from pipeline.spaces.architecture import ArchitectureError
+from pipeline.spaces.architecture import ArchitectureError, Op
 from pipeline.spaces.files import load_space
-from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.space import Head, SearchSpace, Stage, Stem
 from tests.spaces.families import FAMILIES
 
 MACRO = load_space("nas-bench-macro")
+_OPS = tuple(Op(k, 2, s) for k in (3, 5) for s in (0, 0.25))  # squeeze-and-excitation is a choice of each layer
+SQUEEZED = SearchSpace("squeezed", 4, (12,), Stem(8), (Stage((16,), (1, 2), (_OPS, _OPS), 1, "relu"),), Head(16, 0))
 
 
 def exhaustive(space: SearchSpace, decision: Decision) -> Split:
     return Split(decision, tuple((option,) for option in decision.options(space)))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, "squeezed"])
 def test_every_decision_of_every_preset_cuts_it_without_loss(name: str) -> None:
-    space = load_space(name)
+    space = SQUEEZED if name == "squeezed" else load_space(name)
     rng = random.Random(1)
     networks = [space.sample_genes(rng) for _ in range(20)]
     for decision in decisions_of(space):

@@ -20,9 +20,10 @@ from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.supernet import Sharing, Supernet
 
 
-@pytest.fixture(scope="module", params=["tiny", "nas-bench-macro", "quickstart"])
-def space(request: pytest.FixtureRequest, tiny_space: SearchSpace) -> SearchSpace:
-    return tiny_space if request.param == "tiny" else load_space(request.param)
+@pytest.fixture(scope="module", params=["tiny", "squeezed", "nas-bench-macro", "quickstart"])
+def space(request: pytest.FixtureRequest, tiny_space: SearchSpace, squeezed_space: SearchSpace) -> SearchSpace:
+    own = {"tiny": tiny_space, "squeezed": squeezed_space}
+    return own.get(request.param) or load_space(request.param)
 
 
 def _lively(supernet: Supernet) -> Supernet:
@@ -138,3 +139,32 @@ def test_an_importance_is_the_size_of_what_a_step_adds(tiny_space: SearchSpace) 
         weight.mul_(1 + ring)
     after = importances().detach()
     assert float(after[place]) == pytest.approx(2 * float(before[place]), rel=1e-5)
+
+
+def test_squeeze_and_excitation_is_a_step_with_its_ratio_behind_it(squeezed_space: SearchSpace) -> None:
+    """As in Single-Path NAS's second version; what the steps add are the hidden channels' weights."""
+    supernet, chains = Supernet(squeezed_space), Chains(squeezed_space)
+    names = [str(step) for step in chains.steps if step.kind == "squeeze" and step.layer == 2]
+    assert names == ["stage1.layer2.squeeze k3e1 to k3e1s0.25", "stage1.layer2.squeeze k3e1s0.25 to k3e1s0.5"]
+    first, second = (n for n, s in enumerate(chains.steps) if s.kind == "squeeze" and s.layer == 2)
+    assert chains.steps[second].parent == first
+    importances = Importances(chains, supernet)
+    before = importances().detach()
+    weights = supernet.bank("stage1_layer2").weights
+    with torch.no_grad():
+        weights.get_parameter("squeeze.reduce.weight")[8:16] *= 3
+        weights.get_parameter("squeeze.expand.weight")[:, 8:16] *= 3
+    after = importances().detach()
+    assert float(after[second]) == pytest.approx(3 * float(before[second]), rel=1e-5)
+    others = torch.arange(len(before)) != second
+    torch.testing.assert_close(after[others], before[others])
+
+
+def test_a_squeeze_gate_has_a_gradient_on_either_side(squeezed_space: SearchSpace) -> None:
+    supernet, chains = Supernet(squeezed_space).train(), Chains(squeezed_space)
+    place = next(n for n, step in enumerate(chains.steps) if step.kind == "squeeze")
+    x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for taken in (0.0, 1.0):
+        values = torch.ones(len(chains.steps)).index_fill(0, torch.tensor(place), taken).requires_grad_()
+        (slope,) = torch.autograd.grad(Relaxation(supernet)(x, chains.gates(values)).square().sum(), values)
+        assert float(slope[place]) != 0

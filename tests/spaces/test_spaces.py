@@ -22,6 +22,8 @@ from pipeline.spaces.space import SQUEEZES, Head, SearchSpace, SpaceError, Stage
 PRESETS = {name: load_space(name) for name in preset_names()}
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "spaces" / "mobile-32px.toml"
 OPS = (Op(3, 1), Op(3, 2), Op(5, 2), Op(5, 3))
+STAGE = {"widths": [8], "depths": [1], "stride": 1, "activation": "relu"}
+SQUEEZED = (Op(3, 2, 0.25), Op(5, 3, 1))
 
 
 @st.composite
@@ -34,9 +36,10 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
     stages = []
     for _ in range(draw(st.integers(1, 2))):
         depths = some((1, 2), 2)
-        first = some((SKIP, *OPS), 3)
-        slots = (first, *(some(OPS, 2) for _ in range(max(depths) - 1)))
         squeeze = draw(st.sampled_from(SQUEEZES))
+        ops = OPS if squeeze != "none" else (*OPS, *SQUEEZED)
+        first = some((SKIP, *ops), 3)
+        slots = (first, *(some(ops, 2) for _ in range(max(depths) - 1)))
         stride = draw(st.sampled_from((1, 2)))
         stages.append(Stage(some((8, 16, 24), 2), depths, slots, stride, "relu", squeeze))
     stem = Stem(draw(st.sampled_from((8, 16))), stride=1)
@@ -167,8 +170,11 @@ def test_text_that_is_no_architecture_is_refused(text: str) -> None:
         ({"resolutions": []}, "resolutions"),
         ({"colour": 1}, "colour"),
         ({"classes": 1}, "classes"),
-        ({"stages": [{"widths": [8], "depths": [1], "stride": 1, "activation": "relu", "ops": ["k4e1"]}]}, "k4e1"),
-        ({"stages": [{"widths": [8], "depths": [1], "stride": 1, "activation": "relu"}]}, "stage 1 needs 'kernels'"),
+        ({"stages": [{**STAGE, "ops": ["k4e1"]}]}, "k4e1"),
+        ({"stages": [STAGE]}, "stage 1 needs 'kernels'"),
+        ({"stages": [{**STAGE, "ops": ["k3e1s2"]}]}, "'k3e1s2' is not an op"),
+        ({"stages": [{**STAGE, "kernels": [3], "expands": [2], "squeezes": [0, 1.5]}]}, "squeezes"),
+        ({"stages": [{**STAGE, "ops": ["k3e2s0.25"], "squeeze": "mid/4"}]}, "squeeze is 'mid/4' for all ops"),
         ({"base": "r16_w8-k3e1_w8-k3e1"}, "2 stages instead of 1"),
         ({"padding": "valid"}, "padding"),
         ({"batchnorm_eps": 0.0}, "batchnorm_eps = 0.0"),
@@ -184,7 +190,7 @@ def test_a_wrong_document_is_refused_by_key(change: dict[str, object], part: str
         "resolutions": [16],
         "stem": {"channels": 8},
         "head": {"channels": 8},
-        "stages": [{"widths": [8], "depths": [1], "stride": 1, "activation": "relu", "ops": ["k3e1"]}],
+        "stages": [{**STAGE, "ops": ["k3e1"]}],
     }
     space_from_dict(document, "mine.toml")
     with pytest.raises(SpaceError, match=part):
@@ -212,6 +218,30 @@ def test_ratios_may_be_fractions_with_one_spelling() -> None:
     assert (str(Op(3, 6.0)), hash(Op(3, 6.0))) == ("k3e6", hash(Op(3, 6)))
     assert Op(3, 2) < Op(3, 2.3) < Op(3, 2.5) < Op(5, 2)
     for text in ("k3e2.0", "k3e2.50", "k3e02.5", "k3e0.5", "k3e2.", "k3e1e2", "k3einf"):
+        with pytest.raises(ArchitectureError):
+            Op.parse(text)
+
+
+def test_an_op_may_have_squeeze_and_excitation_of_its_own() -> None:
+    document = {
+        "schema_version": 1,
+        "name": "mine",
+        "classes": 4,
+        "resolutions": [16],
+        "stem": {"channels": 16},
+        "head": {"channels": 8},
+        "stages": [{**STAGE, "kernels": [3], "expands": [3, 6], "squeezes": [0, 0.25, 0.5]}],
+    }
+    space = space_from_dict(document, "mine.toml")
+    assert [str(op) for op in space.stages[0].slots[0]] == [
+        *("k3e3", "k3e3s0.25", "k3e3s0.5"),
+        *("k3e6", "k3e6s0.25", "k3e6s0.5"),
+    ]
+    arch = Architecture.parse("r16_w8-k3e6s0.25")
+    assert arch in list(space.enumerate()) and str(arch) == "r16_w8-k3e6s0.25"
+    assert [space.blocks(a)[1].se_channels for a in space.enumerate()] == [0, 16, 24, 0, 24, 48]
+    assert Op.parse("k3e6s1") == Op(3, 6, 1.0) != Op(3, 6)
+    for text in ("k3e6s0", "k3e6s1.0", "k3e6s0.50", "k3e6s.5", "k3e6s1.5", "skips0.5"):
         with pytest.raises(ArchitectureError):
             Op.parse(text)
 

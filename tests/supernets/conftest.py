@@ -1,5 +1,7 @@
 """A space and images so small that training steps take milliseconds."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,6 +20,14 @@ def tiny_space() -> SearchSpace:
         Stage((16, 24), (1, 2, 3), (tuple(op for op in ops if op.expand > 1), ops, ops), 2, "hswish", "mid/4"),
     )
     return SearchSpace("tiny", 4, (12, 16), Stem(8, stride=1), stages, Head(32, 24))
+
+
+@pytest.fixture(scope="session")
+def squeezed_space(tiny_space: SearchSpace) -> SearchSpace:
+    """The same, squeeze-and-excitation being a choice of each layer of the first stage, with its ratio."""
+    ops = tuple(Op(k, e, s) for k in (3, 5) for e in (1, 3) for s in (0, 0.25, 0.5))
+    stage = replace(tiny_space.stages[0], widths=(8, 32), slots=((SKIP, *ops), ops), squeeze="none")
+    return replace(tiny_space.with_stage(0, stage), name="squeezed")
 
 
 @pytest.fixture(scope="session")

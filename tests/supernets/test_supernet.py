@@ -37,11 +37,13 @@ def test_extracted_networks_equal_the_supernet(name: str) -> None:
 
 
 @pytest.mark.parametrize("sharing", ["nested", "separate"])
+@pytest.mark.parametrize("name", ["tiny_space", "squeezed_space"])
 def test_extracted_networks_equal_the_supernet_in_a_space_with_every_choice(
-    tiny_space: SearchSpace, sharing: Sharing
+    name: str, sharing: Sharing, request: pytest.FixtureRequest
 ) -> None:
-    supernet, rng = lively(tiny_space, sharing), random.Random(0)
-    archs = [tiny_space.sample(rng) for _ in range(60)]
+    space = request.getfixturevalue(name)
+    supernet, rng = lively(space, sharing), random.Random(0)
+    archs = [space.sample(rng) for _ in range(60)]
     assert _worst_difference(supernet, archs, torch.randn(2, 3, 16, 16)) < 1e-5
     supernet.train()
     assert _worst_difference(supernet, archs[:5], torch.randn(4, 3, 16, 16)) < 1e-5

@@ -39,12 +39,15 @@ def work(run: Run, progress: Progress) -> None:
 
 def _train_supernet(run: Run, payload: None, progress: Progress) -> "tuple[Supernet, tuple[float, ...]]":
     """The trained supernet and the loss of each step; of several processes the first one writes the checkpoint."""
+    from pipeline.supernets.recipes import RECIPES
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.supernet import Supernet
     from pipeline.supernets.training import train
 
     config = run.config.train
     supernet = Supernet(run.space, config.sharing, run.config.seed)
+    if config.start == NONE and RECIPES[config.recipe](run.space)[0].zero_gamma:
+        supernet.zero_gammas()
     dataset = run.dataset if config.start == NONE else _start(run, supernet)
     supernet = run.compute.placed(supernet)
     settings = TrainSettings(

@@ -1,10 +1,10 @@
 """WeakNAS (Wu et al. 2021): a progression of weak predictors, each sampling uniformly in its predicted top."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from pipeline.search.candidates import CodeArray, FloatArray
+from pipeline.search.candidates import CodeArray
 from pipeline.search.pool import FeasibleSpace
 from pipeline.search.samplers.base import History, ProposalSampler
 
@@ -15,41 +15,50 @@ _POOL: Final = 2048
 
 
 class WeakPredictors(ProposalSampler):
-    """A network drawn uniformly from the 100 unseen ones that a random forest ranks highest.
+    """A network drawn uniformly from the unseen ones among the 100 that a random forest ranks highest.
 
     The forest is fitted anew every 10 judged networks, later whenever they have grown by a twentieth, on all judged
-    until then. Drawing among *unseen* ones keeps it from getting stuck when the whole top is known.
+    until then. Where all 100 are known, which is where the published search stops, the next 100 join.
     """
 
-    _forest: tuple[int, Any] | None = None
+    _ranked: tuple[int, FeasibleSpace, CodeArray] | None = None
 
     def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
         fitted_on = _last_round(len(history))
         if not fitted_on:
             return problem.random(1, rng, history.seen)
-        pool = problem.unseen(self._pool(history, fitted_on, problem), history.seen)
-        top = pool[np.argsort(-self._predicted(history, fitted_on, pool), kind="stable")[:_TOP]]
-        return rng.permutation(top)
+        if self._ranked is None or self._ranked[:2] != (fitted_on, problem):
+            self._ranked = fitted_on, problem, self._best_first(history, fitted_on, problem)
+        ranked = self._ranked[2]
+        for end in range(_TOP, len(ranked) + _TOP, _TOP):
+            top = problem.unseen(ranked[:end], history.seen)
+            if len(top):
+                return rng.permutation(top)
+        return ranked[:0]
 
-    def _pool(self, history: History, fitted_on: int, problem: FeasibleSpace) -> CodeArray:
+    def _best_first(self, history: History, fitted_on: int, problem: FeasibleSpace) -> CodeArray:
+        """The pool, known networks included, by what a forest predicts from the first `fitted_on` judged."""
+        from sklearn.ensemble import RandomForestRegressor
+
+        learned = History(
+            history.codes[:fitted_on], history.scores[:fitted_on], history.inside[:fitted_on], history.seen
+        )
+        pool = self._pool(learned, problem)
+        forest = RandomForestRegressor(n_estimators=60, max_depth=10, random_state=self.seed)
+        forest.fit(self.encoder.choices(learned.codes), learned.scores)
+        order: CodeArray = pool[np.argsort(-forest.predict(self.encoder.choices(pool)), kind="stable")]
+        return order
+
+    def _pool(self, history: History, problem: FeasibleSpace) -> CodeArray:
         """Everything, or in a large space random networks and mutants of the best."""
         if problem.everything is not None:
             return problem.everything
-        rng = np.random.default_rng([self.seed, 3, fitted_on])
+        rng = np.random.default_rng([self.seed, 3, len(history)])
         best = history.best_first()[:20]
         if not len(best):
             return problem.reservoir
         mutants = problem.mutants(best[rng.integers(len(best), size=_POOL)], rng, 0.06)
-        return problem.proper(np.concatenate([problem.reservoir, mutants]), history.seen)
-
-    def _predicted(self, history: History, fitted_on: int, pool: CodeArray) -> FloatArray:
-        from sklearn.ensemble import RandomForestRegressor
-
-        if self._forest is None or self._forest[0] != fitted_on:
-            forest = RandomForestRegressor(n_estimators=60, max_depth=10, random_state=self.seed)
-            codes = history.codes[:fitted_on]
-            self._forest = fitted_on, forest.fit(self.encoder.choices(codes), history.scores[:fitted_on])
-        return np.asarray(self._forest[1].predict(self.encoder.choices(pool)))
+        return problem.proper(np.concatenate([problem.reservoir, mutants]), frozenset())
 
 
 def _last_round(judged: int) -> int:
