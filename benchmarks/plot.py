@@ -1,7 +1,7 @@
-"""Small line plots as SVG: evaluations on a logarithmic axis, one line per method."""
+"""Small plots as SVG: lines over evaluations on a logarithmic axis, and rows of points."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -66,4 +66,33 @@ def side_by_side(plots: Sequence[str], columns: int) -> str:
     for number, plot in enumerate(plots):
         row, column = divmod(number, columns)
         parts.append(f'<g transform="translate({column * WIDTH} {row * HEIGHT})">\n{plot}</g>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def dot_plot(
+    title: str, rows: Mapping[str, Mapping[str, float]], reach: tuple[float, float], ticks: Sequence[float]
+) -> str:
+    """One row a name, one labelled point for each of its values between the ends of `reach`, as an SVG document."""
+    left, row_height = 190, 30
+
+    def at(value: float) -> float:
+        return left + (value - reach[0]) / (reach[1] - reach[0]) * (WIDTH - left - 20)
+
+    height = 60 + row_height * len(rows)
+    colours: dict[str, str] = {}
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"',
+        f' font-family="sans-serif" font-size="12"><rect width="{WIDTH}" height="{height}" fill="white"/>',
+        f'<text x="10" y="20" font-size="14">{escape(title)}</text>',
+    ]
+    for tick in ticks:
+        parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="32" y2="{height - 22}" stroke="#ddd"/>')
+        parts.append(f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle">{tick:g}</text>')
+    for row, (name, values) in enumerate(rows.items()):
+        y = 52 + row_height * row
+        parts.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
+        for label, value in values.items():
+            x, colour = at(value), colours.setdefault(label, COLOURS[len(colours) % len(COLOURS)])
+            parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="8" fill="{colour}" fill-opacity="0.85"/>')
+            parts.append(f'<text x="{x:.1f}" y="{y + 4}" text-anchor="middle" fill="white">{escape(label)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -1,26 +1,33 @@
-"""Methods that relax the space beside sampling from it, on NAS-Bench-Macro with CIFAR-10, at equal training cost.
+"""Methods that relax the space beside supernets that rank networks, on NAS-Bench-Macro with CIFAR-10, at equal cost.
 
-For each seed one supernet is trained (sandwich rule, small images). From its weights every method trains on for the
-same number of images with a backward pass, under a limit on MACs; what each ends as is looked up in NAS-Bench-Macro.
-"ranker + guided" spends them on the supernet itself, then lets the product's ranker and search choose; "one-shot"
-chooses by inherited accuracy alone. Resumable: what is in --work is not done again.
+    python -m benchmarks.ranking.macro_fewshot --work DIR --seeds 3,4,5      # leaves DIR/seedN/root.safetensors first
+    pocketnas profile nas-bench-macro --device host --quick --out TABLE
+    python -m benchmarks.relax.macro --work DIR --table TABLE --latency-ms X --rows relax.csv
 
-    python -m benchmarks.relax.macro --work FOLDER --seeds 3 --seconds 600
+From each root every method trains on at 16 pixels, under one limit, for equally many multiply-accumulates: the relaxing
+ones on `--images` images (second order DARTS on fewer, by its passes), one-shot and the three regions of few-shot on as
+many more as one path is cheaper than all. Those two then judge 60 random networks inside the limit, from which the
+product's ranker learns, and 40 that `guided` chooses by it. What each ends as is looked up. A line of `--rows` is not
+done again; `--limits` and `--seconds` do a part.
 """
 
-import json
+import csv
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
-import torch
 
 from benchmarks import common
-from benchmarks.ranking.macro_data import HELD_OUT, MEAN, SPACE, STD, judging_images, pixels, read_truth, write
+from benchmarks.ranking.macro_data import SPACE, OnDevice, judging_images, read_truth, training_data
+from benchmarks.ranking.macro_fewshot import SCALES
+from benchmarks.ranking.macro_train import Leg, Trainer, at_resolution, fresh, one_thread
+from latency_tables.store import load_table
 from pipeline.budget import read_budget
-from pipeline.fewshot.partition import Partition
+from pipeline.fewshot.decisions import Decision
+from pipeline.fewshot.partition import Partition, Split
 from pipeline.fewshot.prefix import JudgingImages
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.scores import RegionScorer
@@ -30,202 +37,171 @@ from pipeline.relax.training import relax
 from pipeline.search.costs import Costs, space_costs
 from pipeline.search.evaluators import Scored
 from pipeline.search.pool import FeasibleSpace
-from pipeline.search.settings import RELAXING, Relaxing, SearchSettings
+from pipeline.search.settings import RELAXING, SearchSettings, relaxing
 from pipeline.search.study import search
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
-from pipeline.supernets.augment import Augmentation
-from pipeline.supernets.data import TrainingData
-from pipeline.supernets.files import load_supernet, save_supernet
-from pipeline.supernets.settings import TrainSettings
+from pipeline.spaces.cost import AdditiveCost
 from pipeline.supernets.supernet import Supernet, inherit
-from pipeline.supernets.training import train
 
-LIMITS = {"40M": 40e6, "60M": 60e6}
-JUDGED, EVALUATIONS = 120, 60
-OTHERS = ("one-shot", "ranker + guided")
+PIXELS, LR, WEIGHT_DECAY, BATCH = 16, 0.02, 5e-4, 32
+JUDGED, EVALUATIONS, JUDGING = 60, 40, 512
+RANKING = {"one-shot, ranker": (), "few-shot, ranker": (("skip",), ("k3e3",), ("k5e6",))}
+SPLIT = Decision("op", 1, 1)
+COLUMNS = ("limit", "method", "seed", "arch", "accuracy", "macs", "training_cpu_seconds", "choosing_cpu_seconds")
+SMALL = SPACE.with_resolutions([PIXELS])
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Sizes of everything: pixels, training images, passes over them before and in each method, judging images."""
-
-    pixels: int
-    images: int
-    start_epochs: float
-    epochs: float
-    judging: int
-
-
-SCALES = {"smoke": Scale(8, 512, 1, 1, 128), "tiny": Scale(8, 2048, 3, 4, 512), "small": Scale(12, 5120, 4, 4, 1024)}
-
-
-@dataclass
 class Bench:
-    """The data, the truth and the folder of one comparison."""
+    """What all runs share. `work` holds a folder for each seed; a relaxation trains on `images`."""
 
-    data: TrainingData
-    judging: JudgingImages
-    truth: dict[Architecture, float]
-    scale: Scale
     work: Path
+    data: OnDevice
+    judging: JudgingImages
+    limits: dict[str, Costs]
+    images: int
 
-    @property
-    def space(self):  # type: ignore[no-untyped-def]
-        return SPACE.with_resolutions([self.scale.pixels])
+    @cached_property
+    def truth(self) -> dict[Architecture, float]:
+        """True accuracies (%) of all networks."""
+        found = read_truth()
+        return dict(zip(found.archs, found.accuracy.tolist(), strict=True))
 
-    def start(self, seed: int) -> Supernet:
-        """The weights that every method of a seed starts from."""
-        return self._trained(self.work / f"start-{seed}.safetensors", Supernet(self.space, seed=seed), seed, "start")
+    def root(self, seed: int) -> Supernet:
+        """The weights that everything of a seed starts from."""
+        folder = self.work / f"seed{seed}"
+        return self.trainer(seed).run(fresh(SPACE, seed), SCALES["small"].root, folder / "root.safetensors")
 
-    def longer(self, seed: int) -> Supernet:
-        """The same trained on, by what each relaxing method may spend."""
-        path = self.work / f"longer-{seed}.safetensors"
-        return self._trained(path, inherit(self.start(seed), self.space), 100 + seed, "longer")
-
-    def _trained(self, path: Path, supernet: Supernet, seed: int, what: str) -> Supernet:
-        if path.is_file():
-            return load_supernet(path)
-        passes = 4 if what == "start" else 1  # networks a step of each recipe
-        epochs = self.scale.start_epochs / passes if what == "start" else self.scale.epochs
-        settings = TrainSettings(
-            recipe="sandwich" if what == "start" else "single-path",
-            epochs=epochs,
-            lr=0.05 if what == "start" else 0.02,
-            weight_decay=5e-4,
-            label_smoothing=0.0,
-            grad_clip=5.0,
-            seed=seed,
-        )
-        train(supernet, self.data, settings, path.with_suffix(".checkpoint"))
-        save_supernet(supernet, path)
-        path.with_suffix(".checkpoint").unlink(missing_ok=True)
-        return load_supernet(path)
-
-    def costs(self, limit: str) -> Costs:
-        """MACs at the resolution that NAS-Bench-Macro trained at."""
-        return space_costs(SPACE, read_budget({"macs": limit}), {})
+    def trainer(self, seed: int) -> Trainer:
+        return Trainer(self.data, seed)
 
     def problem(self, limit: str) -> FeasibleSpace:
-        return FeasibleSpace(Codes(SPACE), self.costs(limit))
+        return FeasibleSpace(Codes(SPACE), self.limits[limit])
 
-    def relaxed(self, method: Relaxing, limit: str, seed: int) -> Architecture:
-        supernet = inherit(self.start(seed), self.space)
-        epochs = self.scale.epochs / relaxing_passes(method, SPACE)
-        settings = RelaxSettings(method, epochs, lr=0.02, weight_decay=5e-4, seed=seed)
-        checkpoint = self.work / f"{method}-{limit}-{seed}.checkpoint"
-        found = relax(supernet, self.data, self.costs(limit), settings, checkpoint)
-        checkpoint.unlink(missing_ok=True)
-        return feasible_networks(SPACE, found.gates, self.problem(limit), 1, seed)[0]
+    def run(self, method: str, limit: str, seed: int) -> dict[str, object]:
+        """One row of the table."""
+        found, training, choosing = (
+            self.relaxed(method, limit, seed) if relaxing(method) else self.ranked(method, limit, seed)  # type: ignore[arg-type]
+        )
+        accuracy, macs = self.truth[found], sum(block.macs for block in SPACE.blocks(found))
+        values = (limit, method, seed, str(found), f"{accuracy:.3f}", macs, f"{training:.1f}", f"{choosing:.1f}")
+        return dict(zip(COLUMNS, values, strict=True))
 
-    def sampled(self, method: str, limit: str, seed: int) -> Architecture:
-        """What the product's search finds with the longer supernet, by the ranker or by inherited scores."""
-        supernet = self.longer(seed)
-        scorer = RegionScorer(Partition.whole(self.space), [supernet], self.judging)
-        seen: dict[Architecture, float] = {}
+    def relaxed(self, method: str, limit: str, seed: int) -> tuple[Architecture, float, float]:
+        """What a relaxing method ends as; CPU seconds of training it, and of reading off."""
+        settings = RelaxSettings(
+            method,  # type: ignore[arg-type]
+            epochs=self.images / len(self.data) / relaxing_passes(method, SMALL),  # type: ignore[arg-type]
+            batch_size=BATCH,
+            lr=LR,
+            weight_decay=WEIGHT_DECAY,
+            seed=seed,
+        )
+        supernet = at_resolution(self.root(seed), PIXELS)
+        began = time.process_time()
+        found = relax(supernet, self.data, self.limits[limit], settings)
+        trained = time.process_time()
+        (arch,) = feasible_networks(SPACE, found.gates, self.problem(limit), 1, seed)
+        return arch, trained - began, time.process_time() - trained
 
-        def inherited(archs: list[Architecture]) -> list[float]:
-            small = [Architecture(self.scale.pixels, arch.stages) for arch in archs]
-            new = [arch for arch in dict.fromkeys(small) if arch not in seen]
-            seen.update(zip(new, scorer(new), strict=True))
-            return [seen[arch] for arch in small]
+    def ranked(self, method: str, limit: str, seed: int) -> tuple[Architecture, float, float]:
+        """What the product's search ends as by the ranker on one supernet or on several; CPU seconds likewise."""
+        whole = Partition.whole(SMALL)
+        partition = whole.divided(0, Split(SPLIT, RANKING[method])) if RANKING[method] else whole
+        began = time.process_time()
+        children = self.children(method, partition, seed)
+        trained = time.process_time()
+        scorer = RegionScorer(partition, children, self.judging)
 
-        problem, rank = self.problem(limit), inherited
-        if method == "ranker + guided":
-            rows = problem.random(JUDGED, np.random.default_rng([seed, 11]))
-            archs = Codes(SPACE).decode(rows)
-            ranker = RankedScorer.learn(Partition.whole(SPACE), archs, inherited(archs), [])
+        def small(archs: list[Architecture]) -> list[Architecture]:
+            return [Architecture(PIXELS, arch.stages) for arch in archs]
 
-            def rank(archs: list[Architecture]) -> list[float]:
-                return ranker(archs, inherited(archs))
+        codes, problem = Codes(SPACE), self.problem(limit)
+        known = small(codes.decode(problem.random(JUDGED, np.random.default_rng([seed, 11]))))
+        ranker = RankedScorer.learn(partition, known, scorer(known), [])
 
+        def rank(archs: list[Architecture]) -> list[float]:
+            return ranker(small(archs), scorer(small(archs)))
+
+        journal = self.work / f"seed{seed}" / f"{method.replace(', ', '-')}.{limit.replace(' ', '-')}.journal"
+        journal.unlink(missing_ok=True)
         settings = SearchSettings("guided", EVALUATIONS, seed)
-        journal = self.work / f"{method.replace(' ', '')}-{limit}-{seed}.journal"
-        fidelity = "predictor" if method == "ranker + guided" else "inherited"
-        result = search(Codes(SPACE), self.costs(limit), Scored(fidelity, rank), settings, journal)
-        return Architecture.parse(result.best.arch)
+        best = search(codes, self.limits[limit], Scored("predictor", rank), settings, journal).best
+        return Architecture.parse(best.arch), trained - began, time.process_time() - trained
+
+    def children(self, method: str, partition: Partition, seed: int) -> list[Supernet]:
+        """The root trained on, in each region for its share; kept for other limits."""
+        root, folder = at_resolution(self.root(seed), PIXELS), self.work / f"seed{seed}"
+        images = self.images * relaxed_macs() / one_path_macs() / len(partition.regions)
+        name = method.replace(", ranker", "")
+        return [
+            self.trainer(seed).run(
+                inherit(root, region), [Leg(PIXELS, round(images), LR)], folder / f"{name}-{number}.safetensors"
+            )
+            for number, region in enumerate(partition.regions)
+        ]
+
+
+def relaxed_macs() -> float:
+    """Multiply-accumulates of one image through all ops of all layers."""
+    top = AdditiveCost(SMALL, lambda block: block.macs).maximum()[0]
+    size, before = SMALL.stem_block(PIXELS).out_size, SMALL.stem.channels
+    beside = 0.0
+    for stage in SMALL.stages:
+        largest, (width,) = stage.slots[0][-1], stage.widths
+        beside += sum(stage.first_block(size, before, width, op).macs for op in stage.slots[0] if op != largest)
+        size, before = -(-size // stage.stride), width
+        beside += sum(stage.later_block(size, width, op).macs for slot in stage.slots[1:] for op in slot[:-1])
+    return top + beside
+
+
+def one_path_macs() -> float:
+    """The same of one network as supernets draw them, on average."""
+    cost, codes = AdditiveCost(SMALL, lambda block: block.macs), Codes(SMALL)
+    return fmean(cost(codes.sample(4096, np.random.default_rng(0), over_networks=False)).tolist())
 
 
 def main() -> None:
-    """Work for `--seconds`, then print what is there."""
+    """Do what is missing, in the order of the limits, and append it to the rows."""
     parser = common.parser(__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--scale", choices=list(SCALES), default="small")
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    chosen.work.mkdir(parents=True, exist_ok=True)
-    bench, began = _bench(chosen.work, SCALES[chosen.scale]), time.monotonic()
-    for seed in range(chosen.seeds):
-        for limit in LIMITS:
-            for method in (*RELAXING, *OTHERS):
-                if time.monotonic() - began < chosen.seconds:
-                    _one(bench, method, limit, seed)
-    print(table(bench, chosen.seeds))
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--table", type=Path, help="latency table, for a limit on milliseconds")
+    parser.add_argument("--latency-ms", type=float)
+    parser.add_argument("--limits", default="40M,60M,ms")
+    parser.add_argument("--seeds", default="3,4,5")
+    parser.add_argument("--images", type=int, default=4800)
+    parser.add_argument("--seconds", type=float, default=3600, help="begin nothing after so many seconds")
+    given, began = parser.parse_args(), time.monotonic()
+    one_thread()
+    budgets = {f"{name} MACs": {"macs": name} for name in given.limits.split(",") if name != "ms"}
+    limits = {name: space_costs(SPACE, read_budget(budget), {}) for name, budget in budgets.items()}
+    if given.table is not None and "ms" in given.limits.split(","):
+        budget = read_budget({"latency_ms": given.latency_ms})
+        limits[f"{given.latency_ms:g} ms"] = space_costs(SPACE, budget, {"host": load_table(str(given.table))})
+    data, judging = training_data(given.work, "cpu"), judging_images(given.work, "cpu", 150, JUDGING)
+    bench = Bench(given.work, data, judging, limits, given.images)
+    done = {(row["limit"], row["method"], int(row["seed"])) for row in _rows(given.rows)}
+    for limit in limits:
+        for seed in map(int, given.seeds.split(",")):
+            for method in (*RELAXING, *RANKING):
+                if (limit, method, seed) not in done and time.monotonic() - began < given.seconds:
+                    _append(given.rows, bench.run(method, limit, seed))
 
 
-def _one(bench: Bench, method: str, limit: str, seed: int) -> None:
-    file = bench.work / f"{method.replace(' ', '')}-{limit}-{seed}.json"
-    if file.exists():
-        return
-    bench.start(seed)
-    if method in OTHERS:
-        bench.longer(seed)
-    began = time.process_time()
-    run: Callable[[], Architecture] = (
-        (lambda: bench.sampled(method, limit, seed))
-        if method in OTHERS
-        else (lambda: bench.relaxed(method, limit, seed))  # type: ignore[arg-type]
-    )
-    arch = run()
-    minutes = (time.process_time() - began) / 60
-    found = {"method": method, "limit": limit, "seed": seed, "arch": str(arch), "accuracy": bench.truth[arch]}
-    write(file, {**found, "cpu_minutes": round(minutes, 2)})
-    print(time.strftime("%H:%M:%S"), json.dumps(found), f"{minutes:.1f} CPU minutes", flush=True)
+def _rows(file: Path) -> list[dict[str, str]]:
+    return common.read_rows(file) if file.exists() else []
 
 
-def table(bench: Bench, seeds: int) -> str:
-    """True accuracy of what each method found, by limit: mean, every seed, and what random networks are worth."""
-    lines = ["| method | " + " | ".join(LIMITS) + " | CPU minutes |", "|---|" + "---|" * (len(LIMITS) + 1)]
-    for method in (*RELAXING, *OTHERS):
-        cells, minutes = [], []
-        for limit in LIMITS:
-            files = [bench.work / f"{method.replace(' ', '')}-{limit}-{seed}.json" for seed in range(seeds)]
-            found = [json.loads(file.read_text()) for file in files if file.exists()]
-            values = [entry["accuracy"] for entry in found]
-            minutes += [entry["cpu_minutes"] for entry in found]
-            shown = ", ".join(f"{value:.2f}" for value in values)
-            cells.append(f"{np.mean(values):.2f} ({shown})" if values else "")
-        lines.append(f"| {method} | {' | '.join(cells)} | {np.mean(minutes) if minutes else 0:.1f} |")
-    for name, pick in (("random, mean", np.mean), ("the best there is", np.max), ("most MACs", None)):
-        cells = []
-        for limit in LIMITS:
-            rows = bench.problem(limit).everything
-            values = np.array([bench.truth[arch] for arch in Codes(SPACE).decode(rows)])
-            macs = bench.costs(limit)["macs"].of(rows)
-            cells.append(f"{values[np.argmax(macs)] if pick is None else pick(values):.2f}")
-        lines.append(f"| {name} | {' | '.join(cells)} | |")
-    return "\n".join(lines)
-
-
-def _bench(work: Path, scale: Scale) -> Bench:
-    images, labels = pixels(work)
-    rows = slice(HELD_OUT, HELD_OUT + scale.images)
-    size = scale.pixels
-    small = torch.nn.functional.interpolate(
-        torch.from_numpy(np.array(images[rows])).permute(0, 3, 1, 2).float(), (size, size), mode="area"
-    )
-    data = TrainingData(
-        small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous(),
-        torch.from_numpy(labels[rows]),
-        MEAN,
-        STD,
-        Augmentation(),
-    )
-    truth = read_truth()
-    judging = judging_images(work, "cpu", scale.judging, scale.judging)
-    return Bench(data, judging, dict(zip(truth.archs, truth.accuracy.tolist(), strict=True)), scale, work)
+def _append(file: Path, row: dict[str, object]) -> None:
+    new = not file.exists()
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(time.strftime("%H:%M:%S"), *row.values(), flush=True)
 
 
 if __name__ == "__main__":

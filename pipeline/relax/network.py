@@ -160,7 +160,7 @@ class _Masks:
         none of those has a weight, what it would be if all weighed the same."""
         has = (self._squeezed.sum(1) > 0).to(weights)
         total = weights @ has
-        own = weights * has / total if float(total) > _NOTHING else has / has.sum()
+        own = weights * has / total if float(total.detach()) > _NOTHING else has / has.sum()
         return own @ self._squeezed.to(weights)
 
 

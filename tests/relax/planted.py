@@ -1,6 +1,6 @@
 """A problem with a known answer: images labelled by one network, whose weights the supernet already has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -26,6 +26,17 @@ SPACE = SearchSpace(
 )
 _ADDED = 0.5
 PLANTED = Architecture.parse("r12_w16-k5e2-k3e4_w24-k3e2-k5e2")
+_SQUEEZED = tuple(Op(3, expand, squeeze) for expand in (2, 4) for squeeze in (0, 0.5))
+SQUEEZED_SPACE = replace(
+    SPACE,
+    name="squeezed",
+    stages=(
+        Stage((16,), (2,), (_SQUEEZED, _SQUEEZED), 2, "relu"),
+        Stage((24,), (2,), (_SQUEEZED, _SQUEEZED), 2, "relu"),
+    ),
+)
+SQUEEZED = Architecture.parse("r12_w16-k3e2s0.5-k3e2_w24-k3e4-k3e2s0.5")
+_STRONG = 3.0  # so that a squeeze-and-excitation depends on the image
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,11 @@ class Planted:
     costs: Costs
 
 
-def planted(seed: int = 0, images: int = 512, room: float = 1.02, arch: Architecture = PLANTED) -> Planted:
+def planted(
+    seed: int = 0, images: int = 512, room: float = 1.02, arch: Architecture = PLANTED, space: SearchSpace = SPACE
+) -> Planted:
     """Each decision has one option that is truly better: the one that the labels were made with."""
-    supernet = Supernet(SPACE, seed=seed)
+    supernet = Supernet(space, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     low = torch.rand(images, 3, 6, 6, generator=generator)
     pixels = torch.nn.functional.interpolate(low, (12, 12), mode="bilinear").permute(0, 2, 3, 1)
@@ -54,9 +67,9 @@ def planted(seed: int = 0, images: int = 512, room: float = 1.02, arch: Architec
         linear.get_parameter("linear.weight").mul_(4 / std[:, None])
         linear.get_parameter("linear.bias").copy_(-4 * mean / std)
         labels = supernet(data.normalised()).argmax(1)
-    budget = read_budget({"macs": room * sum(block.macs for block in SPACE.blocks(arch))})
+    budget = read_budget({"macs": room * sum(block.macs for block in space.blocks(arch))})
     return Planted(
-        supernet, TrainingData(pixels, labels, data.mean, data.std, data.augment), space_costs(SPACE, budget, {})
+        supernet, TrainingData(pixels, labels, data.mean, data.std, data.augment), space_costs(space, budget, {})
     )
 
 
@@ -72,5 +85,7 @@ def _soften(supernet: Supernet) -> None:
         ring[:, :, 1:-1, 1:-1] = 0
         depthwise.mul_(1 - (1 - _ADDED) * ring)
         weights.get_parameter("project.weight")[:, block.mid_channels // 2 :].mul_(_ADDED)
+        if block.se_channels:
+            weights.get_parameter("squeeze.expand.weight").mul_(_STRONG)
         if not key.endswith("layer1"):
             weights.get_parameter("project_norm.weight").mul_(_ADDED)

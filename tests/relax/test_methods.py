@@ -24,7 +24,7 @@ from pipeline.search.settings import RELAXING, Relaxing
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.supernets.supernet import Supernet
-from tests.relax.planted import PLANTED, SPACE, Planted, planted
+from tests.relax.planted import PLANTED, SPACE, SQUEEZED, SQUEEZED_SPACE, Planted, planted
 from tests.search.problems import LARGE, costs_of
 
 
@@ -42,6 +42,14 @@ def test_every_method_finds_the_planted_network_under_a_limit_that_forbids_the_l
     archs = feasible_networks(SPACE, found.gates, FeasibleSpace(codes, problem.costs), 5, seed=0)
     assert archs[0] == PLANTED
     assert len(set(archs)) == 5 and problem.costs.feasible(codes.encode(archs)).all()
+
+
+@pytest.mark.parametrize("method", ["single-path", "darts", "bayesnas"])
+def test_methods_find_the_layers_that_a_planted_network_squeezes_and_excites(method: Relaxing) -> None:
+    problem = planted(seed=1, arch=SQUEEZED, space=SQUEEZED_SPACE)
+    found = relax(problem.supernet, problem.data, problem.costs, RelaxSettings(method, epochs=12, lr=0.0, seed=1))
+    space = FeasibleSpace(Codes(SQUEEZED_SPACE), problem.costs)
+    assert feasible_networks(SQUEEZED_SPACE, found.gates, space, 1, seed=0) == [SQUEEZED]
 
 
 @pytest.mark.parametrize("method", RELAXING)

@@ -14,6 +14,7 @@ from pipeline.search.samplers.evolution import rank_and_crowding
 from pipeline.search.samplers.guided import Guided, beginning, changed_twice, learning_point, waited
 from pipeline.search.samplers.local import neighbours
 from pipeline.search.samplers.reinforce import Controller
+from pipeline.search.samplers.weaknas import WeakPredictors
 from pipeline.search.settings import METHODS, Method
 from pipeline.spaces.codes import Codes
 from tests.search.problems import LARGE, SMALL, costs_of, merit
@@ -144,6 +145,29 @@ def test_a_constant_reward_teaches_nothing() -> None:
     codes = controller.draw(200, rng)
     controller.replay(codes, np.ones(codes.shape, dtype=bool), np.full(200, 0.7))
     assert np.allclose(controller.probabilities(), 0.25, atol=0.02)
+
+
+# -- WeakNAS ------------------------------------------------------------------------------------------
+
+
+def test_weak_predictors_draw_in_their_top_and_leave_it_when_all_of_it_is_known() -> None:
+    problem = _problem("small")
+    codes, scores = _run(WeakPredictors(problem, seed=0), 20)
+    judged = _history(codes, scores)
+    sampler = WeakPredictors(problem, seed=0)
+    rng = np.random.default_rng(0)
+    top = set(keys(sampler.propose(judged, problem, rng)))
+    assert 80 <= len(top) <= 100 and not top & judged.seen
+    known = History(judged.codes, judged.scores, judged.inside, judged.seen | top)
+    further = set(keys(sampler.propose(known, problem, rng)))
+    assert 80 <= len(further) <= 100 and not further & known.seen
+
+    def worth(found: set[bytes]) -> float:
+        rows = np.array([np.frombuffer(key, dtype=np.uint8) for key in found])
+        return float(np.mean(merit(problem.space.decode(rows))))
+
+    assert problem.everything is not None
+    assert worth(top) > worth(further) > worth(set(keys(problem.everything)))
 
 
 # -- pieces -------------------------------------------------------------------------------------------
