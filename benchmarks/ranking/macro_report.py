@@ -17,12 +17,12 @@ import numpy as np
 from benchmarks import common
 from benchmarks.ranking.macro_data import SPACE, Truth, drawn, read_truth
 from benchmarks.ranking.macro_fewshot import VARIANTS
-from benchmarks.ranking.pruning import pruned
 from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.calibration import calibrate
 from pipeline.ranking.features import PARTS, Features, Part
 from pipeline.ranking.prior import Prior
 from pipeline.ranking.private_tuning import reranked
+from pipeline.ranking.pruning import pruning
 from pipeline.ranking.ranker import Ranker
 from pipeline.ranking.ridge import Floats
 from pipeline.ranking.statistics import (
@@ -248,15 +248,12 @@ def inside_tops(seed: Seed) -> list[str]:
 
 def prunings(seed: Seed) -> list[str]:
     """What is left of the networks when the worst options by one-shot score are dropped."""
-    best = seed.truth >= np.sort(seed.truth)[-len(seed.truth) // 10]
     lines = []
     for drop in (1, 2, 4):
-        smaller, dropped = pruned(SPACE, seed.ranked, seed.scores("oneshot", seed.ranked).tolist(), drop)
-        kept = np.array([smaller.contains(arch) for arch in seed.ranked])
-        names = ", ".join(f"{decision} {option}" for decision, option in dropped)
+        found = pruning(SPACE, seed.ranked, seed.scores("oneshot", seed.ranked).tolist(), seed.truth, drop)
         lines.append(
-            f"| {seed.name} | {names} | {kept.mean():.0%} | {(kept & best).sum() / best.sum():.0%} |"
-            f" {seed.truth.mean():.2f} / {seed.truth[kept].mean():.2f} |"
+            f"| {seed.name} | {', '.join(found.dropped)} | {found.kept:.0%} | {found.kept_of_best_tenth:.0%} |"
+            f" {found.mean_truth:.2f} / {found.mean_truth_kept:.2f} |"
         )
     return lines
 

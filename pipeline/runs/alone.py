@@ -18,6 +18,7 @@ from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
     from pipeline.supernets.aware import QuantisationAware
+    from pipeline.supernets.curve import Curve
     from pipeline.supernets.evaluate import Answers
     from pipeline.supernets.network import Network
     from pipeline.supernets.settings import TrainSettings
@@ -43,9 +44,8 @@ class Job:
 
 def train_alone(run: Run, job: Job, epochs: float, progress: Progress) -> TrainedNetwork:
     """Train one network, and leave its weights and its record; what has been trained is left as it is."""
-    from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
+    from pipeline.supernets.evaluate import evaluate
     from pipeline.supernets.files import save_network
-    from pipeline.supernets.training import train
 
     record = record_path(run, job.name)
     inherits = job.before is None and job.role != "published"
@@ -53,18 +53,11 @@ def train_alone(run: Run, job: Job, epochs: float, progress: Progress) -> Traine
         return _judged_in_int8(run, job.name, TrainedNetwork.load(record))
     now = clock(run)
     began = now()
-    dataset, network = run.dataset, _network_before(run, job)
     checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
-    aware = _simulated(run, network) if job.aware else None
-    settings, curve = _settings(run, job, epochs), curve_of_network(run, curve_path(record), dataset)
-    if aware is None:
-        train(network, run.training_data, settings, checkpoint, progress, curve)
-    else:
-        train(aware, run.training_data, settings, checkpoint, progress)
-        aware.write_back(network)
-    refresh_batchnorm(network, some(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
+    curve = curve_of_network(run, curve_path(record), run.dataset)
+    network = trained_network(run, job, epochs, checkpoint, progress, curve)
     save_network(network, weights_path(run, job.name))
-    judges = unchanged(dataset.search, dataset)
+    judges = unchanged(run.dataset.search, run.dataset)
     accuracy = evaluate(network, judges, judges.labels).accuracy
     trained = TrainedNetwork(
         arch=str(job.arch), search_accuracy=accuracy, epochs=epochs, aware=job.aware, seconds=now() - began
@@ -72,6 +65,28 @@ def train_alone(run: Run, job: Job, epochs: float, progress: Progress) -> Traine
     trained.save(record)
     checkpoint.unlink(missing_ok=True)
     return _judged_in_int8(run, job.name, trained)
+
+
+def trained_network(
+    run: Run, job: Job, epochs: float, checkpoint: Path, progress: Progress, curve: "Curve | None" = None
+) -> "Network":
+    """The network of `job` trained by the recipe that all networks of the run have, its BatchNorm set anew.
+
+    What was killed goes on from `checkpoint`, which is left there.
+    """
+    from pipeline.supernets.evaluate import refresh_batchnorm
+    from pipeline.supernets.training import train
+
+    dataset, network = run.dataset, _network_before(run, job)
+    aware = _simulated(run, network) if job.aware else None
+    settings = _settings(run, job, epochs)
+    if aware is None:
+        train(network, run.training_data, settings, checkpoint, progress, curve)
+    else:
+        train(aware, run.training_data, settings, checkpoint, progress)
+        aware.write_back(network)
+    refresh_batchnorm(network, some(dataset.train, dataset, BATCHNORM_IMAGES, 0)[0])
+    return network
 
 
 def answers_of(run: Run, name: str, images: Images, int8: bool) -> "Answers":

@@ -161,7 +161,11 @@ class RunScorer:
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per network, kept on the disk."""
         scores = self.inherited(archs)
-        return scores if self._ranker is None else self._ranker(archs, scores)
+        return self.ranked(archs, scores) or scores
+
+    def ranked(self, archs: Sequence[Architecture], inherited: Sequence[float]) -> list[float] | None:
+        """What the ranker makes of the inherited scores of `archs`; None where the run has no ranker."""
+        return None if self._ranker is None else self._ranker(archs, inherited)
 
     def inherited(
         self, archs: Sequence[Architecture], progress: Progress | None = None, keep: bool = True
@@ -185,9 +189,8 @@ class RunScorer:
         """What is known of each network without training it to the end, by name; higher should be better."""
         inherited = self.inherited(archs, keep=False)
         proxies = [{"inherited score": score} for score in inherited]
-        if self._ranker is not None:
-            for known, value in zip(proxies, self._ranker(archs, inherited), strict=True):
-                known["ranker"] = value
+        for known, value in zip(proxies, self.ranked(archs, inherited) or (), strict=False):
+            known["ranker"] = value
         return proxies
 
     def accuracies(self) -> dict[str, float]:

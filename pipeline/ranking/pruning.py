@@ -1,12 +1,42 @@
-"""Dropping the options of a space whose networks rank worst."""
+"""Dropping the options of a space whose networks rank worst, and what that would have kept of the good ones."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
+from pipeline.ranking.weighted import Floats
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What dropping options by a ranking leaves: shares of the networks and of their truly best tenth, and the mean
+    truth of all and of those that are left (None where none is)."""
+
+    dropped: tuple[str, ...]
+    kept: float
+    kept_of_best_tenth: float
+    mean_truth: float
+    mean_truth_kept: float | None
+
+
+def pruning(
+    space: SearchSpace, archs: Sequence[Architecture], scores: Sequence[float], truth: Floats, drop: int
+) -> Pruning:
+    """`pruned` held against the `truth` of the same networks, higher is better; `dropped` may be fewer than `drop`."""
+    smaller, dropped = pruned(space, archs, scores, drop)
+    kept = np.array([smaller.contains(arch) for arch in archs])
+    best = truth >= np.sort(truth)[-max(1, len(truth) // 10)]
+    return Pruning(
+        tuple(f"{decision} {option}" for decision, option in dropped),
+        float(kept.mean()),
+        float(kept[best].mean()),
+        float(truth.mean()),
+        float(truth[kept].mean()) if kept.any() else None,
+    )
 
 
 def pruned(
