@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pipeline.runs.run import Run
     from pipeline.search.costs import space_costs
     from pipeline.search.evaluators import Scored
+    from pipeline.search.results import SearchResult
     from pipeline.search.samplers.base import History, ProposalSampler
     from pipeline.search.settings import SearchSettings
-    from pipeline.search.study import SearchResult
     from pipeline.search.study import search as search_networks
     from pipeline.spaces.architecture import Architecture
     from pipeline.spaces.codes import Codes
@@ -58,7 +58,7 @@ _PLACES: Final = {
     "Run": "pipeline.runs.run",
     "Samples": "exporters",
     "Scored": "pipeline.search.evaluators",
-    "SearchResult": "pipeline.search.study",
+    "SearchResult": "pipeline.search.results",
     "SearchSettings": "pipeline.search.settings",
     "SearchSpace": "pipeline.spaces.space",
     "Split": "pipeline.fewshot.partition",

@@ -1,6 +1,6 @@
 """`python -m pipeline` is the command `pocketnas`."""
 
-from pipeline.cli.app import main
+from pipeline.cli.start import main
 
 if __name__ == "__main__":
     main()

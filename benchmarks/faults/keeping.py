@@ -29,7 +29,7 @@ class Done:
             str(file.relative_to(run)): file.stat().st_mtime_ns
             for pattern in _DONE_ONCE
             for file in run.glob(pattern)
-            if "checkpoint" not in file.name
+            if _is_done(file)
         }
         files = {name: run / name for name in _GROWING}
         lines = {name: _whole_lines(file) for name, file in files.items() if file.exists()}
@@ -46,6 +46,12 @@ class Done:
                 if n in later.lines and not later.lines[n].startswith(b)
             ),
         ]
+
+
+def _is_done(file: Path) -> bool:
+    """Whether a part has been finished: a network that is trained alone is with its record, its weights come before."""
+    alone = file.parent.name == "trained"
+    return "checkpoint" not in file.name and (not alone or file.with_suffix(".json").exists())
 
 
 def damage(run: Path) -> list[str]:

@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from latency_tables.devices.runner import Attended, DeviceOptions, Runner
 from latency_tables.errors import TableError
 
+# A name or an address; nothing that ssh or adb would take for an option.
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]-]*")
+
 
 def _host(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.host import HostRunner
@@ -96,6 +99,16 @@ def opened_runner(device: str, options: DeviceOptions) -> Iterator[Runner]:
 def shown(device: str) -> str:
     """An address as it may be told: without a password."""
     return re.sub(r"(://[^:/@]*):.*@", r"\1@", device)
+
+
+def require_plain(device: str, where: str, error: type[Exception] = TableError) -> None:
+    """`error` for an address that could run a program here: files that others change may not name options."""
+    scheme, _, address = device.partition("://")
+    if not scheme.replace("+", "").isalnum() or (address and not _ADDRESS.fullmatch(address)):
+        raise error(
+            f"{where} names {shown(device)!r}; accepted in a file are host, host+litert, ssh://user@board:port and"
+            " adb://serial. Options (behind ?) are for the command line: --device"
+        )
 
 
 def needs_a_person(device: str) -> bool:

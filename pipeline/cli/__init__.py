@@ -1,5 +1,5 @@
 """The command line: one module a command.
 
-* `app.main`: the command `pocketnas`
+* `start.main`: the command `pocketnas`
 * `app.run_command`: one command, returning its exit code
 """

@@ -5,7 +5,6 @@ import errno
 import importlib.metadata
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -20,10 +19,11 @@ from latency_tables.errors import TableError
 from pipeline import foreign
 from pipeline.cli import check, compress, export, init, predict, profile, rank, run, space, specialise, track
 from pipeline.cli.output import example
+from pipeline.cli.start import ON_INTERRUPT
+from pipeline.cli.start import main as main  # what the scripts of earlier installations call
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
-from pipeline.process import before_torch
 
 app = typer.Typer(
     name="pocketnas",
@@ -96,15 +96,6 @@ def _root(
 
 
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
-_ON_INTERRUPT = "interrupted; the same command continues where this one stopped"
-
-
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    before_torch()
-    # What a container, a service manager or a batch system sends is Ctrl-C by another name.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(argv: list[str]) -> int:
@@ -117,14 +108,14 @@ def run_command(argv: list[str]) -> int:
     try:
         result = app(argv, prog_name="pocketnas", standalone_mode=False)
         if result == _INTERRUPTED:
-            return _fail(_ON_INTERRUPT, 2, debug)
+            return _fail(ON_INTERRUPT, 2, debug)
         return result if isinstance(result, int) else 0
     except (TableError, ExportError, PipelineError) as error:
         return _fail(str(error), error.exit_code, debug)
     except _UsageError as error:
         return _fail(_usage(error), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(_ON_INTERRUPT, 2, debug)
+        return _fail(ON_INTERRUPT, 2, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2

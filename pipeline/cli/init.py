@@ -45,6 +45,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Look at images, start, device and budget, and write a commented configuration that runs as it stands."""
+    from latency_tables.devices.registry import require_plain
     from latency_tables.files import write_atomic
     from pipeline.runs.config import ConfigError
     from pipeline.runs.config_file import read_config
@@ -58,6 +59,8 @@ def init(
         raise ConfigError(f"{out} exists; --force overwrites it")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {str(out.parent)!r}")
+    if device is not None and "://" in device:
+        require_plain(device, f"{out}: [device] name", ConfigError)
     options = Options(data, group, space, device, table, latency_ms, macs, params, size_mb, start, minutes, seed)
     with progress_bar() as progress:
         proposal = propose(options, progress)

@@ -4,12 +4,12 @@ Limits mean what they mean in a search: they are read and judged by `pipeline.bu
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from latency_tables.devices.registry import require_plain
 from latency_tables.documents import read_toml, validated
 from pipeline.budget import Budget, read_budget
 from pipeline.gate.budget_document import BudgetDocument, DeviceEntry, ModelEntry, Quantity
@@ -18,8 +18,6 @@ from pipeline.gate.metrics import METRICS
 from pipeline.gate.results import Level
 
 _RUN_KEYS: Final = ("seed", "data", "space", "device", "train", "split", "search", "finetune", "export")
-# A name or an address; nothing that ssh or adb would take for an option.
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +118,8 @@ def parse_budget(document: Mapping[str, Any], where: str, folder: Path) -> Budge
         budget = result.budget(rule)  # refuses bad values now, not when the model is met
         for name in budget.latency_ms if isinstance(budget.latency_ms, Mapping) else ():
             if "://" in name:
-                require_plain_url(name, f"{where}: latency_ms")
+                require_plain(name, f"{where}: latency_ms", GateError)
     return result
-
-
-def require_plain_url(url: str, where: str) -> None:
-    """GateError for a device's address that could run a program: files that others change may not name options."""
-    scheme, _, address = url.partition("://")
-    if not scheme.replace("+", "").isalnum() or (address and not _ADDRESS.fullmatch(address)):
-        raise GateError(
-            f"{where} names {url!r}; accepted in a file are host, host+litert, ssh://user@board:port and adb://serial. "
-            "Options (behind ?) are for the command line: --device"
-        )
 
 
 def _own_tables(document: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -186,7 +174,7 @@ def _device(name: str, entry: DeviceEntry, where: str, folder: Path) -> Device:
     if (entry.table is None) == (entry.url is None):
         raise GateError(f"{where}: [devices.{name}] needs either table (to predict) or url (to measure)")
     if entry.url is not None:
-        require_plain_url(entry.url, f"{where}: [devices.{name}] url")
+        require_plain(entry.url, f"{where}: [devices.{name}] url", GateError)
     table = entry.table
     if table is not None and (folder / table).is_file():
         table = str(folder / table)

@@ -56,9 +56,9 @@ def train_alone(run: Run, job: Job, epochs: float, progress: Progress) -> Traine
     checkpoint = run.folder.winner / "trained" / f"{job.name}.checkpoint.safetensors"
     curve = curve_of_network(run, curve_path(record), run.dataset)
     network = trained_network(run, job, epochs, checkpoint, progress, curve)
-    save_network(network, weights_path(run, job.name))
     judges = unchanged(run.dataset.search, run.dataset)
     accuracy = evaluate(network, judges, judges.labels).accuracy
+    save_network(network, weights_path(run, job.name))
     trained = TrainedNetwork(
         arch=str(job.arch), search_accuracy=accuracy, epochs=epochs, aware=job.aware, seconds=now() - began
     )

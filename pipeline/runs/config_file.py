@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from latency_tables.devices.registry import require_plain
 from latency_tables.documents import Place, first_error, read_toml
 from pipeline.budget import read_budget
 from pipeline.ranking.ranker import FEWEST_LABELS
@@ -29,6 +30,9 @@ def read_config(path: Path, options: Options | None = None) -> Config:
         document = read_toml(path, ConfigError)
     except FileNotFoundError:
         raise ConfigError(f"no configuration at {str(path)!r}") from None
+    device = document.get("device")
+    if isinstance(device, dict) and isinstance(name := device.get("name"), str) and "://" in name:
+        require_plain(name, f"{path}: [device] name", ConfigError)
     others = document.get("devices")
     entries = [(document.get(table), key) for table, key in _PATHS]
     entries += [(other, "table") for other in (others.values() if isinstance(others, dict) else ())]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from pipeline.search.candidates import CandidateSpace, CodeArray
 from pipeline.spaces.architecture import Architecture
@@ -53,6 +53,11 @@ class Packing:
         for group in self._groups:
             row[list(group.genes)] = np.unravel_index(params[group.name], group.cardinalities)
         return row
+
+    def row_of(self, trial: FrozenTrial) -> CodeArray | None:
+        """The row, shape (genes,), that a trial has or is queued with; None where it has not said yet."""
+        params = trial.system_attrs.get("fixed_params") or trial.params
+        return self.unpack(params) if params.keys() >= self.distributions.keys() else None
 
     def suggest(self, trial: Trial) -> CodeArray:
         """The row that the study's sampler proposes for `trial`."""

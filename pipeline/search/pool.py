@@ -26,6 +26,10 @@ class SpaceExhaustedError(PipelineError):
     """Every feasible network that could be found has been proposed already."""
 
 
+class AllTakenError(SpaceExhaustedError):
+    """As its base, but some are still being judged: where that fails, they can be had again."""
+
+
 Seen = Set[bytes]
 
 

@@ -6,27 +6,22 @@ import importlib.util
 import os
 import random
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
-from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.errors import PipelineError
 
 _HEARTBEAT_S: Final = 10
 _OPEN_TRIES: Final = 5
 OUTAGE_S: Final = 120.0  # how long a database may be away: a restart takes seconds, a failover a minute
-WORKER_ATTRIBUTE: Final = "worker"
 T = TypeVar("T")
 
 
@@ -54,9 +49,8 @@ def is_url(storage: str | Path) -> bool:
 def open_storage(storage: str | Path, heartbeat_s: int = _HEARTBEAT_S) -> BaseStorage:
     """The Optuna storage at a journal path or a database URL.
 
-    In a database a worker whose heartbeat is missing for three intervals is taken for dead, and its trial is
-    queued again. Raises PipelineError for a URL that cannot be opened, and for a file that is no journal or a
-    damaged one.
+    In a database a worker whose heartbeat is missing for three intervals is taken for dead. Raises PipelineError for
+    a URL that cannot be opened, and for a file that is no journal or a damaged one.
     """
     if not is_url(storage):
         return _open_journal(Path(storage))
@@ -85,7 +79,6 @@ def _open_database(url: str, heartbeat_s: int) -> BaseStorage:
             engine_kwargs={"pool_pre_ping": True},  # connections of before a restart are replaced
             heartbeat_interval=heartbeat_s,
             grace_period=3 * heartbeat_s,
-            heartbeat_stale_trial_callback=requeue,
         )
 
 
@@ -199,82 +192,6 @@ def _refuse_foreign(path: Path) -> None:
         there = stream.read(len(beginning))
     if not beginning.startswith(there):
         raise PipelineError(f"the study {path} is no Optuna journal; move it away or remove it to search anew")
-
-
-def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Give the network of a dead worker's trial out again, before anything new is proposed."""
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
-    if params:
-        study.enqueue_trial(params)
-
-
-class RollCall:
-    """Who works on a journal: each worker holds a locked file, which the system unlocks when the worker dies."""
-
-    def __init__(self, journal: Path) -> None:
-        self._folder = journal.with_name(journal.name + ".workers")
-        self.name = uuid.uuid4().hex
-
-    @contextmanager
-    def present(self) -> Iterator[None]:
-        """Be counted as alive inside this context."""
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / self.name
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(handle)
-
-    def reclaim(self, study: optuna.Study) -> None:
-        """Fail the running trials of dead workers and queue their networks again."""
-        alive = self._alive()
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            worker = trial.user_attrs.get(WORKER_ATTRIBUTE)
-            # A trial too young to have a worker's name is a dead one's if nobody else is here.
-            dead = worker not in alive if worker else alive == {self.name}
-            if dead and fail(study, trial.number):
-                requeue(study, trial)
-
-    def _alive(self) -> set[str]:
-        alive = {self.name}
-        for path in self._folder.iterdir():
-            if path.name != self.name and _is_locked(path):
-                alive.add(path.name)
-        return alive
-
-
-def fail(study: optuna.Study, number: int) -> bool:
-    """Mark a running trial as failed; False where somebody else ended it first."""
-    try:
-        study.tell(number, state=TrialState.FAIL)
-    except (ValueError, UpdateFinishedTrialError):
-        return False
-    return True
-
-
-def fail_stale(study: optuna.Study) -> None:
-    """In a database: fail the trials of workers without a heartbeat, and queue their networks again."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _drop_torn_line(path: Path, lock: _Flock) -> None:

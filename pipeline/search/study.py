@@ -1,83 +1,34 @@
 """One search = one Optuna study: proposals under the limits, each judged once, resumable, shared by workers."""
 
 import json
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.own import own_name
 from pipeline.progress import Progress
 from pipeline.search.candidates import CandidateSpace, CodeArray, keys
 from pipeline.search.costs import Costs
+from pipeline.search.crew import DatabaseCrew, JournalCrew
 from pipeline.search.evaluators import Evaluator, Watched
-from pipeline.search.packing import Packing, named_attributes
-from pipeline.search.pool import FeasibleSpace, SpaceExhaustedError
+from pipeline.search.packing import Packing
+from pipeline.search.pool import FeasibleSpace
+from pipeline.search.results import Candidate, SearchResult, front_cost, undominated
 from pipeline.search.rungs import REDUCTION, was_judged
 from pipeline.search.samplers import ProposalSampler, sampler_of
+from pipeline.search.searcher import Searcher
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import (
-    WORKER_ATTRIBUTE,
-    Outage,
-    RollCall,
-    fail,
-    fail_stale,
-    is_url,
-    open_storage,
-    requeue,
-    without_password,
-)
+from pipeline.search.storage import Outage, is_url, open_storage, without_password
 
 STUDY_NAME: Final = "search"
 _HEARTBEAT_S: Final = 10
-_POLL_S: Final = 0.02
-_UNANNOUNCED_S: Final = 60.0  # a proposal takes a fraction of a second; who is silent for longer is dead
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A judged network. `arch` is its spelling, `costs` are by name (latency_ms, macs, …) without margins."""
-
-    arch: str
-    score: float
-    costs: Mapping[str, float]
-    trial: int
-    codes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What a search found, best first (`front`: the undominated ones in score and the front's cost).
-
-    `stopped` networks fell behind in training (`[search] pruner`); they count as evaluations and have no score.
-    `seconds` is the time of its evaluations and proposals, summed over workers and earlier calls, `judging_seconds`
-    that of the evaluations alone.
-    """
-
-    candidates: tuple[Candidate, ...]
-    front: tuple[Candidate, ...]
-    evaluations: int
-    withdrawn: int
-    failed: int
-    feasible_share: float
-    exhausted: bool
-    seconds: float
-    judging_seconds: float
-    stopped: int = 0
-
-    @property
-    def best(self) -> Candidate:
-        """The candidate of the highest score; the earliest one among equals."""
-        return self.candidates[0]
 
 
 def search(
@@ -109,11 +60,12 @@ def search(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        begin = partial(_Worker, problem, evaluator, settings, storage, progress, heartbeat_s, sampler, hear)
         outage = Outage(storage)
-        worker = outage.through(begin) if known_storage else begin()
-        worker.run()
-        return outage.through(worker.result)
+        begin = partial(_Study, problem, evaluator, settings, storage, heartbeat_s, sampler)
+        study = outage.through(begin) if known_storage else begin()
+        searcher = study.searcher(outage, progress, hear)
+        searcher.run()
+        return outage.through(partial(study.result, searcher.exhausted))
     finally:
         optuna.logging.set_verbosity(verbosity)
 
@@ -134,106 +86,54 @@ def enqueue(
     if not costs.feasible(codes).all():
         raise PipelineError("a network outside the limits cannot be enqueued")
     outage, problem = Outage(storage), FeasibleSpace(space, costs)
-    worker = outage.through(partial(_Worker, problem, evaluator, settings, storage, None, _HEARTBEAT_S))
-    outage.through(partial(worker.enqueue, space.canonical(codes)))
+    study = outage.through(partial(_Study, problem, evaluator, settings, storage))
+    outage.through(partial(study.enqueue, space.canonical(codes)))
 
 
-class _Worker:
+class _Study:
+    """A study that is open: begun now for these arguments, or before for the same."""
+
     def __init__(
         self,
         problem: FeasibleSpace,
         evaluator: Evaluator,
         settings: SearchSettings,
         storage: str | Path,
-        progress: Progress | None,
-        heartbeat_s: int,
+        heartbeat_s: int = _HEARTBEAT_S,
         sampler: type[ProposalSampler] | None = None,
-        hear: Callable[[Candidate], None] | None = None,
     ) -> None:
+        self._problem, self._evaluator, self._settings, self._storage = problem, evaluator, settings, storage
         self._method = settings.method if sampler is None else own_name(sampler)
-        self._problem, self._evaluator, self._settings = problem, evaluator, settings
-        self._progress, self._hear = progress, hear
-        self._latest: Candidate | None = None
         self._packing = Packing(problem.space)
         self._front = front_cost(problem.costs) if settings.objective == "front" else None
-        self._outage = Outage(storage)
-        self._judging_failed: Exception | None = None
-        self._open_trial: int | None = None
+        self._opened = open_storage(storage, heartbeat_s)
         self._study = optuna.create_study(
             study_name=study_name(storage, settings),
-            storage=open_storage(storage, heartbeat_s),
+            storage=self._opened,
             sampler=(sampler or sampler_of(settings.method))(problem, settings.seed, self._front),
             pruner=_pruner(settings, evaluator),
             directions=["maximize"] if self._front is None else ["maximize", "minimize"],
             load_if_exists=True,
         )
-        self._roll_call = None if is_url(storage) else RollCall(Path(storage))
-        self._exhausted = False
-        everything = problem.everything
-        self._networks = math.inf if everything is None else len(everything)
-        self._agree(storage)
+        self._agree()
 
-    def run(self) -> None:
-        """Evaluate until the study has all its evaluations, or no network is left."""
-        with ExitStack() as stack:
-            if self._roll_call is not None:
-                stack.enter_context(self._roll_call.present())
-            while not self._exhausted:
-                try:
-                    if self._advance():
-                        break
-                    self._outage.over()
-                except Exception as error:
-                    if self._judging_failed is not None:
-                        raise self._judging_failed from None
-                    self._outage.wait(error)
-                    self._hand_back()
-
-    def _advance(self) -> bool:
-        """One more evaluation, or a wait for others; True where the study has all of its evaluations."""
-        self._reclaim()
-        trials = self._study.get_trials(deepcopy=False)
-        done = sum(map(was_judged, trials))
-        running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        self._outage.over()
-        if self._progress is not None:
-            self._progress(done, self._settings.evaluations, "evaluations")
-        if done >= self._settings.evaluations:
-            return True
-        if done and done >= self._networks:
-            self._exhausted = True
-        elif done + running >= self._settings.evaluations:
-            # Others hold the last ones; stay, in case one of them dies.
-            time.sleep(_POLL_S * 10)
-        else:
-            self._latest = None
-            self._study.optimize(self._objective, n_trials=1)
-            if self._latest is not None and self._hear is not None:
-                self._hear(self._latest)
-        return False
-
-    def _hand_back(self) -> None:
-        """Queue the network of the trial during which the storage failed: it is judged, or remembered, again."""
-        number, self._open_trial = self._open_trial, None
-        if number is None:
-            return
-        try:
-            trial = next((t for t in self._study.get_trials(deepcopy=False) if t.number == number), None)
-            if trial is not None and (trial.state is TrialState.FAIL or fail(self._study, number)):
-                requeue(self._study, trial)
-        except Exception as error:
-            self._open_trial = number
-            self._outage.wait(error)
+    def searcher(self, outage: Outage, progress: Progress | None, hear: Callable[[Candidate], None] | None) -> Searcher:
+        """One more worker of this study."""
+        crew = DatabaseCrew(self._opened) if is_url(self._storage) else JournalCrew(Path(self._storage))
+        return Searcher(
+            self._study, crew, self._problem, self._evaluator, self._settings, outage, self._front, progress, hear
+        )
 
     def enqueue(self, codes: CodeArray) -> None:
         """Put each row that the study does not know yet among its waiting trials."""
-        known = {self._wanted(trial) for trial in self._study.get_trials(deepcopy=False)}
+        rows = [self._packing.row_of(trial) for trial in self._study.get_trials(deepcopy=False)]
+        known = {keys(row[None])[0] for row in rows if row is not None}
         for row, key in zip(codes, keys(codes), strict=True):
             if key not in known:
                 self._study.enqueue_trial(self._packing.pack(row))
                 known.add(key)
 
-    def result(self) -> SearchResult:
+    def result(self, exhausted: bool) -> SearchResult:
         """The study as it stands."""
         trials = self._study.get_trials(deepcopy=False)
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
@@ -250,102 +150,17 @@ class _Worker:
             withdrawn=sum(trial.state is TrialState.PRUNED and not was_judged(trial) for trial in trials),
             failed=sum(trial.state is TrialState.FAIL for trial in trials),
             feasible_share=self._problem.feasible_share,
-            exhausted=self._exhausted,
+            exhausted=exhausted,
             seconds=sum(trial.duration.total_seconds() for trial in complete if trial.duration is not None),
             judging_seconds=sum(trial.user_attrs["network"]["seconds"] for trial in complete),
             stopped=judged - len(complete),
         )
 
-    def _objective(self, trial: Trial) -> float | tuple[float, float]:
-        self._open_trial = trial.number
-        if self._roll_call is not None:
-            trial.set_user_attr(WORKER_ATTRIBUTE, self._roll_call.name)
-        try:
-            row = self._packing.suggest(trial)
-        except SpaceExhaustedError:
-            self._exhausted = True
-            raise optuna.TrialPruned("no feasible network is left") from None
-        if not self._claim(trial, row):
-            raise optuna.TrialPruned("another worker has this network, or the last evaluation")
-        codes = row[None]
-        (arch,) = self._problem.space.decode(codes)
-        began = time.perf_counter()
-        try:
-            score = self._judged(trial, arch)
-        except optuna.TrialPruned:
-            raise
-        except Exception as error:
-            self._judging_failed = error  # not to be taken for a failure of the storage
-            raise
-        seconds = time.perf_counter() - began
-        values = {name: float(value[0]) for name, value in self._problem.costs.values(codes).items()}
-        violations = {name: float(exceeded[0]) for name, exceeded in self._problem.costs.violations(codes).items()}
-        for name, exceeded in violations.items():
-            trial.set_constraint(name, exceeded)
-        for name, told in named_attributes(arch, values, violations).items():
-            trial.set_user_attr(name, told)
-        judged = {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity, "seconds": seconds}
-        trial.set_user_attr("network", judged)
-        self._latest = Candidate(str(arch), float(score), values, trial.number, tuple(row.tolist()))
-        return score if self._front is None else (score, values[self._front])
-
-    def _judged(self, trial: Trial, arch: Any) -> float:
-        """The score of `arch`; TrialPruned where the study's pruner stops its training."""
-        evaluator = self._evaluator
-        if self._settings.pruner == "none" or not isinstance(evaluator, Watched):
-            (score,) = evaluator.evaluate([arch])
-            return score
-
-        def report(epoch: int, value: float) -> None:
-            trial.report(value, epoch)
-            if epoch < evaluator.epochs and trial.should_prune():
-                raise optuna.TrialPruned(f"fell behind after {epoch} of {evaluator.epochs} epochs")
-
-        return evaluator.watched(arch, report)
-
-    def _reclaim(self) -> None:
-        """Give out again what dead workers left."""
-        if self._roll_call is None:
-            fail_stale(self._study)
-        else:
-            self._roll_call.reclaim(self._study)
-
-    def _claim(self, trial: Trial, row: CodeArray) -> bool:
-        """Whether this trial may be evaluated: no earlier one has its network or the study's last evaluation.
-
-        A trial yields to those of smaller numbers, and waits until these have announced their networks: two workers
-        that choose the same network at the same moment never both keep it (Lamport 1974).
-        """
-        (wanted,) = keys(row[None])
-        began = time.monotonic()
-        while True:
-            trials = self._study.get_trials(deepcopy=False)
-            ahead = [t for t in trials if t.state is TrialState.RUNNING and t.number < trial.number]
-            silent = [t for t in ahead if self._wanted(t) is None]
-            if not silent:
-                break
-            if time.monotonic() - began > _UNANNOUNCED_S:
-                for other in silent:
-                    fail(self._study, other.number)
-            time.sleep(_POLL_S)
-            self._reclaim()  # a dead one never says what it wanted
-        done = [t for t in trials if was_judged(t)]
-        if len(done) + len(ahead) >= self._settings.evaluations:
-            return False
-        return all(self._wanted(other) != wanted for other in (*done, *ahead))
-
-    def _wanted(self, trial: FrozenTrial) -> bytes | None:
-        """The network of another trial; None where it has not said yet."""
-        params = trial.system_attrs.get("fixed_params") or trial.params
-        if not params.keys() >= self._packing.distributions.keys():
-            return None
-        return keys(self._packing.unpack(params)[None])[0]
-
     def _candidate(self, trial: FrozenTrial, row: list[int]) -> Candidate:
         network = trial.user_attrs["network"]
         return Candidate(network["arch"], float(trial.values[0]), network["costs"], trial.number, tuple(row))
 
-    def _agree(self, storage: str | Path) -> None:
+    def _agree(self) -> None:
         """Refuse to continue a study that was begun for something else."""
         mine = self._identity()
         # Trials first: whoever begins the study says what it is for before its first trial.
@@ -353,7 +168,7 @@ class _Worker:
         theirs = self._study.user_attrs.get("identity")
         if theirs is None and begun:
             raise PipelineError(
-                f"the study at {without_password(storage)} has trials of something else than a search; "
+                f"the study at {without_password(self._storage)} has trials of something else than a search; "
                 "give another study"
             )
         if theirs is None:
@@ -362,7 +177,7 @@ class _Worker:
         for key, value in mine.items():
             if key in theirs and theirs[key] != value:  # a study of an older version names fewer
                 raise PipelineError(
-                    f"the study at {without_password(storage)} was begun with {key} {theirs.get(key)!r}, "
+                    f"the study at {without_password(self._storage)} was begun with {key} {theirs.get(key)!r}, "
                     f"not {value!r}; give another study, or remove this one"
                 )
 
@@ -409,17 +224,3 @@ def finished(storage: str | Path, settings: SearchSettings) -> int:
     except KeyError:
         return 0
     return sum(map(was_judged, study.get_trials(deepcopy=False)))
-
-
-def front_cost(costs: Costs) -> str:
-    """The cost that a front trades accuracy for: the first limited one, else the first there is."""
-    return costs.limits[0].name if costs.limits else costs.costs[0].name
-
-
-def undominated(candidates: Sequence[Candidate], cost: str) -> tuple[Candidate, ...]:
-    """The candidates that no other beats in score at no higher `cost`, cheapest first."""
-    front: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.costs[cost], -c.score, c.trial)):
-        if not front or candidate.score > front[-1].score:
-            front.append(candidate)
-    return tuple(front)

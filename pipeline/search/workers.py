@@ -18,9 +18,10 @@ from pipeline.progress import Progress
 from pipeline.search.candidates import CandidateSpace
 from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
+from pipeline.search.results import Candidate, SearchResult
 from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import Outage, is_url, open_storage
-from pipeline.search.study import Candidate, SearchResult, finished, search
+from pipeline.search.study import finished, search
 
 _POLL_S: Final = 0.2
 

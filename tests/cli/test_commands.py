@@ -99,7 +99,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> No
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text('[data]\npath = "digits"\n[space]\nname = "quickstart"\n[device]\neffort = "quick"\n')
-    command = [sys.executable, "-c", "from pipeline.cli.app import main; main()"]
+    command = [sys.executable, "-c", "from pipeline.cli.start import main; main()"]
     command += ["run", str(config), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until((tmp_path / "run" / "stages" / "data.json").exists, "record of stage data")

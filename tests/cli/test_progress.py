@@ -119,7 +119,7 @@ def test_a_command_on_a_real_terminal(tmp_path: Path) -> None:
     reader = threading.Thread(target=listen, daemon=True)
     reader.start()
     words = ["profile", "quickstart", "--quick", "--visits", "1", "--networks", "8", "--held-out", "2", "--json"]
-    command = [sys.executable, "-c", "from pipeline.cli.app import main; main()", *words]
+    command = [sys.executable, "-c", "from pipeline.cli.start import main; main()", *words]
     command += ["--out", str(tmp_path / "t.json")]
     environment = {**os.environ, "COLUMNS": "110", "TERM": "xterm"}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, env=environment, check=False, timeout=240)

@@ -74,7 +74,7 @@ def _wheel(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pocketnas\nVersion: 0.0.0\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\npocketnas = pipeline.cli.app:main\n")
+        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\npocketnas = pipeline.cli.start:main\n")
         archive.writestr(f"{info}/RECORD", "")
     return path
 

@@ -74,7 +74,7 @@ def write_config(folder: Path, table: Path | None = None) -> Path:
 
 def pocketnas(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-c", "from pipeline.cli.app import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from pipeline.cli.start import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

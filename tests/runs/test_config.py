@@ -7,6 +7,7 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.runs.config import ConfigError
 from pipeline.runs.config_file import differing_key, parse_config, read_config
+from pipeline.runs.options import Options
 
 
 def _parse(**tables: object) -> object:
@@ -57,6 +58,15 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "c.toml").write_text('[data]\npath = "pictures"\n')
     assert read_config(tmp_path / "c.toml").data.path == str(tmp_path / "pictures")
+
+
+def test_a_file_names_no_device_that_could_run_a_program(tmp_path: Path) -> None:
+    file, device = tmp_path / "c.toml", "ssh://pi@board?config=evil.cfg"
+    file.write_text(f'[data]\npath = "digits"\n[device]\nname = "{device}"\n')
+    with pytest.raises(ConfigError, match=r"c\.toml: \[device\] name .* are for the command line: --device"):
+        read_config(file)
+    file.write_text('[data]\npath = "digits"\n[device]\nname = "ssh://pi@board:22"\n')
+    assert read_config(file, Options(device=device)).device.name == device
 
 
 def test_the_differing_key_is_named() -> None:

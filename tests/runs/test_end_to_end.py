@@ -138,7 +138,7 @@ def test_killed_in_the_middle_of_stages_and_continued_it_has_the_same_winner(
     config = write_config(tmp_path, finished.path / "table.json")
     straight = pocketnas("run", config, "--out", tmp_path / "straight", "--json")
     assert straight.returncode == 0, straight.stderr
-    command = [sys.executable, "-c", "from pipeline.cli.app import main; main()"]
+    command = [sys.executable, "-c", "from pipeline.cli.start import main; main()"]
     command += ["run", str(config), "--out", str(tmp_path / "killed"), "--json"]
     run = tmp_path / "killed"
     for there, what in (

@@ -52,9 +52,9 @@ class Logged:
         return merit(archs)
 
 
-def logged_task(log: Path, seconds: float) -> Task:
+def logged_task(log: Path, seconds: float, macs: str = "40M") -> Task:
     """A search of the small space whose evaluations are logged."""
-    return Task(Codes(SMALL), costs_of("40M"), Logged(log, seconds))
+    return Task(Codes(SMALL), costs_of(macs), Logged(log, seconds))
 
 
 def failing_task(message: str) -> Task:

@@ -12,17 +12,19 @@ from tests.search.problems import logged_task
 from tests.waiting import until
 
 
-def _one_worker(log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int) -> None:
-    task = logged_task(log, seconds)
+def _one_worker(
+    log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int, macs: str
+) -> None:
+    task = logged_task(log, seconds, macs)
     search(task.space, task.costs, task.evaluator, settings, storage, heartbeat_s=heartbeat_s)
 
 
 def start_worker(
-    log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int
+    log: Path, seconds: float, settings: SearchSettings, storage: str | Path, heartbeat_s: int, macs: str = "40M"
 ) -> multiprocessing.Process:
-    """A process that searches the small space; each evaluation takes `seconds` and leaves a line in `log`."""
+    """A process that searches the small space below `macs`; each evaluation takes `seconds`, and a line in `log`."""
     process = multiprocessing.get_context("spawn").Process(
-        target=_one_worker, args=(log, seconds, settings, storage, heartbeat_s)
+        target=_one_worker, args=(log, seconds, settings, storage, heartbeat_s, macs)
     )
     process.start()
     return process  # type: ignore[return-value]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,12 @@ from pipeline.search.settings import SearchSettings
 from pipeline.search.storage import Outage, open_storage, without_password
 from pipeline.search.study import finished, remove_study, search, study_name
 from pipeline.spaces.codes import Codes
-from tests.search.postgres import Postgres, find_initdb
+from tests.search.postgres import Postgres
 from tests.search.problems import MERIT, SMALL, costs_of
 from tests.search.processes import nothing_lost_or_twice, start_worker, wait_for_lines
 from tests.waiting import children_of, until
 
 _SPACE = Codes(SMALL)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres(find_initdb())
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 def _settings(subject: str, evaluations: int = 16) -> SearchSettings:

@@ -12,10 +12,12 @@ import pytest
 
 from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.search.candidates import CodeArray
+from pipeline.search.crew import JournalCrew
 from pipeline.search.evaluators import Scored
+from pipeline.search.results import SearchResult
 from pipeline.search.settings import METHODS, Method, SearchSettings
-from pipeline.search.storage import WORKER_ATTRIBUTE, RollCall, open_storage
-from pipeline.search.study import STUDY_NAME, SearchResult, search
+from pipeline.search.storage import open_storage
+from pipeline.search.study import STUDY_NAME, search
 from pipeline.search.workers import search_with_workers
 from pipeline.spaces.codes import Codes
 from tests.search.problems import MERIT, SMALL, costs_of, failing_task, logged_task
@@ -205,10 +207,9 @@ def trials_of(study: Path) -> int:
 
 
 def _die_proposing(study: Path, begun: Path) -> None:
-    roll_call = RollCall(study)
-    with roll_call.present():
-        trial = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study)).ask()
-        trial.set_user_attr(WORKER_ATTRIBUTE, roll_call.name)
+    crew = JournalCrew(study)
+    with crew.present():
+        crew.sign(optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study)).ask())
         begun.write_text("begun")
         until(lambda: trials_of(study) > 4, "other worker that waits for this one")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -18,8 +18,8 @@ from pipeline.search.settings import relaxing
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
+    from pipeline.search.results import Candidate, SearchResult
     from pipeline.search.settings import SearchSettings
-    from pipeline.search.study import Candidate, SearchResult
     from pipeline.search.workers import Task
 
 
@@ -138,7 +138,7 @@ def _only(run: Run) -> Architecture | None:
 
 def _only_network(run: Run, arch: Architecture) -> "SearchResult":
     """The answer where nothing is left to choose."""
-    from pipeline.search.study import Candidate, SearchResult
+    from pipeline.search.results import Candidate, SearchResult
 
     row = run.codes.encode([arch])
     costs = {name: float(values[0]) for name, values in run.costs.values(row).items()}

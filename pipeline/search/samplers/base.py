@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.search.candidates import CodeArray, FloatArray, keys
 from pipeline.search.encoding import Encoder
 from pipeline.search.packing import Packing
-from pipeline.search.pool import FeasibleSpace, SpaceExhaustedError
+from pipeline.search.pool import AllTakenError, FeasibleSpace, SpaceExhaustedError
 from pipeline.search.rungs import comparable, was_judged
 
 
@@ -45,6 +45,17 @@ class History:
         """The rows inside the limits, best score first; among equals the earlier one."""
         order = np.argsort(-self.scores, kind="stable")
         return self.codes[order[self.inside[order]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a study knows beside one of its trials: how many networks are `judged` and `taken` (being judged or
+    queued), and the rows of the `failed` ones that are neither, oldest first."""
+
+    history: History
+    judged: int
+    taken: int
+    failed: CodeArray
 
 
 class ProposalSampler(BaseSampler):
@@ -106,9 +117,18 @@ class ProposalSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        history, known = self._history(study, trial)
-        rng = np.random.default_rng([self.seed, 2, len(history), known - len(history)])
-        return dict(self.packing.pack(self.next(history, rng)))
+        """The first network whose trial has failed, else what the method proposes."""
+        known = self._known(study, trial)
+        if len(known.failed):
+            return dict(self.packing.pack(known.failed[0]))
+        history = known.history
+        rng = np.random.default_rng([self.seed, 2, len(history), known.judged + known.taken - len(history)])
+        try:
+            return dict(self.packing.pack(self.next(history, rng)))
+        except SpaceExhaustedError as error:
+            if known.taken:
+                raise AllTakenError(str(error)) from None
+            raise
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -118,9 +138,9 @@ class ProposalSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Nothing to do: workers differ by the trials they see, and stay reproducible."""
 
-    def _history(self, study: Study, trial: FrozenTrial) -> tuple[History, int]:
-        """What has been judged, and how many networks are judged, being judged or queued."""
-        open_keys: list[bytes] = []
+    def _known(self, study: Study, trial: FrozenTrial) -> "_Known":
+        taken: list[CodeArray] = []
+        failed: list[CodeArray] = []
         judged: list[FrozenTrial] = []
         for other in study.get_trials(deepcopy=False):
             if other.number == trial.number:
@@ -129,17 +149,18 @@ class ProposalSampler(BaseSampler):
                 judged.append(other)
                 if other.number not in self._codes:
                     self._codes[other.number] = self.packing.unpack(other.params)
-            elif other.state in (TrialState.RUNNING, TrialState.WAITING):
-                params = other.params or other.system_attrs.get("fixed_params", {})
-                if params.keys() >= self.packing.distributions.keys():
-                    open_keys += keys(self.packing.unpack(params)[None])
-        genes = len(self.problem.space.cardinalities)
-        known = np.array([self._codes[other.number] for other in judged], dtype=np.uint8).reshape(len(judged), genes)
+            elif other.state is not TrialState.PRUNED and (row := self.packing.row_of(other)) is not None:
+                (failed if other.state is TrialState.FAIL else taken).append(row)
+        known = self._rows([self._codes[other.number] for other in judged])
         learned = comparable(judged)
-        codes = np.array([self._codes[other.number] for other, _ in learned], dtype=np.uint8).reshape(-1, genes)
+        codes = self._rows([self._codes[other.number] for other, _ in learned])
         scores = np.array([score for _, score in learned], dtype=np.float64)
-        seen = frozenset(keys(known)) | frozenset(open_keys)
-        return History(codes, scores, np.ones(len(codes), dtype=bool), seen), len(judged) + len(open_keys)
+        seen = frozenset(keys(known)) | frozenset(keys(self._rows(taken)))
+        history = History(codes, scores, np.ones(len(codes), dtype=bool), seen)
+        return _Known(history, len(judged), len(taken), self.problem.proper(self._rows(failed), seen))
+
+    def _rows(self, rows: list[CodeArray]) -> CodeArray:
+        return np.array(rows, dtype=np.uint8).reshape(len(rows), len(self.problem.space.cardinalities))
 
     def _under_a_cap(self, history: History, rng: np.random.Generator) -> tuple[FeasibleSpace, History]:
         cost = self.problem.costs[self.front or ""]
