@@ -33,6 +33,10 @@ class CannotRun(ExportError):
     exit_code = 3
 
 
+class RunFailed(ExportError):
+    """A file that crashed its runtime, or made it hang or raise: damaged, or not what its name says."""
+
+
 class ParityError(ExportError):
     """A written file does not compute what the network computes, within its precision's thresholds."""
 

@@ -19,6 +19,7 @@ from exporters.errors import (
     WrongInput,
 )
 from exporters.files import sha256, size_bytes, staging_folder, temporary_files_in
+from exporters.isolated import opened
 from exporters.parity import accuracy, compare, worst
 from exporters.quiet import first_line
 from exporters.registry import Exporter, chosen, file_name
@@ -180,7 +181,7 @@ def _export(exporter: Exporter, judge: Judge, staging: Path, errors: list[Export
 
 def _verified(exporter: Exporter, judge: Judge, staged: Path) -> tuple[Parity, float | None]:
     try:
-        runtimes = exporter.open(staged)
+        runtimes = opened(exporter, staged, ours=True)
         parity = worst([judge.parity(exporter, runtime) for runtime in runtimes])
     except CannotRun as error:
         return Parity("not run", str(error)), None

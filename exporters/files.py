@@ -1,5 +1,6 @@
 """Writing and hashing files and folders (a Core ML package is one) so that nobody meets half of one."""
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -16,6 +17,7 @@ from typing import Any, Final
 from exporters.errors import NotWritten
 
 STAGING: Final = ".export-"
+SCRATCH: Final = "pocketnas-scratch-"
 ALIVE: Final = "alive.lock"
 YOUNG_S: Final = 60.0  # a folder may be so old before its lock is looked for
 
@@ -29,31 +31,54 @@ def staging_folder(out_dir: Path) -> Iterator[Path]:
     when they stayed empty.
     """
     created = [folder for folder in (out_dir, *out_dir.parents) if not folder.exists()]
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(out_dir)
-        staging = Path(tempfile.mkdtemp(dir=out_dir, prefix=STAGING))
-    except OSError as error:
-        raise NotWritten(f"cannot write into {out_dir}: {error.strerror}; choose another folder") from error
-    try:
-        with (staging / ALIVE).open("w") as alive:
-            fcntl.flock(alive, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, created)
+        try:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            staging = stack.enter_context(_held_folder(out_dir, STAGING))
+        except OSError as error:
+            raise NotWritten(f"cannot write into {out_dir}: {error.strerror}; choose another folder") from error
+        try:
             yield staging
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise NotWritten(f"no room left for {out_dir}: {error.strerror}; nothing was kept") from error
-        raise
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise NotWritten(f"no room left for {out_dir}: {error.strerror}; nothing was kept") from error
+            raise
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder in the system's temporary one, gone at the end; those of killed processes are removed first."""
+    with _held_folder(Path(tempfile.gettempdir()), SCRATCH) as folder:
+        yield folder
+
+
+@contextmanager
+def _held_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `parent`, told to be in use by a lock; what is there without one is removed first."""
+    _remove_abandoned(parent, prefix)
+    held = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    try:
+        with (held / ALIVE).open("w") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            yield held
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        for folder in created:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        shutil.rmtree(held, ignore_errors=True)
 
 
-def _remove_abandoned(out_dir: Path) -> None:
-    for folder in out_dir.glob(f"{STAGING}*"):
-        if folder.is_dir() and not folder.is_symlink() and not _in_use(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):  # of another one who removes it too
+            # Others may write to the system's temporary folder.
+            ours = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+            if ours and folder.is_dir() and not _in_use(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_use(staging: Path) -> bool:

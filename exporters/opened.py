@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from exporters.dependencies import require
-from exporters.errors import WrongInput
+from exporters.errors import RunFailed, WrongInput
+from exporters.isolated import opened
 from exporters.registry import EXPORTERS, Exporter
 from exporters.request import Array, Preprocessing
 from exporters.runtime import Runtime
@@ -76,7 +77,7 @@ class ModelFile:
         """Outputs (n, classes) of pixels (n, height, width, channels), and the file's `latency_ms`.
 
         Pixels are uint8, or float from 0 to 255 where they were scaled without being rounded.
-        Raises WrongInput for pixels of another shape.
+        Raises WrongInput for pixels of another shape, and RunFailed where the outputs are none of a classifier.
         """
         wanted = (self.image.height, self.image.width)
         plain = pixels.dtype == np.uint8 or pixels.dtype.kind == "f"
@@ -85,7 +86,10 @@ class ModelFile:
                 f"pixels are {pixels.dtype} {pixels.shape};"
                 f" accepted are uint8 or float (n, {wanted[0]}, {wanted[1]}, c)"
             )
-        return self.runtime.run(self.image.prepared(pixels)), self.latency_ms
+        inputs = self.image.prepared(pixels)
+        outputs = self.runtime.run(inputs)
+        self._check(outputs, len(inputs))
+        return outputs, self.latency_ms
 
     @cached_property
     def latency_ms(self) -> float | None:
@@ -93,6 +97,13 @@ class ModelFile:
         one that a product would use (Core ML and Core AI outside macOS)."""
         nothing = np.zeros((1, self.image.height, self.image.width, self.image.planes), np.uint8)
         return self.runtime.latency_ms(self.image.prepared(nothing))
+
+    def _check(self, outputs: Array, images: int) -> None:
+        if outputs.ndim != 2 or len(outputs) != images or outputs.shape[1] != (len(self.labels) or outputs.shape[1]):
+            labels = f"; it has {len(self.labels)} labels" if self.labels else ""
+            raise RunFailed(f"{self.path} returns shape {outputs.shape} for {images} images{labels}")
+        if outputs.size == 0 or not np.isfinite(outputs).all():
+            raise RunFailed(f"{self.path} returns NaN, infinity or nothing")
 
     def classify(self, pixels: Array) -> tuple[Array, float | None]:
         """As `run`, with the outputs as probabilities."""
@@ -107,11 +118,12 @@ def open_file(path: Path, own: Sequence[Exporter] = ()) -> ModelFile:
     """The exported file at `path`, ready to run on this machine; `own` are exporters of one's own.
 
     An engine has no metadata: the export.json beside it has them. Raises WrongInput for what is no exported
-    file or does not say how its images are prepared, MissingDependency with the pip line, or CannotRun.
+    file or does not say how its images are prepared, MissingDependency with the pip line, CannotRun, or RunFailed
+    where it crashes the process that opens it.
     """
     exporter = _exporter(path, own)
     require(path.name, exporter.runs_with)
-    (*_, runtime) = exporter.open(path)  # the last is the closest to the product's
+    (*_, runtime) = opened(exporter, path)  # the last is the closest to the product's
     metadata = runtime.metadata or _beside(path)
     try:
         image = ImageInput.model_validate_json(metadata.get("preprocessing", ""))

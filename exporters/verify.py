@@ -6,7 +6,8 @@ from pathlib import Path
 
 from exporters import files
 from exporters.dependencies import require
-from exporters.errors import CannotRun, ExportError, MissingDependency, UnsupportedOperator, WrongInput
+from exporters.errors import CannotRun, ExportError, MissingDependency, RunFailed, UnsupportedOperator, WrongInput
+from exporters.isolated import opened
 from exporters.parity import accuracy, compare, worst
 from exporters.quiet import first_line
 from exporters.registry import Exporter, with_own
@@ -64,7 +65,7 @@ def _parity(
         return Parity("failed", f"{report.path} was changed: its sha256 is {found}, export.json says {report.sha256}")
     try:
         require(report.format, exporter.runs_with)
-        runtimes = exporter.open(path)
+        runtimes = opened(exporter, path)
         compared = [compare(expected, runtime.run(inputs), None, None, threshold, runtime.by) for runtime in runtimes]
         if samples is None or samples.labels is None:
             return worst(compared)
@@ -73,8 +74,10 @@ def _parity(
         after = accuracy(runtimes[-1].run(samples.images), samples.labels)
     except (CannotRun, MissingDependency, UnsupportedOperator) as error:
         return Parity("not run", str(error))
+    except RunFailed as error:
+        return Parity("failed", str(error))
     except ExportError:
         raise
-    except Exception as error:  # a runtime raises what it likes; the other files are still to be verified
+    except Exception as error:  # an own exporter raises what it likes; the other files are still to be verified
         return Parity("failed", f"{report.path} cannot be executed: {type(error).__name__}: {first_line(error)}")
     return replace(worst(compared), accuracy_before=report.parity.accuracy_before, accuracy_after=after)

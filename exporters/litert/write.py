@@ -6,13 +6,16 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from exporters.dependencies import LITERT, LITERT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
 from exporters.quiet import quiet
 from exporters.request import INPUT_NAME, Array, ExportRequest, Precision
 from exporters.runtime import InProcess, Runtime, as_shaped, in_batches
+
+METADATA: Final = "metadata.json"
+LARGEST_METADATA: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,12 @@ class LitertRuntime(InProcess):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What was attached to the file."""
-        with zipfile.ZipFile(self._path) as archive:
-            return dict(json.loads(archive.read("metadata.json")))
+        """What was attached to the file; empty where nothing was."""
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(METADATA) as stream:
+                return dict(json.loads(stream.read(LARGEST_METADATA)))
+        except (zipfile.BadZipFile, KeyError):
+            return {}  # other programs attach nothing
 
     def run(self, inputs: Array) -> Array:
         shaped = as_shaped(inputs, self._shape[1:], str(self._path))
@@ -121,7 +127,7 @@ def _interpreter(path: Path, keep: bool) -> Any:
 def _attach(path: Path, request: ExportRequest) -> None:
     files = {
         "labels.txt": "".join(f"{label}\n" for label in request.metadata.labels),
-        "metadata.json": json.dumps(request.described(), sort_keys=True),
+        METADATA: json.dumps(request.described(), sort_keys=True),
     }
     with zipfile.ZipFile(path, "a") as archive:
         for name, text in files.items():

@@ -4,7 +4,7 @@ program = torch.export.load("model.pt2"); logits = program.module()(images)
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,31 +42,41 @@ class Pt2Exporter:
         return {}
 
     def open(self, path: Path) -> Sequence[Runtime]:
-        """The program on this machine's CPU."""
-        return [Pt2Runtime(path)]
+        """The program on this machine's CPU, by torch's own loader, which obeys the file: for files of one's own."""
+        return [_loaded(path)]
+
+    def open_foreign(self, path: Path) -> Sequence[Runtime]:
+        """The same program, for files of anybody's."""
+        import torch
+
+        from exporters.pt2.data import Program
+
+        program = Program(path)
+        return [Pt2Runtime(path, program, program.shape, program.metadata, f"PyTorch {torch.__version__}, CPU")]
+
+
+def _loaded(path: Path) -> "Pt2Runtime":
+    """CannotRun where torch refuses the file."""
+    import torch
+
+    extra = {METADATA: ""}
+    try:
+        with quiet():
+            program = torch.export.load(path, extra_files=extra)
+    except Exception as error:  # torch reads back what it wrote with its own checks, of any type
+        raise CannotRun(f"torch cannot open {path}: {first_line(error)}") from error
+    (image,) = [node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    shape = tuple(size if isinstance(size, int) else None for size in image.shape)
+    return Pt2Runtime(path, program.module(), shape, extra[METADATA], f"PyTorch {torch.__version__}, CPU")
 
 
 class Pt2Runtime(InProcess):
-    """The loaded program, run by PyTorch."""
+    """A read program, run by PyTorch."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; CannotRun where torch refuses it."""
-        import torch
-
-        self._path = path
-        extra = {METADATA: ""}
-        try:
-            with quiet():
-                program = torch.export.load(path, extra_files=extra)
-        except Exception as error:  # torch reads back what it wrote with its own checks, of any type
-            raise CannotRun(f"torch cannot open {path}: {first_line(error)}") from error
-        self._module: Any = program.module()
-        (image,) = [
-            node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs
-        ]
-        self._shape = tuple(size if isinstance(size, int) else None for size in image.shape)
-        self._metadata = extra[METADATA]
-        self.by = f"PyTorch {torch.__version__}, CPU"
+    def __init__(
+        self, path: Path, call: Callable[[Any], Any], shape: tuple[int | None, ...], metadata: str, by: str
+    ) -> None:
+        self._path, self._module, self._shape, self._metadata, self.by = path, call, shape, metadata, by
 
     @cached_property
     def metadata(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from exporters.dependencies import TENSORRT, TENSORRT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator
-from exporters.files import sha256
+from exporters.files import sha256, staging_folder
 from exporters.onnx.write import onnx_file
 from exporters.process import Limits, WorkerDied, ask
 from exporters.request import Array, ExportRequest, Precision
@@ -164,8 +163,8 @@ def _intact(kept: Path) -> bool:
 
 
 def _keep(path: Path, kept: Path) -> None:
-    staged = Path(tempfile.mkdtemp(dir=kept.parent)) / kept.name
-    staged.write_bytes(path.read_bytes())
-    kept.with_suffix(".sha256").write_text(sha256(staged))
-    staged.replace(kept)
-    staged.parent.rmdir()
+    with staging_folder(kept.parent) as staging:
+        staged = staging / kept.name
+        staged.write_bytes(path.read_bytes())
+        kept.with_suffix(".sha256").write_text(sha256(staged))
+        staged.replace(kept)

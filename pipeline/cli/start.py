@@ -28,8 +28,10 @@ def main() -> None:
             signal.signal(sign, _interrupt)
     try:
         from pipeline.cli.app import run_command  # takes a while, in which signals come, too
+        from pipeline.cli.scratch import temporary_files
 
-        code = run_command(sys.argv[1:])
+        with temporary_files():
+            code = run_command(sys.argv[1:])
         _listen_no_more()
     except Interrupted:
         _listen_no_more()
