@@ -103,7 +103,7 @@ class _Running:
         temporary = folder.enter_context(scratch_folder())
         # -P: a folder called `exporters` where the user stands is not ours.
         command = [sys.executable, "-P", "-c", PROGRAM, module]
-        python_path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+        python_path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
         environment = {**os.environ, "PYTHONPATH": python_path, "TMPDIR": str(temporary)}
         pipe = subprocess.PIPE
         self._owner = os.getpid()
