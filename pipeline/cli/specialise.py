@@ -84,26 +84,29 @@ def specialise(
 def front(run_dir: RunDir, as_json: Json = False) -> None:
     """The networks of a search that no other beats in score at no higher cost, cheapest first.
 
+    The score is what the search ranked by; beside it stands the accuracy with inherited weights, which the report shows.
     Build one of them with: pocketnas specialise RUN --out DIR --arch NETWORK
     """
     from pipeline.runs.run import Run
 
-    found = Run.open(run_dir).candidates
+    run = Run.open(run_dir)
+    found, accuracies = run.candidates, run.scorer.accuracies()
     by_arch = {entry.arch: entry for entry in found.candidates}
-    rows = [
-        {"arch": arch, "score": by_arch[arch].score, **by_arch[arch].costs} for arch in found.front if arch in by_arch
+    rows: list[dict[str, Any]] = [
+        {"arch": arch, "score": by_arch[arch].score, "inherited_accuracy": accuracies.get(arch), **by_arch[arch].costs}
+        for arch in found.front
+        if arch in by_arch
     ]
 
     def render(console: Console) -> None:
-        from rich.table import Table
-
-        names = list(by_arch[found.front[0]].costs) if found.front else []
-        drawn = Table(title=f"{len(rows)} of {found.evaluations} judged networks, ranked by {found.ranked_by}")
-        for heading in ("network", "score", *names):
-            drawn.add_column(heading)
+        lines = [f"{len(rows)} of {found.evaluations} judged networks, ranked by {found.ranked_by}"]
+        lines.append(f"{'score':>8} {'accuracy':>8} {'ms':>8} {'MACs':>12} {'parameters':>11}  network")
         for row in rows:
-            drawn.add_row(str(row["arch"]), f"{row['score']:.4f}", *(f"{row[name]:,.4g}" for name in names))
-        console.print(drawn)
+            accuracy = "" if row["inherited_accuracy"] is None else f"{row['inherited_accuracy']:.4f}"
+            costs = f"{row['latency_ms']:8.3f} {row['macs']:12,.0f} {row['params']:11,.0f}"
+            lines.append(f"{row['score']:8.4f} {accuracy:>8} {costs}  {row['arch']}")
+        # Not a table: names are long, and are copied.
+        console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
     emit(rows, as_json, render)
 

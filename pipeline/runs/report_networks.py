@@ -22,7 +22,7 @@ def pickable_networks(run: Run, tried: tuple[Trial, ...]) -> Networks:
         accuracy = run.winner.accuracy if won else entry.test_accuracy
         found[entry.arch] = shop.network(entry.arch, accuracy, how, built=won)
     judged = [Point(trial.name, trial.latency_ms, trial.accuracy) for trial in tried if trial.accuracy is not None]
-    best = {point.name for point in front(tuple(judged))}
+    best = {point.name for point in front(tuple(judged))} | set(run.candidates.front)  # by accuracy, and by rank
     step = max(1, -(-len(judged) // MOST))
     for number, point in enumerate(judged):
         if point.name in best or (number % step == 0 and point.name not in found):

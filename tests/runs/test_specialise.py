@@ -41,7 +41,7 @@ def test_another_budget_uses_what_is_there(finished: FinishedRun, tmp_path: Path
     again = pocketnas("specialise", finished.path, "--out", tmp_path / "tight", "--macs", "0.8M", "--json")
     assert json.loads(again.stdout)["winner"] == printed["winner"]
     front = json.loads(pocketnas("front", tmp_path / "tight", "--json").stdout)
-    assert {"arch", "score", "latency_ms", "macs"} <= front[0].keys()
+    assert {"arch", "score", "inherited_accuracy", "latency_ms", "macs"} <= front[0].keys()
     assert [row["score"] for row in front] == sorted(row["score"] for row in front)
     _a_base_that_is_gone(finished, tmp_path)
 
