@@ -75,7 +75,8 @@ class Losses(Document):
 class Schedule(Document):
     """`schedule.json`: how long stages train and what they judge, with what was measured where minutes limit it.
 
-    `split_epochs` of 0: each region takes the supernet's weights as they are.
+    `split_epochs` of 0: each region takes the supernet's weights as they are. `seconds_per_image` is that of training a
+    network of `timed_macs` alone; the files of older versions do not have these.
     """
 
     train_epochs: Annotated[float, Field(gt=0)]
@@ -86,6 +87,7 @@ class Schedule(Document):
     measuring_seconds: Annotated[float, Field(ge=0)] = 0.0
     seconds_per_step: Annotated[float, Field(ge=0)] = 0.0
     seconds_per_image: Annotated[float, Field(ge=0)] = 0.0
+    timed_macs: Annotated[int, Field(ge=0)] = 0
 
 
 class Lengths(Document):

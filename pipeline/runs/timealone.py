@@ -33,19 +33,22 @@ class TimeAlone:
         self._now = now or clock(run)
         self._began = self._now()
 
-    def first_round(self, candidates: int, others: int, randoms: int, aware: int = 0) -> Lengths:
-        """Epochs of the first round, and how many of the candidates and random networks it is for.
+    def first_round(
+        self, candidates: Sequence[Architecture], others: Sequence[Architecture], randoms: int, aware: int = 0
+    ) -> Lengths:
+        """Epochs of the first round, and how many of the candidates and of so many random networks it is for.
 
-        `aware`: how many may be trained on with quantisation simulated. Where the time does not pay for all, first
+        `others` are trained in any case. `aware`: how many may be trained on with quantisation simulated. Where the time does not pay for all, first
         the random networks are left out, then all candidates but one.
         """
         config = self._run.config
         if not config.train.limited:
-            return Lengths(epochs=config.finetune.epochs, candidates=candidates, randoms=randoms, further_epochs=0.0)
+            epochs = config.finetune.epochs
+            return Lengths(epochs=epochs, candidates=len(candidates), randoms=randoms, further_epochs=0.0)
         if not self._file.exists():
-            image = scheduled(self._run).seconds_per_image * pace(self._run) / self._run.team.size
-            for kept, drawn in ((candidates, randoms), (candidates, 0), (min(1, candidates), 0)):
-                epochs = self._epochs(kept + others + drawn, aware, image)
+            for kept, drawn in ((len(candidates), randoms), (len(candidates), 0), (min(1, len(candidates)), 0)):
+                images = [*map(self._planned_image, (*candidates[:kept], *others)), *[self._planned_image()] * drawn]
+                epochs = self._epochs(images, aware)
                 if epochs >= _LEAST_EPOCHS:
                     break
             Lengths(epochs=rounded(epochs), candidates=kept, randoms=drawn).save(self._file)
@@ -80,11 +83,12 @@ class TimeAlone:
             plan.save(self._file)
         return plan.further_epochs or 0.0
 
-    def _epochs(self, networks: int, aware: int, image_seconds: float) -> float:
-        """Of so many networks in the first round; may come out below 0."""
-        left = _FIRST_ROUND * (self._left() - self._after(networks, image_seconds))
+    def _epochs(self, image_seconds: Sequence[float], aware: int) -> float:
+        """Of networks that take so long for an image in the first round; may come out below 0."""
+        networks, each = len(image_seconds), sum(image_seconds) / len(image_seconds) / self._run.team.size
+        left = _FIRST_ROUND * (self._left() - self._after(networks, each))
         trainings = networks + AWARE_COST * aware
-        return (left / (trainings * image_seconds) - self._trained_images(0.0)) / len(self._run.dataset.train)
+        return (left / (trainings * each) - self._trained_images(0.0)) / len(self._run.dataset.train)
 
     def _trained_images(self, epochs: float) -> float:
         """What training a network for so long takes with judging it, in images of training."""
@@ -122,8 +126,11 @@ class TimeAlone:
         archs = self._archs(trained)
         return self._rate(trained) * sum(map(self._macs, archs)) / len(archs)
 
-    def _planned_image(self) -> float:
-        return scheduled(self._run).seconds_per_image * pace(self._run)
+    def _planned_image(self, arch: Architecture | None = None) -> float:
+        """Seconds of training on an image: of this network, by its MACs, or of a typical one."""
+        plan = scheduled(self._run)
+        size = self._macs(arch) / plan.timed_macs if arch is not None and plan.timed_macs else 1.0
+        return plan.seconds_per_image * pace(self._run) * size
 
     def _archs(self, trained: Mapping[str, TrainedNetwork]) -> list[Architecture]:
         return [Architecture.parse(one.arch) for one in trained.values()]

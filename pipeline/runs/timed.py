@@ -5,12 +5,12 @@ With `cpu_minutes` every second below is one of CPU time, so that other work on 
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from latency_tables.blocks import total_macs
+from latency_tables.blocks import Block, total_macs
 from pipeline.runs.documents import Schedule
 from pipeline.runs.folder import STAGE_NAMES
 from pipeline.runs.run import Run
@@ -120,6 +120,7 @@ def _fitted(run: Run, seconds: float) -> Schedule:
         measuring_seconds=round(measuring, 3),
         seconds_per_step=round(per_step, 4),
         seconds_per_image=round(per_image, 6),
+        timed_macs=total_macs(_typical(run)),
     )
 
 
@@ -185,10 +186,15 @@ def seconds_per_image(run: Run) -> float:
     """Of training one typical network inside the budget alone, measured now."""
     from pipeline.supernets.network import Network
 
+    step = _timed_step(run, Network(_typical(run)), "alone")
+    return step / min(run.config.train.batch_size, len(run.dataset.train))
+
+
+def _typical(run: Run) -> Sequence[Block]:
+    """A network inside the budget that three quarters of random ones do not exceed in MACs."""
     rows = run.problem.random(16, np.random.default_rng(run.config.seed))
     blocks = sorted((run.space.blocks(arch) for arch in run.codes.decode(rows)), key=total_macs)
-    step = _timed_step(run, Network(blocks[3 * len(blocks) // 4]), "alone")
-    return step / min(run.config.train.batch_size, len(run.dataset.train))
+    return blocks[3 * len(blocks) // 4]
 
 
 class _Enough(Exception):

@@ -19,7 +19,7 @@ SECONDS = 600.0  # of the whole run
 PLANNED = 0.004  # seconds of training on an image
 
 
-def a_run(folder: Path, images: int) -> Run:
+def a_run(folder: Path, images: int, timed_macs: int = 0) -> Run:
     """A run of ten minutes whose steps have been measured, with so many images and nothing else yet."""
     document = {"data": {"path": "digits"}, "space": {"name": "quickstart"}, "train": {"minutes": SECONDS / 60}}
     config = parse_config(document, "test")
@@ -27,7 +27,8 @@ def a_run(folder: Path, images: int) -> Run:
     parts = {"train": range(images), "search": range(images // 5), "test": range(images // 4)}
     run.__dict__["table"] = load_table("epyc-vm-quickstart")
     run.__dict__["_prepared"] = SimpleNamespace(classes=tuple("0123456789"), **parts)
-    Schedule(train_epochs=1, split_epochs=0, rank_by="score", evaluations=8, private=0, seconds_per_image=PLANNED).save(
+    measured = {"seconds_per_image": PLANNED, "timed_macs": timed_macs}
+    Schedule(train_epochs=1, split_epochs=0, rank_by="score", evaluations=8, private=0, **measured).save(
         run.folder.schedule
     )
     return run
@@ -56,9 +57,9 @@ class Simulated:
         self.trained[name] = TrainedNetwork(arch=str(arch), search_accuracy=0.5, epochs=epochs, seconds=seconds)
         self.trained[name].save(self.run.folder.winner / "trained" / f"{name}.json")
 
-    def stage(self) -> tuple[Lengths, int, float]:
+    def stage(self, asked: int = 8) -> tuple[Lengths, int, float]:
         """All of it: the plan, how many random networks were trained, and the further epochs."""
-        plan = self.time.first_round(2, 1, 8)
+        plan = self.time.first_round(self.archs[:2], self.archs[2:3], asked)
         first = self.archs[: plan.candidates + 1]
         for number, arch in enumerate(first):
             self.train(f"candidate-{number}", arch, plan.epochs)
@@ -85,12 +86,22 @@ def test_the_stage_ends_in_time_whatever_training_takes(tmp_path: Path, images: 
         assert drawn == 0  # those that nobody ships are left out first
 
 
+def test_large_finalists_leave_time_for_training_the_best_on(tmp_path: Path) -> None:
+    """Networks found under a wide limit are larger than the random ones of which one was timed."""
+    blind = Simulated(a_run(tmp_path / "blind", 5000), 2.0)
+    told, _, further = blind.stage(0)
+    known = Simulated(a_run(tmp_path / "known", 5000, timed_macs=round(blind.typical / 2)), 2.0)
+    plan, _, more = known.stage(0)
+    assert plan.epochs < told.epochs and more > further
+    assert 0.7 * SECONDS < known.seconds < SECONDS
+
+
 def test_a_stage_that_was_killed_goes_on_with_the_same_plan(tmp_path: Path) -> None:
     first = Simulated(a_run(tmp_path, 1500), 1.2)
     told = first.stage()
     again = Simulated(a_run(tmp_path, 1500), 1.2)
     again.trained = dict(first.trained)
-    assert again.time.first_round(2, 1, 8).epochs == told[0].epochs
+    assert again.time.first_round(again.archs[:2], again.archs[2:3], 8).epochs == told[0].epochs
     assert again.time.affordable(again.archs[3:11], again.trained) == told[1]
     assert again.time.further_epochs(again.archs[:2], again.trained) == told[2]
 

@@ -93,8 +93,9 @@ def _first_round(run: Run, time: TimeAlone, progress: Progress) -> tuple[list[Jo
     compared = [] if published is None else [Job("published", "published", published)]
     best = run.candidates.candidates[: 1 if alone else config.candidates]
     aware = len(best) + len(compared) if simulates(run) else 0
-    plan = time.first_round(len(best), len(compared), 0 if alone else config.random_baseline, aware)
-    archs = [Architecture.parse(entry.arch) for entry in best[: plan.candidates]]
+    archs, others = [Architecture.parse(entry.arch) for entry in best], [job.arch for job in compared]
+    plan = time.first_round(archs, others, 0 if alone else config.random_baseline, aware)
+    archs = archs[: plan.candidates]
     jobs = [*(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(archs, 1)), *compared]
     randoms = _random_jobs(run, archs, plan.randoms)
     trained = _trained(run, jobs, plan.epochs, 0, len(jobs) + len(randoms), progress)
