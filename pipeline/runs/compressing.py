@@ -41,7 +41,9 @@ def compress_winner(run: Run, limits: tuple[Limit, ...], epochs: int, out: Path,
     if fits(before):
         raise PipelineError("the winner is inside these limits as it is; give tighter ones")
     config = run.config
-    rate, batch = config.finetune.learning_rate, config.train.batch_size
+    rate, batch = PEAK_RATES["sgd"], config.train.batch_size
+    if config.finetune.optimizer == "sgd":
+        rate = config.finetune.learning_rate
     evidence = learn_evidence(network, run.training_data, epochs, batch, rate / 2, config.seed, progress)
     smaller = compressed(network, channels_to_keep(before, evidence, fits), evidence)
     accuracy = _trained(run, smaller, epochs, progress)
@@ -73,6 +75,7 @@ def _trained(run: Run, network: "Network", epochs: int, progress: Progress) -> f
         recipe="alone",
         epochs=epochs,
         **config.train.of_every_training,
+        optimizer=config.finetune.optimizer,
         lr=config.finetune.learning_rate,
         seed=config.seed,
     )

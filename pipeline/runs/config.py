@@ -210,7 +210,9 @@ class FinetuneConfig(_Table):
     epochs: Count = Field(10, description="Passes over the training images")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(0.02, description="Peak of the cosine schedule")
     optimizer: Literal["sgd", "adamw"] = Field(
-        "sgd", description="adamw wants a learning_rate of about 0.001; docs/results/pretrained.md compares the two"
+        "sgd",
+        description="With a start from published weights and no learning_rate the default is adamw at 0.001;"
+        " docs/results/training.md compares the two",
     )
     quantisation_aware: Literal["auto"] | bool = Field(
         "auto",

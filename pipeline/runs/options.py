@@ -21,6 +21,7 @@ _KEYS: Final[dict[str, tuple[str | None, str]]] = {
 }
 CPU_MINUTES: Final = 11.5  # of a run that starts from published weights or from a folder, and says no length
 _LENGTHS: Final = (("train", "epochs"), ("split", "epochs"), ("search", "evaluations"), ("finetune", "epochs"))
+PEAK_RATES: Final = {"sgd": 0.02, "adamw": 0.001}  # of networks alone that start from trained weights, by optimiser
 _PATHS: Final = frozenset({"data", "space", "table", "start"})
 
 
@@ -73,9 +74,12 @@ def for_a_start(document: dict[str, Any]) -> dict[str, Any]:
         return document
     said = [table for table, key in _LENGTHS if key in document.get(table, {})]
     minutes = {} if said or "minutes" in train or "cpu_minutes" in train else {"cpu_minutes": CPU_MINUTES}
+    alone = document.get("finetune", {})
+    optimizer = alone.get("optimizer", "sgd" if "learning_rate" in alone else "adamw")
+    rate = {"learning_rate": PEAK_RATES[optimizer]} if optimizer in PEAK_RATES else {}  # others are refused later
     defaults: dict[str, dict[str, Any]] = {
         "train": {"batch_size": 32, "learning_rate": 0.02, **minutes},
-        "finetune": {"learning_rate": 0.02},
+        "finetune": {"optimizer": optimizer, **rate},
         "device": {"effort": "quick", "networks": 12},
     }
     tables = {name: {**values, **document.get(name, {})} for name, values in defaults.items()}
