@@ -84,7 +84,7 @@ def specialise(
 def front(run_dir: RunDir, as_json: Json = False) -> None:
     """The networks of a search that no other beats in score at no higher cost, cheapest first.
 
-    The score is what the search ranked by; beside it stands the accuracy with inherited weights, which the report shows.
+    The score is what the search ranked by; beside it stands the accuracy with inherited weights, as in the report.
     Build one of them with: pocketnas specialise RUN --out DIR --arch NETWORK
     """
     from pipeline.runs.run import Run

@@ -12,7 +12,7 @@ from pipeline.data.items import Source
 from pipeline.data.sources import open_source
 from pipeline.runs.config import Config, ConfigError
 from pipeline.runs.config_file import parse_config
-from pipeline.runs.options import CPU_MINUTES, Options, for_a_start
+from pipeline.runs.options import CPU_MINUTES, Options, suggested_for_a_start
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
@@ -39,12 +39,13 @@ def is_data(given: str) -> bool:
 class Chosen:
     """What was chosen for the images of a folder: the configuration in plain values, and what it follows from.
 
-    `space` has the images' classes and the chosen resolutions. `start` tells in one line where the weights come from;
-    `pixels` are its sizes where they were chosen here; `least_minutes` is what enough training takes at the smallest
-    of them.
+    `said` is what the options say of it. `space` has the images' classes and the chosen resolutions. `start` tells in
+    one line where the weights come from; `pixels` are its sizes where they were chosen here; `least_minutes` is what
+    enough training takes at the smallest of them.
     """
 
     document: dict[str, Any]
+    said: dict[str, Any]
     source: Source
     space: SearchSpace
     start: str
@@ -54,7 +55,10 @@ class Chosen:
     @property
     def config(self) -> Config:
         """The configuration, with what suits its start."""
-        return parse_config(for_a_start(self.document), f"options of {self.document['data']['path']}")
+        suggested = suggested_for_a_start(self.document)
+        for table in self.document.keys() - {"seed"}:
+            suggested[table] = suggested.get(table, {}) | self.document[table]
+        return parse_config(self.said, f"options of {self.document['data']['path']}", suggested)
 
     @property
     def time(self) -> str:
@@ -79,6 +83,7 @@ def choose(options: Options) -> Chosen:
     """
     if options.data is None:
         raise ConfigError("name a folder of images, or a configuration")
+    said = options.into({})
     document = options.into({"device": {"effort": "quick", "networks": 12}})
     data = document["data"]
     source = open_source(data["path"], data.get("group"), "image", "label")
@@ -95,7 +100,7 @@ def choose(options: Options) -> Chosen:
         document["space"]["resolutions"] = list(pixels)
         space = space.with_resolutions(pixels)
     least = pace.minutes(_trained_macs(space, min(space.resolutions), len(source.items)))
-    return Chosen(document, source, space, told, pixels, least / _SHARE_OF_TRAINING)
+    return Chosen(document, said, source, space, told, pixels, least / _SHARE_OF_TRAINING)
 
 
 def automatic_config(options: Options) -> tuple[Config, tuple[str, ...]]:

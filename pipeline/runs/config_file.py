@@ -3,18 +3,18 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from latency_tables.devices.registry import require_plain
 from latency_tables.documents import Place, first_error, read_toml
 from pipeline.budget import read_budget
 from pipeline.ranking.ranker import FEWEST_LABELS
 from pipeline.runs.config import ONNX_FILES, Config, ConfigError
-from pipeline.runs.options import Options, for_a_start
+from pipeline.runs.options import Options, suggested_for_a_start
 
 # Keys whose value may be a path, relative to the configuration's folder.
 _PATHS = (("data", "path"), ("device", "table"), ("device", "ort_web"), ("space", "name"), ("train", "start"))
@@ -43,7 +43,7 @@ def read_config(path: Path, options: Options | None = None) -> Config:
                 entry[key] = str(beside.resolve())
     document = (options or Options()).into(document)
     parse_config(document, str(path))  # refuses what the file says before anything is added to it
-    return parse_config(for_a_start(document), str(path))
+    return parse_config(document, str(path), suggested_for_a_start(document))
 
 
 def is_there(path: Path) -> bool:
@@ -54,12 +54,21 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def parse_config(document: dict[str, Any], where: str) -> Config:
-    """The configuration that a parsed document describes; `where` names it in errors."""
+def parse_config(
+    document: dict[str, Any], where: str, suggested: Mapping[str, Mapping[str, Any]] | None = None
+) -> Config:
+    """The configuration that a parsed document describes; `where` names it in errors.
+
+    `suggested` tables say what the document does not. Like defaults they are none of the keys that it sets, so that a
+    run which goes on keeps those that it began with, whatever would be suggested by now.
+    """
+    filled = document | {table: {**values, **document.get(table, {})} for table, values in (suggested or {}).items()}
     try:
-        config = Config.model_validate(document)
+        config = Config.model_validate(filled)
     except ValidationError as error:
         raise ConfigError(f"{where}: {first_error(error, Config, _key)}") from None
+    tables = {table: _with_keys_set(getattr(config, table), document.get(table, {})) for table in suggested or {}}
+    config = config.model_copy(update=tables)
     _check_names(config, where)
     budget = config.budget
     read_budget(budget.model_dump(exclude_none=True, exclude={"latency_quantile"}), f"{where} [budget]")
@@ -68,6 +77,10 @@ def parse_config(document: dict[str, Any], where: str) -> Config:
     if config.train.minutes is not None and config.train.cpu_minutes is not None:
         raise ConfigError(f"{where}: [train] has both minutes and cpu_minutes; keep one")
     return config
+
+
+def _with_keys_set(table: BaseModel, keys: Collection[str]) -> BaseModel:
+    return type(table).model_construct(set(keys), **dict(table))
 
 
 def _check_names(config: Config, where: str) -> None:

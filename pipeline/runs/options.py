@@ -64,23 +64,20 @@ class Options:
         return document
 
 
-def for_a_start(document: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that starts from published weights, with what suits those where the file does not say.
+def suggested_for_a_start(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Defaults, by table, of a configuration that starts from published weights; none where it does not.
 
     Without any length of its own it gets a time: the defaults are made for random weights and need hours.
     """
-    train = document.get("train")
-    if not isinstance(train, dict) or train.get("start", "none") == "none":
-        return document
+    train = document.get("train", {})
+    if train.get("start", "none") == "none":
+        return {}
     said = [table for table, key in _LENGTHS if key in document.get(table, {})]
     minutes = {} if said or "minutes" in train or "cpu_minutes" in train else {"cpu_minutes": CPU_MINUTES}
     alone = document.get("finetune", {})
     optimizer = alone.get("optimizer", "sgd" if "learning_rate" in alone else "adamw")
-    rate = {"learning_rate": PEAK_RATES[optimizer]} if optimizer in PEAK_RATES else {}  # others are refused later
-    defaults: dict[str, dict[str, Any]] = {
+    return {
         "train": {"batch_size": 32, "learning_rate": 0.02, **minutes},
-        "finetune": {"optimizer": optimizer, **rate},
+        "finetune": {"optimizer": optimizer, "learning_rate": PEAK_RATES[optimizer]},
         "device": {"effort": "quick", "networks": 12},
     }
-    tables = {name: {**values, **document.get(name, {})} for name, values in defaults.items()}
-    return {**document, **tables}

@@ -38,8 +38,8 @@ class TimeAlone:
     ) -> Lengths:
         """Epochs of the first round, and how many of the candidates and of so many random networks it is for.
 
-        `others` are trained in any case. `aware`: how many may be trained on with quantisation simulated. Where the time does not pay for all, first
-        the random networks are left out, then all candidates but one.
+        `others` are trained in any case. `aware`: how many may be trained on with quantisation simulated. Where the
+        time does not pay for all, first the random networks are left out, then all candidates but one.
         """
         config = self._run.config
         if not config.train.limited:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,10 +11,13 @@ from sklearn.datasets import load_digits
 from pipeline.cli.app import run_command
 from pipeline.data.errors import DataError
 from pipeline.runs.automatic import automatic_config, is_data
+from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import ConfigError
-from pipeline.runs.config_file import read_config
+from pipeline.runs.config_file import parse_config, read_config
+from pipeline.runs.documents import RunError
 from pipeline.runs.folder import open_run
 from pipeline.runs.options import Options
+from pipeline.runs.record import StageRecord
 from tests.data.trees import make_tree
 
 
@@ -99,6 +103,31 @@ def test_a_start_brings_what_suits_it_and_a_time(tmp_path: Path) -> None:
     file.write_text('[data]\npath = "x"\n[train]\nstart = "efficientnet-lite0"\nepochs = 3\nbatch_size = 16\n')
     said = read_config(file)
     assert not said.train.limited and (said.train.epochs, said.train.batch_size) == (3, 16)
+    assert (config.finetune.optimizer, config.finetune.learning_rate) == ("adamw", 0.001)
+    for line, meant in (("learning_rate = 0.01", ("sgd", 0.01)), ('optimizer = "sgd"', ("sgd", 0.02))):
+        file.write_text(f'[data]\npath = "x"\n[train]\nstart = "efficientnet-lite0"\n[finetune]\n{line}\n')
+        own = read_config(file).finetune
+        assert (own.optimizer, own.learning_rate) == meant
+
+
+def test_what_is_suggested_is_not_said_so_a_run_keeps_what_it_began_with(tmp_path: Path) -> None:
+    """Another day other pixels may suit the machine, and another version may suggest another rate."""
+    said: dict[str, Any] = {"data": {"path": "photos"}, "train": {"start": "efficientnet-lite0"}}
+    then, now = (
+        parse_config(said, "options", {"space": {"resolutions": pixels}, "finetune": {"learning_rate": rate}})
+        for pixels, rate in (([64], 0.02), ([64, 80], 0.001))
+    )
+    assert then.space.model_fields_set == set() and then.train.model_fields_set == {"start"}
+    assert now.space.resolutions == [64, 80]
+    with create_or_open(tmp_path / "run", then) as begun:
+        (begun.path / "stages").mkdir()
+        record = StageRecord(name="data", inputs="", finished=True, outputs={}, seconds=1.0)
+        record.save(begun.path / "stages" / "data.json")
+    with create_or_open(tmp_path / "run", now) as goes_on:
+        assert goes_on.config.space.resolutions == [64] and goes_on.config.finetune.learning_rate == 0.02
+    own = parse_config(said | {"space": {"resolutions": [64, 80]}}, "options")
+    with pytest.raises(RunError, match="resolutions"), create_or_open(tmp_path / "run", own):
+        pass
 
 
 def test_keys_are_chosen_from_the_images_and_told(tmp_path: Path) -> None:
