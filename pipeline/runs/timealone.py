@@ -43,8 +43,8 @@ class TimeAlone:
         """
         config = self._run.config
         if not config.train.limited:
-            epochs = config.finetune.epochs
-            return Lengths(epochs=epochs, candidates=len(candidates), randoms=randoms, further_epochs=0.0)
+            as_configured = config.finetune.epochs
+            return Lengths(epochs=as_configured, candidates=len(candidates), randoms=randoms, further_epochs=0.0)
         if not self._file.exists():
             for kept, drawn in ((len(candidates), randoms), (len(candidates), 0), (min(1, len(candidates)), 0)):
                 images = [*map(self._planned_image, (*candidates[:kept], *others)), *[self._planned_image()] * drawn]
