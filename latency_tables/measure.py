@@ -7,12 +7,12 @@ network is timed between them. What stands beside a sentinel that drifted is mea
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median, quantiles
 
 from latency_tables.blocks import Block
-from latency_tables.devices.runner import Attended, Runner, TimingProtocol
+from latency_tables.devices.runner import Attended, Metered, Runner, TimingProtocol
 from latency_tables.errors import DeviceLost
 from latency_tables.journal import SENTINEL, Entry, Header, Journal, open_journal, plan_hash
 from latency_tables.onnx_models import NamedModel
@@ -67,6 +67,13 @@ class MeasureOptions:
         protocol = TimingProtocol(sessions=1, warmups=2, runs=10, session_ms=5.0, patience_ms=200.0)
         return cls(protocol, visits=1, repeats=0, extra_visits=0, cool_seconds=0.0, seed=seed)
 
+    def frugal(self, models: int) -> "MeasureOptions":
+        """The same with one job a model, and one sentinel: for a device that every job on costs."""
+        once = replace(self.protocol, sessions=1)
+        return replace(
+            self, protocol=once, visits=1, repeats=0, extra_visits=0, batch_models=models, sentinel_every=models
+        )
+
     def settings(self) -> dict[str, float]:
         """The numbers that a table's provenance records."""
         own = {name: float(getattr(self, name)) for name in ("visits", "drift_percent", "unstable_percent")}
@@ -82,6 +89,8 @@ def measure_models(
     Raises MeasurementError when the device is lost (what was measured stays in the journal), TableError
     when the journal belongs to something else.
     """
+    if isinstance(runner, Metered):
+        options = options.frugal(len(models))
     # More visits to the same models continue what fewer have begun.
     settings = {name: value for name, value in options.settings().items() if name != "visits"}
     header = Header(plan=plan_hash(models, settings), device=runner.describe())

@@ -58,6 +58,12 @@ def _web(url: SplitResult, options: DeviceOptions) -> Runner:
     return WebRunner(url, options)
 
 
+def _qai_hub(url: SplitResult, options: DeviceOptions) -> Runner:
+    from latency_tables.devices.qai_hub import QaiHubRunner
+
+    return QaiHubRunner(url, options)
+
+
 RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
     "host": _host,
     "host+litert": _host_litert,
@@ -65,6 +71,7 @@ RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
     "adb": _adb,
     "tensorrt": _tensorrt,
     "web": _web,
+    "qai-hub": _qai_hub,
 }
 
 
@@ -77,8 +84,8 @@ def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
     scheme = _scheme(device)
     if scheme not in RUNNERS:
         raise TableError(
-            f"device {shown(device)!r} cannot be measured; accepted are host, host+litert, ssh://user@board,"
-            " adb://serial, tensorrt, web"
+            f"device {shown(device)!r} cannot be measured; accepted are host, host+litert, web, ssh://user@board,"
+            " adb://serial, qai-hub://name, tensorrt"
         )
     if scheme != "web" and (options.listen is not None or options.ort_web is not None):
         raise TableError(f"an address to listen at and onnxruntime-web's folder are for device web, not for {device}")

@@ -81,6 +81,15 @@ class Runner(Protocol):
 
 
 @runtime_checkable
+class Metered(Protocol):
+    """A runner whose every model is a job that somebody pays for: each is timed once, and nothing beside them."""
+
+    @property
+    def jobs_cost(self) -> bool:
+        """True."""
+
+
+@runtime_checkable
 class Attended(Protocol):
     """What a runner has beside that where somebody looks at its device: open from when it is made until `close`."""
 
