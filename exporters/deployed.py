@@ -56,7 +56,7 @@ def deployed(request: ExportRequest, float_pixels: bool = False) -> nn.Module:
 
 
 def example(request: ExportRequest, float_pixels: bool = False) -> torch.Tensor:
-    """One batch of inputs as the file takes them (two images where any batch size is asked for)."""
+    """One batch of inputs (n, …) as the file takes them (two images where any batch size is asked for)."""
     count = request.options.batch or 2
     if float_pixels and request.options.preprocessing is not None:
         return torch.zeros(count, *request.samples.images.shape[1:])
@@ -136,7 +136,8 @@ def run(network: nn.Module, images: Array, batch: int | None = None) -> Array:
 
 
 def expected_outputs(request: ExportRequest) -> Array:
-    """What the files must compute: the network itself on the images that the files' inputs stand for.
+    """What the files must compute, shape (n, classes): the network itself on the images that the files' inputs stand
+    for.
 
     Preprocessing and softmax are done in numpy here, so that their folded versions are judged too.
     """

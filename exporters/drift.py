@@ -28,7 +28,8 @@ class LayerError:
 
 
 def first_drift(network: nn.Module, images: Array, tensors: list[tuple[str, Array]] | None) -> str:
-    """One clause for an error message; `tensors` are what the file computed for just these `images`."""
+    """One clause for an error message; `images` are (n, 3, h, w), `tensors` are what the file computed for just these
+    `images`."""
     if tensors is None:
         return "which layer drifts first is not visible in this format"
     errors = layer_errors(network, images, tensors)
@@ -50,7 +51,8 @@ def first_drift(network: nn.Module, images: Array, tensors: list[tuple[str, Arra
 
 
 def layer_errors(network: nn.Module, images: Array, tensors: list[tuple[str, Array]]) -> list[LayerError]:
-    """Of every leaf module, in order of execution; those that a BatchNorm follows are folded, so left out."""
+    """Of every leaf module that is run on `images` (n, 3, h, w), in order of execution; those that a BatchNorm follows
+    are folded, so left out."""
     candidates: dict[int, list[tuple[int, Array]]] = {}
     for position, (_, values) in enumerate(tensors):
         if values.ndim and np.issubdtype(values.dtype, np.floating):
@@ -71,7 +73,7 @@ def layer_errors(network: nn.Module, images: Array, tensors: list[tuple[str, Arr
 
 
 def layer_outputs(network: nn.Module, images: Array) -> list[tuple[str, Array]]:
-    """Name and output of every leaf module that the network calls, in that order."""
+    """Name and output of every leaf module that the network calls on `images` (n, 3, h, w), in that order."""
     recorded: list[tuple[str, torch.Tensor]] = []
     folded: set[int] = set()
 

@@ -132,7 +132,7 @@ def _read(path: Path, most_bytes: int) -> bytes:
 
 
 def read_reference(out_dir: Path, expected_sha256: str) -> tuple[Array, Array]:
-    """Stored inputs, as the files take them, and the network's outputs for them."""
+    """Stored inputs (n, …), as the files take them, and the network's outputs (n, classes) for them."""
     import safetensors
     from safetensors.numpy import load
 

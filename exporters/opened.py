@@ -106,7 +106,7 @@ class ModelFile:
             raise RunFailed(f"{self.path} returns NaN, infinity or nothing")
 
     def classify(self, pixels: Array) -> tuple[Array, float | None]:
-        """As `run`, with the outputs as probabilities."""
+        """As `run`, with the outputs as probabilities (n, classes)."""
         outputs, milliseconds = self.run(pixels)
         if not self.probabilities:
             powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))

@@ -72,7 +72,7 @@ def worst(parities: Sequence[Parity]) -> Parity:
 
 
 def accuracy(outputs: Array, labels: Array | None) -> float | None:
-    """Fraction of images whose largest output is their label; None without labels."""
+    """Fraction of images whose largest of `outputs` (n, classes) is their label (n,); None without labels."""
     return None if labels is None else float(np.mean(outputs.argmax(axis=1) == labels))
 
 

@@ -30,7 +30,8 @@ class Runtime(Protocol):
         """Milliseconds of the batch `inputs` by `exporters.stopwatch`; None where no product would use this runtime."""
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
-        """Every intermediate result of one batch, in order of execution; None where out of reach."""
+        """Every intermediate result of one batch, by name and of any shape, in order of execution; None where out of
+        reach."""
 
 
 class InProcess:
@@ -48,7 +49,8 @@ class InProcess:
 
 
 def in_batches(call: Callable[[Array], Array], inputs: Array, batch: int | None) -> Array:
-    """Run `call` on all `inputs`, `batch` at a time; a last incomplete fixed batch is padded.
+    """Outputs (n, classes) of `call` on all `inputs` (n, …), `batch` at a time; a last incomplete fixed batch is
+    padded.
 
     None means that any batch size is accepted.
     """

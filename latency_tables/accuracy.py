@@ -42,7 +42,7 @@ def error_report(predicted_ms: Sequence[float], measured_ms: Sequence[float]) ->
 
 
 def spearman(one: Array, other: Array) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; 0 where either is constant."""
+    """Spearman's rank correlation of two columns (n,), ties sharing their mean rank; 0 where either is constant."""
     ranks = [_ranks(np.asarray(values, float)) for values in (one, other)]
     centred = [values - values.mean() for values in ranks]
     norm = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))

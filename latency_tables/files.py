@@ -1,8 +1,8 @@
 """Bytes in and out of files: what is read is bounded, what is written is whole or not there.
 
-`write_atomic` and `write_json` write; `read_bounded` reads a file of ours or of somebody else; `sha256_of` names
-what is in one. `latency_tables.documents` makes typed values of what was read. `error` is always the class that is
-raised, with a message that names the file.
+`write_atomic`, `write_json` and `append_lines` write; `read_bounded` reads a file of ours or of somebody else;
+`sha256_of` names what is in one. `latency_tables.documents` makes typed values of what was read. `error` is always
+the class that is raised, with a message that names the file.
 """
 
 import hashlib
@@ -39,6 +39,20 @@ def write_json(path: Path, document: Any) -> None:
     """Write `document` as JSON that diffs well: sorted keys, one entry a line, no NaN."""
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(path, (text + "\n").encode())
+
+
+def append_lines(path: Path, data: bytes) -> None:
+    """Append whole lines to `path`, beginning on a line of their own: one that a kill or a full disk cut stays a line.
+
+    Processes may append at the same time. Raises OSError, also where `path` is a link: its target is not ours.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, b"\n" * cut + data)
+    finally:
+        os.close(handle)
 
 
 def read_bounded(path: Path, error: type[Exception], most_bytes: int = MOST_BYTES) -> bytes:

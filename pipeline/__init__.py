@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.spaces.files import load_space
     from pipeline.spaces.space import SearchSpace
     from pipeline.supernets.data import TrainingData
-    from pipeline.supernets.evaluate import evaluate, judge
+    from pipeline.supernets.evaluate import evaluate, evaluate_inherited
     from pipeline.supernets.files import load_network
     from pipeline.supernets.network import Network
     from pipeline.supernets.recipes import Pass, Phase
@@ -69,7 +69,7 @@ _PLACES: Final = {
     "divide": "pipeline.fewshot.criteria",
     "evaluate": "pipeline.supernets.evaluate",
     "export_all": "exporters",
-    "judge": "pipeline.supernets.evaluate",
+    "evaluate_inherited": "pipeline.supernets.evaluate",
     "load_network": "pipeline.supernets.files",
     "load_space": "pipeline.spaces.files",
     "load_table": "latency_tables.store",
@@ -110,8 +110,8 @@ __all__ = [
     "TrainingData",
     "divide",
     "evaluate",
+    "evaluate_inherited",
     "export_all",
-    "judge",
     "load_network",
     "load_space",
     "load_table",

@@ -29,7 +29,7 @@ from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.evaluate import evaluate, judge, refresh_batchnorm
+from pipeline.supernets.evaluate import evaluate, evaluate_inherited, refresh_batchnorm
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.network import Network
 from pipeline.supernets.settings import TrainSettings
@@ -134,7 +134,7 @@ def main() -> None:
     for arch in networks(space):
         entry = results.setdefault(str(arch), {"macs": total_macs(space.blocks(arch))})
         if "inherited" not in entry:
-            entry["inherited"] = judge(supernet, arch, bn_images, images, test.labels).accuracy
+            entry["inherited"] = evaluate_inherited(supernet, arch, bn_images, images, test.labels).accuracy
             write_json(file, results)
     print(table(results), flush=True)
     alone = TrainSettings(recipe="alone", epochs=options.epochs, lr=0.05, weight_decay=1e-4, grad_clip=5.0)

@@ -38,14 +38,14 @@ class Ours:
     """The supernet of this repository."""
 
     def __init__(self, size: int) -> None:
-        from pipeline.supernets.evaluate import judge
+        from pipeline.supernets.evaluate import evaluate_inherited
         from pipeline.supernets.optimizers import make_optimizer
         from pipeline.supernets.settings import TrainSettings
         from pipeline.supernets.supernet import Supernet
 
         self.supernet = Supernet(load_space("ofa-mbv3-1.0").with_resolutions((size,)))
         self.supernet.train()
-        self.judged = judge
+        self.inherited = evaluate_inherited
         self.optimizer = make_optimizer(self.supernet, TrainSettings(lr=0.01))
 
     def step(self, arch: Architecture, images: Tensor, labels: Tensor) -> None:
@@ -57,7 +57,7 @@ class Ours:
         return self.supernet.extract(arch)
 
     def judge(self, arch: Architecture, bn_images: Tensor, images: Tensor, labels: Tensor) -> None:
-        self.judged(self.supernet, arch, bn_images, images, labels)
+        self.inherited(self.supernet, arch, bn_images, images, labels)
 
 
 class OnceForAll:

@@ -90,7 +90,7 @@ def kit_id(plan: ProfilePlan, options: MeasureOptions, precision: Precision) -> 
 def table_from_kit(results: Path, out: Path, space_sha256: str, kit: Path | None = None) -> LatencyTable:
     """The table that a kit's results.json gives, written to `out`.
 
-    Raises TableError: a torn or edited file, results of a kit for another space, or of another one than `kit`.
+    Raises TableError: a damaged or edited file, results of a kit for another space, or of another one than `kit`.
     """
     read = _read(results)
     plan, options = read.plan.restored()
@@ -171,7 +171,7 @@ def _read(results: Path) -> _Results:
     except FileNotFoundError:
         raise TableError(f"{results} cannot be read: there is no such file") from None
     except TableError as error:
-        raise TableError(f"{results} is torn, or no results of a kit: {error}") from None
+        raise TableError(f"{results} is damaged, or no results of a kit: {error}") from None
 
 
 def _id_of(kit: Path) -> str:

@@ -69,7 +69,7 @@ def _of_a_run(path: Path, truth: str, columned: dict[str, Any], bootstrap: "Boot
     from pipeline.cli.progress import progress_bar
     from pipeline.runs.ranking import RunRanking
     from pipeline.runs.run import Run
-    from pipeline.runs.together import refuse_torchrun
+    from pipeline.runs.torchrun import refuse_torchrun
     from pipeline.runs.truth import FEWEST, MOST, Truth
 
     given = [option for option, value in columned.items() if value]

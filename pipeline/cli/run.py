@@ -174,9 +174,9 @@ def _run_one(run: "Run", name: str, again: bool, as_json: bool) -> None:
     from pipeline.runs.engine import require_finished, run_stage
     from pipeline.runs.run import Run
     from pipeline.runs.stages import STAGES
-    from pipeline.runs.together import together
+    from pipeline.runs.torchrun import led_by_first
 
-    led = together(run.path, lambda: run.config)
+    led = led_by_first(run.path, lambda: run.config)
     with _followers_leave(), led as (team, _), run.folder.lock(), progress_bar() as progress:
         stage = require_finished(run.folder, STAGES, name)
         done = run_stage(Run(run.folder, team), stage, progress, again)
@@ -187,13 +187,13 @@ def _run_one(run: "Run", name: str, again: bool, as_json: bool) -> None:
 
 def _run(configured: "Callable[[], Config]", out: Path, as_json: bool, renew: bool) -> None:
     from pipeline.runs.summary import render_summary, summary_document
-    from pipeline.runs.together import together
+    from pipeline.runs.torchrun import led_by_first
     from pipeline.runs.whole import run_all
 
     began = time.perf_counter()
     with (
         _followers_leave(),
-        together(out, lambda: _with_storage(configured())) as (team, config),
+        led_by_first(out, lambda: _with_storage(configured())) as (team, config),
         progress_bar() as progress,
     ):
         run, summary = run_all(config, out, progress, renew, team, began)
@@ -222,7 +222,7 @@ def _url(address: str) -> str:
 @contextmanager
 def _followers_leave() -> Iterator[None]:
     """Under `torchrun`: processes other than the first one end here, in silence."""
-    from pipeline.runs.together import Followed
+    from pipeline.runs.torchrun import Followed
 
     try:
         yield

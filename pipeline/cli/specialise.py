@@ -46,7 +46,7 @@ def specialise(
     from pipeline.runs.specialise import Wish, folder_name, parse_budget
     from pipeline.runs.specialise import specialise as answer
     from pipeline.runs.summary import render_summary, summary_document
-    from pipeline.runs.together import refuse_torchrun
+    from pipeline.runs.torchrun import refuse_torchrun
 
     one = {"latency_ms": latency_ms, "macs": macs, "params": params, "size_mb": size_mb}
     limits = {key: value for key, value in one.items() if value is not None}

@@ -83,7 +83,7 @@ class _Summary(BaseModel):
 def load_dataset(folder: Path) -> Dataset:
     """The images that `prepare` left in `folder`, memory-mapped, or those that `prepare_encoded` listed there.
 
-    Raises DataError where they are torn or foreign.
+    Raises DataError where they are corrupt or foreign.
     """
     try:
         about = read_model(folder / "data.json", _Summary, DataError)
@@ -91,7 +91,7 @@ def load_dataset(folder: Path) -> Dataset:
         names = _names(folder / TEST_NAMES)
     except (OSError, ValueError, *_TORN) as error:
         raise DataError(
-            f"prepared images in {folder} are torn ({first_line(error)});"
+            f"prepared images in {folder} are corrupt ({first_line(error)});"
             f" 'pocketnas stage data {folder.parent} --again' reads anew"
         ) from None
     seen_px = about.seen_px or about.size_px

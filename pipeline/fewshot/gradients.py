@@ -41,7 +41,8 @@ def option_distances(
 
 
 def network_gradient(supernet: Supernet, arch: Architecture, images: Tensor, labels: Tensor) -> list[Tensor | None]:
-    """The gradient of the cross-entropy of `arch` for each parameter of the supernet; None where it has no part."""
+    """The gradient of the cross-entropy of `arch` on `images` (n, 3, h, w) and `labels` (n,) for each parameter of the
+    supernet, in its shape; None where it has no part."""
     statistics = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
     training, active = supernet.training, supernet.active
     parameters = list(supernet.parameters())
@@ -60,7 +61,8 @@ def network_gradient(supernet: Supernet, arch: Architecture, images: Tensor, lab
 
 
 def cosine_distance(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> float:
-    """1 - cosine of two gradients over the entries that both have; 0 where they share none."""
+    """1 - cosine of two gradients (a tensor in each parameter's shape, or None) over the entries that both have; 0
+    where they share none."""
     dot = norm_one = norm_other = 0.0
     for a, b in zip(one, other, strict=True):
         if a is None or b is None:

@@ -53,7 +53,7 @@ def judge_all(
 ) -> list[Score]:
     """The score of each of `archs` with inherited weights, in their order.
 
-    The same as `pipeline.supernets.evaluate.judge` with all BatchNorm images in one batch. Images pass in
+    The same as `pipeline.supernets.evaluate.evaluate_inherited` with all BatchNorm images in one batch. Images pass in
     batches of `batch_size`, except the BatchNorm images. The supernet is not changed.
     """
     walk = _Walk(supernet, judging, batch_size)

@@ -39,7 +39,7 @@ class Features:
             raise SplitError(f"ranker parts {', '.join(unknown) or 'are empty'}; accepted are {', '.join(PARTS)}")
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], regions: Sequence[int]) -> Floats:
-        """One row per network; `scores` and `regions` are read only by their parts."""
+        """Shape (networks, columns); `scores` and `regions` are read only by their parts."""
         codes = self._codes.encode(archs)
         columns: dict[Part, Callable[[], Floats]] = {
             "score": lambda: np.asarray(scores, float)[:, None],
@@ -52,7 +52,7 @@ class Features:
 
     @cached_property
     def belief(self) -> Floats:
-        """How much each column is believed, for `Ridge.fit`."""
+        """How much each column is believed, for `Ridge.fit`, shape (columns,)."""
         widths = {
             "score": 1,
             "size": 2,

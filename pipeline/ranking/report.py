@@ -66,7 +66,8 @@ class Columns:
         return self.values[name]
 
     def numbers(self, name: str, negate: bool = False) -> Floats:
-        """The column as numbers, NaN where a field is empty or says nan; higher is better if `negate` is right."""
+        """The column as numbers (rows,), NaN where a field is empty or says nan; higher is better if `negate` is
+        right."""
         texts = self.text(name)
         try:
             column = np.array([parse_number(text, self.decimal_comma) if text else math.nan for text in texts])

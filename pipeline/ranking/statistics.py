@@ -106,26 +106,27 @@ def rank_statistics(
 
 
 def kendall_tau(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> float | None:
-    """Kendall's tau-b, None where it is undefined."""
+    """Kendall's tau-b of two columns (n,), None where it is undefined."""
     a, b = checked(x, y)
     return _defined(float(KendallTree(a, b).tau(np.ones((1, len(a))))[0]))
 
 
 def tau_estimate(x: Floats, y: Floats, bootstrap: Bootstrap = DEFAULT) -> Estimate:
-    """Kendall's tau-b with its interval."""
+    """Kendall's tau-b of two columns (n,), with its interval."""
     tree = KendallTree(x, y)
     return _estimate(tree.tau(np.ones((1, len(x)))), _over_resamples(len(x), bootstrap, tree.tau))
 
 
 def tau_difference(truth: Floats, one: Floats, other: Floats, bootstrap: Bootstrap = DEFAULT) -> Estimate:
-    """tau(one) - tau(other) on the same networks; both are computed on the same resamples, so it is paired."""
+    """tau(one) - tau(other) on the same networks, each (n,); both are computed on the same resamples, so it is
+    paired."""
     return tau_differences(truth, {"one": one, "other": other}, bootstrap)["one", "other"]
 
 
 def tau_differences(
     truth: Floats, proxies: Mapping[str, Floats], bootstrap: Bootstrap = DEFAULT
 ) -> dict[tuple[str, str], Estimate]:
-    """`tau_difference` of every ordered pair of `proxies`; each proxy is resampled once."""
+    """`tau_difference` of every ordered pair of `proxies` (n,); each proxy is resampled once."""
     trees = {name: KendallTree(proxy, truth) for name, proxy in proxies.items()}
     exact = {name: tree.tau(np.ones((1, len(truth)))) for name, tree in trees.items()}
     values = {name: _over_resamples(len(truth), bootstrap, tree.tau) for name, tree in trees.items()}
@@ -138,7 +139,7 @@ def tau_differences(
 
 
 def expected_best(values: Floats, k: int) -> float:
-    """The expected largest of `k` values drawn without replacement: the random-k baseline, exact."""
+    """The expected largest of `k` of `values` (n,) drawn without replacement: the random-k baseline, exact."""
     ordered = np.sort(values)[::-1]
     n, remaining, total = len(ordered), 1.0, 0.0
     for position, value in enumerate(ordered[: n - k + 1].tolist()):
@@ -156,7 +157,7 @@ def top_tenth(truth: Floats) -> Ints:
 
 
 def checked(truth: Sequence[float] | Floats, proxy: Sequence[float] | Floats) -> tuple[Floats, Floats]:
-    """Both columns as float arrays; RankError where they cannot be compared."""
+    """Both columns as float arrays (n,); RankError where they cannot be compared."""
     y, x = np.asarray(truth, dtype=np.float64), np.asarray(proxy, dtype=np.float64)
     if y.ndim != 1 or y.shape != x.shape:
         raise RankError(f"truth has shape {y.shape} and proxy {x.shape}; both must be one column of equal length")

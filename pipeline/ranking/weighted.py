@@ -81,7 +81,7 @@ class KendallTree:
             self._levels.append((first[order], ones, run))
 
     def discordant(self, weights: Floats) -> Floats:
-        """The weight of the pairs that x and y order oppositely."""
+        """The weight of the pairs that x and y order oppositely, shape (resamples,), of `weights` (resamples, n)."""
         total = np.zeros(len(weights))
         for order, ones, run in self._levels:
             local = weights[:, order]
@@ -123,7 +123,7 @@ def precision_at(x: Order, y: Order, weights: Floats, fraction: float) -> Floats
 
 
 def resample_weights(n: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """How often each of `n` elements is drawn in each of `resamples` samples of n with replacement."""
+    """How often each of `n` elements is drawn in each sample of n with replacement, shape (resamples, n)."""
     draws = rng.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
     return np.bincount(draws.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 

@@ -93,7 +93,7 @@ def learn_evidence(
 
 
 def channels_to_keep(blocks: Sequence[Block], evidence: Evidence, fits: Fits) -> dict[int, Tensor]:
-    """The middle channels (sorted) that each block keeps so that the network just fits.
+    """The middle channels (kept,), sorted, that each block keeps so that the network just fits, by its place.
 
     Groups of 8 go by what they are worth for what they cost, the least first; a block keeps one group at least, and
     never as many channels as go in, which would be a block without expansion. Raises InfeasibleBudget where the
@@ -113,8 +113,8 @@ def channels_to_keep(blocks: Sequence[Block], evidence: Evidence, fits: Fits) ->
 
 
 def compressed(network: Network, kept: dict[int, Tensor], evidence: Evidence) -> Network:
-    """A network with only the channels `kept`, which computes what `network` did with its switches where no other
-    channel mattered."""
+    """A network with only the channels `kept` (by place of the block, sorted indices), which computes what `network`
+    did with its switches where no other channel mattered."""
     blocks = _thinned(network.blocks, kept)
     smaller = Network(blocks, batchnorm_eps=network.batchnorm_eps)
     for place, (old, new) in enumerate(zip(network, smaller, strict=True)):

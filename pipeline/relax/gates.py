@@ -22,8 +22,9 @@ from pipeline.spaces.space import SearchSpace, Stage
 class StageGates:
     """Weights of one stage's options, each vector in the order of the space.
 
-    `keep` (a scalar): the first layer is one of its ops, not the plain projection; 1 where there is no
-    projection. `ops[i]`: the ops of layer i without the projection, given that the layer exists.
+    `widths` (widths,), `depths` (depths,). `keep` (a scalar): the first layer is one of its ops, not the plain
+    projection; 1 where there is no projection. `ops[i]` (ops,): the ops of layer i without the projection, given that
+    the layer exists.
     """
 
     widths: Tensor
@@ -32,14 +33,14 @@ class StageGates:
     ops: tuple[Tensor, ...]
 
     def presence(self, stage: Stage) -> list[Tensor]:
-        """For each layer the weight of the depths that have it; the first is always there."""
+        """For each layer the weight of the depths that have it, a scalar; the first is always there."""
         depths = self.depths.new_tensor(stage.depths)
         return [(self.depths * (depths > layer)).sum() for layer in range(len(stage.slots))]
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Weights of all options of a space."""
+    """Weights of all options of a space; `resolutions` has shape (resolutions,)."""
 
     resolutions: Tensor
     stages: tuple[StageGates, ...]
@@ -52,11 +53,11 @@ class Gates:
         return found
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Gates":
-        """These gates with `change` done to every vector."""
+        """These gates with `change`, which keeps shapes, done to every vector."""
         return self.rebuilt([change(vector) for vector in self.vectors()])
 
     def rebuilt(self, vectors: Sequence[Tensor]) -> "Gates":
-        """Gates of the same space made of `vectors`, in the order of `vectors()`."""
+        """Gates of the same space made of `vectors`, in the order and shapes of `vectors()`."""
         left = iter(vectors)
         resolutions = next(left)
         stages = [
@@ -117,7 +118,8 @@ def preference(space: SearchSpace, gates: Gates, codes: CodeArray) -> FloatArray
 
 
 def slot_weights(slot: Sequence[Op], keep: Tensor, ops: Tensor) -> Tensor:
-    """Weights over all of a first layer's options, the plain projection included where there is one."""
+    """Weights (options,) over all of a first layer's options, the plain projection included where there is one: of
+    `keep` (a scalar) and `ops` (ops,)."""
     return torch.cat([(1 - keep)[None], keep * ops]) if SKIP in slot else ops
 
 

@@ -29,18 +29,18 @@ class Limits:
         self._expected = [ExpectedCost(_additive(costs, name)) for name in self.names]
 
     def log_excess(self, gates: Gates) -> Tensor:
-        """log(expected cost / its limit) for each limit, margins included: at most 0 is inside."""
+        """log(expected cost / its limit) for each limit, margins included, shape (limits,): at most 0 is inside."""
         if not self.names:
             return torch.zeros(0, dtype=torch.float64)
         return torch.stack([cost(gates) for cost in self._expected]).log() - self._bounds.log()
 
     def penalty(self, gates: Gates) -> Tensor:
-        """What to add to the loss."""
+        """What to add to the loss, a scalar."""
         excess = self.log_excess(gates)
         return (self.weights(excess) * excess).sum().float()
 
     def weights(self, excess: Tensor) -> Tensor:
-        """The weight of each log cost at a given excess: 0 where a limit does not bind."""
+        """The weight of each log cost at a given excess, shape (limits,) both: 0 where a limit does not bind."""
         return (self.multipliers + _STIFFNESS * excess.detach()).clamp(min=0)
 
     def update(self, gates: Gates) -> None:

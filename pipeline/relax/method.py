@@ -43,5 +43,5 @@ class Method(nn.Module):
         loss.backward()  # type: ignore[no-untyped-call]
 
     def penalty(self, training: "RelaxTraining", gates: Gates) -> Tensor:
-        """What the gates' loss is besides cross-entropy: what they cost."""
+        """What the gates' loss is besides cross-entropy, a scalar: what they cost."""
         return training.limits.penalty(gates)

@@ -17,7 +17,7 @@ _POPULATION = 64
 
 
 def feasible_networks(
-    space: SearchSpace, gates: Gates, problem: FeasibleSpace, count: int, seed: int
+    space: SearchSpace, gates: Gates, feasible: FeasibleSpace, count: int, seed: int
 ) -> list[Architecture]:
     """Up to `count` networks inside all limits, those of the largest weight under `gates` first.
 
@@ -30,26 +30,26 @@ def feasible_networks(
         return preference(space, gates, rows)
 
     rng = np.random.default_rng([seed, 5])
-    if problem.everything is not None:
-        found = problem.everything[np.argsort(-score(problem.everything), kind="stable")]
+    if feasible.everything is not None:
+        found = feasible.everything[np.argsort(-score(feasible.everything), kind="stable")]
     else:
-        start = _repaired(codes.encode([most_probable(space, gates)]), score, problem)
-        start = distinct(np.concatenate([start, problem.random(2 * _POPULATION, rng)]))
-        found = evolve(score, problem, rng, _GENERATIONS, _POPULATION, start).codes
+        start = _made_feasible(codes.encode([most_probable(space, gates)]), score, feasible)
+        start = distinct(np.concatenate([start, feasible.random(2 * _POPULATION, rng)]))
+        found = evolve(score, feasible, rng, _GENERATIONS, _POPULATION, start).codes
     if not len(found):
         raise InfeasibleBudget("no network inside all limits was found to read the relaxation off as")
     return codes.decode(found[:count])
 
 
-def _repaired(row: CodeArray, score, problem: FeasibleSpace) -> CodeArray:  # type: ignore[no-untyped-def]
+def _made_feasible(row: CodeArray, score, feasible: FeasibleSpace) -> CodeArray:  # type: ignore[no-untyped-def]
     """`row` (1, genes) changed one gene at a time until it fits, each time by the change that loses least weight for
     what it saves; no row where no single change saves anything."""
     for _ in range(4 * row.shape[1]):
-        worst = float(problem.costs.worst_violation(row)[0])
+        worst = float(feasible.costs.worst_violation(row)[0])
         if worst <= 0:
             return row
-        moves = problem.space.canonical(neighbours(row[0], problem.space.cardinalities))
-        saved = worst - np.maximum(problem.costs.worst_violation(moves), 0.0)
+        moves = feasible.space.canonical(neighbours(row[0], feasible.space.cardinalities))
+        saved = worst - np.maximum(feasible.costs.worst_violation(moves), 0.0)
         if saved.max() <= 0:
             break
         lost = np.maximum(score(row)[0] - score(moves), 1e-9)

@@ -167,7 +167,8 @@ class RelaxTraining:
             self.limits.update(self.gates("weights"))
 
     def logits(self, images: Tensor, gates: Gates) -> Tensor:
-        """Logits at the likeliest resolutions: of several, two that are drawn (Cai et al. 2019, section 3.2.1)."""
+        """Logits (n, classes) at the likeliest resolutions: of several, two that are drawn (Cai et al. 2019, section
+        3.2.1)."""
         weights, sizes = gates.resolutions, self.relaxation.space.resolutions
         if len(sizes) == 1:
             return self.relaxation(resize(images, sizes[0]), gates)

@@ -17,7 +17,7 @@ def too_few_others(found: int) -> bool:
 def comparison_note(run: Run) -> str | None:
     """One line where the winner will be compared with no random networks; None where it will."""
     config = run.config.finetune
-    found = len(run.problem.random(FEWEST_RANDOM + config.candidates, np.random.default_rng(run.config.seed)))
+    found = len(run.feasible.random(FEWEST_RANDOM + config.candidates, np.random.default_rng(run.config.seed)))
     others = max(0, found - config.candidates)
     if not too_few_others(others):
         return None

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from latency_tables.files import read_bounded
+from latency_tables.files import append_lines, read_bounded
 from pipeline.runs.documents import RunError
 
 _MOST_BYTES: Final = 256 << 20
@@ -43,15 +42,7 @@ class Events:
         """Append one event. Numbers that are not finite become null. Raises OSError."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         document = {"schema_version": 1, "time": now, "event": event, "stage": stage, **_finite(facts)}
-        line = json.dumps(document, ensure_ascii=True, allow_nan=False).encode() + b"\n"
-        # A link that somebody put here would have its target written to.
-        handle = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # what a kill or a full disk has cut
-            os.write(handle, b"\n" * torn + line)
-        finally:
-            os.close(handle)
+        append_lines(self._file, json.dumps(document, ensure_ascii=True, allow_nan=False).encode() + b"\n")
 
     def read(self, since: int = 0) -> list[Event]:
         """Every event from number `since` of the file on, in order; none where there is no file.

@@ -28,7 +28,7 @@ def relaxed_networks(run: Run, method: Relaxing, progress: Progress) -> list[Arc
     folder = run.folder.relaxed
     file, checkpoint = folder / "relaxed.json", folder / "checkpoint.safetensors"
     if not file.exists():
-        problem = run.problem
+        feasible = run.feasible
         found = relax(
             inherit(run.supernet, run.space),  # a copy: others judge by the supernet as it is
             run.training_data,
@@ -37,7 +37,7 @@ def relaxed_networks(run: Run, method: Relaxing, progress: Progress) -> list[Arc
             checkpoint,
             lambda done, total, what: progress(done, total, "relax the space"),
         )
-        archs = feasible_networks(run.space, found.gates, problem, run.config.search.evaluations, run.config.seed)
+        archs = feasible_networks(run.space, found.gates, feasible, run.config.search.evaluations, run.config.seed)
         RelaxedFile(
             method=method,
             archs=[str(arch) for arch in archs],

@@ -182,7 +182,7 @@ class Run:
         return costs_on(self.space, self.budget, self.table, self.other_tables, self.limits.other_devices_ms)
 
     @cached_property
-    def problem(self) -> "FeasibleSpace":
+    def feasible(self) -> "FeasibleSpace":
         """The networks inside the budget. Raises InfeasibleBudget where there is none."""
         from pipeline.search.pool import FeasibleSpace
 
@@ -272,7 +272,8 @@ def unchanged(images: Images, dataset: Dataset) -> "TrainingData":
 
 
 def some(images: Images, dataset: Dataset, limit: int, seed: int) -> "tuple[Tensor | TrainingData, Tensor]":
-    """As `normalised`, in a quarter of the memory where the images are arrays: they are then kept as bytes."""
+    """As `normalised`, (n, 3, size, size) and (n,), in a quarter of the memory where the images are arrays: they are
+    then kept as bytes."""
     import numpy as np
 
     if not isinstance(images.pixels, np.ndarray):

@@ -110,7 +110,7 @@ class RunScorer:
         if scheduled(run).rank_by != "ranker" or not wanted:
             return []
         rng = np.random.default_rng([config.seed, 11])
-        rows = run.problem.random(max(config.search.labels, JUDGED_FOR_RANKER), rng)
+        rows = run.feasible.random(max(config.search.labels, JUDGED_FOR_RANKER), rng)
         return list(run.codes.decode(rows)) if len(rows) >= FEWEST_LABELS else []
 
     @property

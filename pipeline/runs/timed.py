@@ -192,7 +192,7 @@ def seconds_per_image(run: Run) -> float:
 
 def _typical(run: Run) -> Sequence[Block]:
     """A network inside the budget that three quarters of random ones do not exceed in MACs."""
-    rows = run.problem.random(16, np.random.default_rng(run.config.seed))
+    rows = run.feasible.random(16, np.random.default_rng(run.config.seed))
     blocks = sorted((run.space.blocks(arch) for arch in run.codes.decode(rows)), key=total_macs)
     return blocks[3 * len(blocks) // 4]
 

@@ -126,8 +126,8 @@ def _drawn(run: Run, count: int) -> list[Architecture]:
     """
     rng = np.random.default_rng([run.config.seed, 7])
     known = [Architecture.parse(trained.arch) for path, trained in _trained_by_the_run(run) if "random" in path.stem]
-    first = known if run.problem.everything is None else []
-    rows = run.problem.random(MOST, rng, frozenset(keys(run.codes.encode(first))) if first else frozenset())
+    first = known if run.feasible.everything is None else []
+    rows = run.feasible.random(MOST, rng, frozenset(keys(run.codes.encode(first))) if first else frozenset())
     return [*first, *run.codes.decode(rows)][:count]
 
 

@@ -66,15 +66,15 @@ class Costs:
         return next(cost for cost in self.costs if cost.name == name)
 
     def values(self, codes: CodeArray) -> dict[str, FloatArray]:
-        """Every cost of every row, by name, without margins."""
+        """Every cost of every row of `codes` (n, genes), by name, without margins, shape (n,)."""
         return {cost.name: cost.of(codes) for cost in self.costs}
 
     def violations(self, codes: CodeArray) -> dict[str, FloatArray]:
-        """Relative violation of each limit by each row, margins included: at most 0 is inside."""
+        """Relative violation of each limit by each row, margins included, shape (n,): at most 0 is inside."""
         return {limit.name: self._violation(limit, codes) for limit in self.limits}
 
     def feasible(self, codes: CodeArray) -> NDArray[np.bool_]:
-        """Which rows are inside every limit."""
+        """Which rows of `codes` (n, genes) are inside every limit, shape (n,)."""
         inside = np.ones(len(codes), dtype=bool)
         for limit in self.limits:
             inside &= self._violation(limit, codes) <= 0

@@ -1,6 +1,6 @@
 """A small accuracy predictor with uncertainty: a Gaussian process on choices, known costs and option counts.
 
-Two kernels are added. One compares every choice (a product of categorical kernels, one relevance per factor) and
+Two kernels are added. One compares every choice (a product of categorical kernels, one hyperparameter per factor) and
 the traits: what is alike in all places. The other compares traits only: networks of equal cost and equal counts
 of operations are alike wherever the operations stand. Hyper-parameters maximise the posterior under log-normal
 priors (Rasmussen & Williams 2006, eq. 5.8 plus the prior).

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from latency_tables.documents import parse_json
+from latency_tables.files import append_lines
 from pipeline.errors import PipelineError
 
 _MOST_BYTES: Final = 256 << 20
@@ -49,9 +50,7 @@ class ScoreLog:
             for arch, numbers in entries.items()
             if all(map(math.isfinite, numbers.values()))
         ]
-        with self._file.open("a+b") as stream:
-            unfinished = stream.tell() > 0 and (stream.seek(-1, 2), stream.read(1))[1] != b"\n"
-            stream.write(b"\n" * unfinished + "".join(lines).encode())
+        append_lines(self._file, "".join(lines).encode())
 
     def _take(self, line: bytes) -> None:
         try:

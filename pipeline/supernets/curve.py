@@ -14,7 +14,7 @@ from torch import Tensor
 from latency_tables.files import write_atomic
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.distributed import is_first
-from pipeline.supernets.evaluate import evaluate, judge
+from pipeline.supernets.evaluate import evaluate, evaluate_inherited
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import EpochEnd
 
@@ -91,7 +91,7 @@ class Curve:
         if not isinstance(end.model, Supernet):
             return {"itself": round(evaluate(end.model, images, labels).accuracy, 5)}
         return {
-            name: round(judge(end.model, arch, bn_images, images, labels).accuracy, 5)
+            name: round(evaluate_inherited(end.model, arch, bn_images, images, labels).accuracy, 5)
             for name, arch in self.networks.items()
         }
 

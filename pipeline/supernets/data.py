@@ -73,7 +73,8 @@ class TrainingData:
         return self._normalise(unit(self._middle(self._take(taken))))
 
     def batches(self, size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images in the order of `indices` (all by default), `size` at a time, normalised, with their labels."""
+        """Images (size, 3, h, w) in the order of `indices` (m,) (all by default), normalised, with their labels
+        (size,)."""
         parts = torch.split(torch.arange(len(self)) if indices is None else indices, size)
         return ahead(_Parts(self, parts), range(len(parts)), self.workers(size))
 

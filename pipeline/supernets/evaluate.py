@@ -67,7 +67,7 @@ def answers(network: Network, images: Tensor | TrainingData) -> Answers:
     return Answers(classes.numpy(), probabilities.numpy())
 
 
-def judge(
+def evaluate_inherited(
     supernet: Supernet,
     arch: Architecture,
     bn_images: Tensor,
@@ -76,7 +76,8 @@ def judge(
     *,
     batch_size: int = BATCH_SIZE,
 ) -> Score:
-    """Score of `arch` with inherited weights: taken from the supernet, statistics from `bn_images`, then tested."""
+    """Score of `arch` with inherited weights: taken from the supernet, statistics from `bn_images` (m, 3, h, w), tested
+    on `images` (n, 3, h, w) and `labels` (n,)."""
     for_networks()
     network = supernet.extract(arch)
     refresh_batchnorm(network, bn_images, batch_size=batch_size)

@@ -24,7 +24,8 @@ class MetaBlock:
         self._places = tensor_places(self.module)
 
     def run(self, tensors: dict[str, Tensor], x: Tensor, training: bool) -> Tensor:
-        """What the block computes from `x` with `tensors`, which may have a history that gradients go through.
+        """What the block computes from `x` (n, channels, h, w) with `tensors`, which may have a history that gradients
+        go through.
 
         It is `torch.func.functional_call` without its bookkeeping, which takes as long as a small block.
         """
@@ -39,7 +40,7 @@ class MetaBlock:
         return self.module
 
     def build(self, tensors: dict[str, Tensor], block: Block, training: bool) -> BlockModule:
-        """A module of its own that owns `tensors`; `block` may differ from the template's in its input size."""
+        """A module of its own that owns `tensors`; `block` may differ from the meta block's in its input size."""
         self._set_mode(training)
         module = _copy_structure(self.module, tensors, "")
         module.block = block

@@ -42,7 +42,7 @@ class Supernet(nn.Module):
         self.banks = nn.ModuleDict({key: SharedWeights(*shape) for key, shape in _bank_shapes(space, sharing).items()})
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._templates: dict[Block, MetaBlock] = {}
+        self._meta_blocks: dict[Block, MetaBlock] = {}
         self.activate(space.max())
 
     def sample(self, rng: random.Random) -> Architecture:
@@ -71,7 +71,7 @@ class Supernet(nn.Module):
         return x
 
     def _run(self, key: str, block: Block, x: Tensor) -> Tensor:
-        return self._template(block).run(self.slices(key, block), x, self.training)
+        return self._meta_block(block).run(self.slices(key, block), x, self.training)
 
     def _side_by_side(self, arch: Architecture, paths: Sequence[Sequence[Op]]) -> list[tuple[tuple[str, Block], ...]]:
         """The blocks of each position; those of a layer that has no op are none."""
@@ -93,7 +93,7 @@ class Supernet(nn.Module):
         return [(whole[0],), *between, *((placed,) for placed in head)]
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; templates take it from here, and banks, which are never run, have none."""
+        """Set the mode; meta blocks take it from here, and banks, which are never run, have none."""
         self.training = mode
         return self
 
@@ -105,7 +105,7 @@ class Supernet(nn.Module):
                 name: tensor.detach().clone(memory_format=_layout(tensor))
                 for name, tensor in self.slices(key, block).items()
             }
-            modules.append(self._template(block).build(copies, block, self.training))
+            modules.append(self._meta_block(block).build(copies, block, self.training))
         network = Network.of(modules)
         network.training = self.training
         return network
@@ -145,14 +145,14 @@ class Supernet(nn.Module):
         keys += head_keys(blocks[len(keys) :])
         return list(zip(keys, blocks, strict=True))
 
-    def _template(self, block: Block) -> MetaBlock:
-        template = self._templates.get(block)
-        if template is None:
-            # Weights do not depend on the size of what flows through them, so sizes share one template.
+    def _meta_block(self, block: Block) -> MetaBlock:
+        meta_block = self._meta_blocks.get(block)
+        if meta_block is None:
+            # Weights do not depend on the size of what flows through them, so sizes share one meta block.
             shape = block.sizeless
-            template = self._templates.setdefault(shape, MetaBlock(shape, self.space.batchnorm_eps))
-            self._templates[block] = template
-        return template
+            meta_block = self._meta_blocks.setdefault(shape, MetaBlock(shape, self.space.batchnorm_eps))
+            self._meta_blocks[block] = meta_block
+        return meta_block
 
 
 def inherit(parent: Supernet, region: SearchSpace) -> Supernet:

@@ -19,7 +19,7 @@ from pipeline.ranking.private_tuning import PrivateTuning, privately_tuned, rera
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.scores import RegionScorer, scored_by_parent
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.evaluate import judge
+from pipeline.supernets.evaluate import evaluate_inherited
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet, inherit
 from tests.fewshot.test_criteria import evidence, narrow
@@ -91,7 +91,7 @@ def test_shared_beginnings_score_as_the_judge_does() -> None:
         given = judging()
         found = judge_all(supernet, archs, given, batch_size=7)
         for arch, score in zip(archs, found, strict=True):
-            alone = judge(supernet, arch, given.bn_images, given.images, given.labels, batch_size=16)
+            alone = evaluate_inherited(supernet, arch, given.bn_images, given.images, given.labels, batch_size=16)
             assert score.cross_entropy == pytest.approx(alone.cross_entropy, abs=1e-5)
             assert score.accuracy == alone.accuracy
         assert all(torch.equal(tensor, before[key]) for key, tensor in supernet.state_dict().items())
@@ -120,7 +120,9 @@ def test_children_train_save_resume_and_score(tmp_path: Path) -> None:
     given_images = judging()
     for arch, score in zip(archs, scores, strict=True):
         child = children[partition.route(arch)]
-        alone = judge(child, arch, given_images.bn_images, given_images.images, given_images.labels, batch_size=16)
+        alone = evaluate_inherited(
+            child, arch, given_images.bn_images, given_images.images, given_images.labels, batch_size=16
+        )
         assert score == pytest.approx(-alone.cross_entropy, abs=1e-5)
     reference = scored_by_parent(given.supernet, archs, judging())
     raw, where = scorer(archs), [partition.route(arch) for arch in archs]

@@ -48,12 +48,12 @@ def test_only_the_largest_network_drops_inputs_of_its_classifier(
     supernet = Supernet(tiny_space)
     training = _Training(supernet.train(), tiny_data, TrainSettings("bignas", batch_size=16, seed=1))
     dropped: list[tuple[bool, float]] = []
-    template = supernet._template(supernet.place(tiny_space.max())[-1][1])
+    head = supernet._meta_block(supernet.place(tiny_space.max())[-1][1])
 
     def heard(module: object, inputs: tuple[Tensor, ...]) -> None:
         dropped.append((supernet.active == tiny_space.max(), float((inputs[0] == 0).float().mean())))
 
-    template.module.register_forward_pre_hook(heard)
+    head.module.register_forward_pre_hook(heard)
     training.advance()
     largest = [share for is_largest, share in dropped if is_largest]
     others = [share for is_largest, share in dropped if not is_largest]

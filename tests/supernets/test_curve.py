@@ -10,7 +10,7 @@ import torch
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.curve import Curve, CurvePoint, judged_every, read_curve
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.evaluate import judge
+from pipeline.supernets.evaluate import evaluate_inherited
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import train
@@ -45,7 +45,7 @@ def test_a_line_an_epoch_and_the_same_weights(
     assert points[0].accuracy is None and points[1].accuracy is not None  # every second epoch, and the end
     pixels = tiny_data.normalised()
     assert points[2].accuracy == {
-        name: round(judge(followed, arch, pixels, pixels, tiny_data.labels).accuracy, 5)
+        name: round(evaluate_inherited(followed, arch, pixels, pixels, tiny_data.labels).accuracy, 5)
         for name, arch in (("largest", tiny_space.max()), ("smallest", tiny_space.min()))
     }
 

@@ -20,7 +20,7 @@ from pipeline.fewshot.prefix import JudgingImages, judge_all
 from pipeline.modelfiles.read import read_model
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.depthwise import DepthwiseConv2d
-from pipeline.supernets.evaluate import judge
+from pipeline.supernets.evaluate import evaluate_inherited
 from pipeline.supernets.files import load_network, load_supernet, save_network, save_supernet
 from pipeline.supernets.network import Network
 from pipeline.supernets.supernet import SupernetError, inherit
@@ -92,7 +92,7 @@ def test_a_supernet_equals_its_subnets_and_judges_them(padded: SearchSpace) -> N
         supernet.activate(arch)
         torch.testing.assert_close(supernet(images), network(images))
         judging = JudgingImages(x, x, torch.tensor([0, 1, 2, 3, 0, 1]))
-        alone = judge(supernet, arch, x, judging.images, judging.labels)
+        alone = evaluate_inherited(supernet, arch, x, judging.images, judging.labels)
         (shared,) = judge_all(supernet, [arch], judging)
         assert shared.cross_entropy == pytest.approx(alone.cross_entropy, abs=1e-4)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pipeline.errors import PipelineError
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.data import TrainingData
-from pipeline.supernets.evaluate import evaluate, judge, refresh_batchnorm
+from pipeline.supernets.evaluate import evaluate, evaluate_inherited, refresh_batchnorm
 from pipeline.supernets.files import load_network, load_supernet, save_network, save_supernet
 from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import RECIPES, Phase
@@ -90,7 +90,7 @@ def test_every_recipe_learns(recipe: str, tiny_space: SearchSpace, tiny_data: Tr
     assert not model.training
     images = tiny_data.normalised()
     if isinstance(model, Supernet):
-        score = judge(model, small.max(), images, images, tiny_data.labels)
+        score = evaluate_inherited(model, small.max(), images, images, tiny_data.labels)
     else:
         refresh_batchnorm(model, images)
         score = evaluate(model, images, tiny_data.labels)
@@ -332,7 +332,10 @@ def test_judging_twice_gives_the_same_bits_and_leaves_the_supernet(
     supernet = Supernet(tiny_space)
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     images = tiny_data.normalised()
-    scores = [judge(supernet, tiny_space.max(), images, images, tiny_data.labels, batch_size=16) for _ in range(2)]
+    scores = [
+        evaluate_inherited(supernet, tiny_space.max(), images, images, tiny_data.labels, batch_size=16)
+        for _ in range(2)
+    ]
     assert scores[0] == scores[1]
     assert all(torch.equal(before[name], tensor) for name, tensor in supernet.state_dict().items())
 

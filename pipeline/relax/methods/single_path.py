@@ -55,7 +55,8 @@ class SinglePath(Method):
 
 
 def indicators(importances: Tensor, thresholds: Tensor) -> Tensor:
-    """1 where an importance is above its threshold, else 0; the gradient is that of a sigmoid of their difference."""
+    """1 where an importance (steps,) is above its threshold (steps,), else 0; the gradient is that of a sigmoid of
+    their difference."""
     soft = torch.sigmoid(_SLOPE * (importances - thresholds))
     hard = (importances > thresholds).to(soft)
     return hard + soft - soft.detach()

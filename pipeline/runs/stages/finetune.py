@@ -146,7 +146,7 @@ def _random_jobs(run: Run, best: list[Architecture], asked: int) -> list[Job]:
     kept = [arch for arch in random_networks_of_the_base(run) if arch not in best][:asked]
     seen = frozenset(keys(run.codes.encode([*best, *kept])))
     rng = np.random.default_rng([run.config.seed, 7])
-    randoms = [*kept, *run.codes.decode(run.problem.random(asked - len(kept), rng, seen))]
+    randoms = [*kept, *run.codes.decode(run.feasible.random(asked - len(kept), rng, seen))]
     if too_few_others(len(randoms)):
         return []
     return [Job("random", f"random-{number}", arch) for number, arch in enumerate(randoms, 1)]

@@ -64,13 +64,14 @@ class RecurrentController(nn.Module):
         return rows
 
     def reinforce(self, rows: CodeArray, active: NDArray[np.bool_], advantages: Tensor) -> None:
-        """One ascent of advantage * log probability, plus a little entropy (Williams 1992)."""
+        """One ascent of `advantages` (n,) * log probability of `rows` (n, genes), whose `active` (n, genes) genes
+        count, plus a little entropy (Williams 1992)."""
         logs, entropy = self.log_probability(rows, active)
         self._ascend((advantages * logs + _ENTROPY * entropy).mean())
 
     def clipped(self, rows: CodeArray, active: NDArray[np.bool_], advantages: Tensor) -> None:
-        """Several ascents on one batch, none rewarded for moving a network's chance by more than a fifth (Schulman
-        et al. 2017, eq. 7)."""
+        """Several ascents on one batch (shapes as in `reinforce`), none rewarded for moving a network's chance by more
+        than a fifth (Schulman et al. 2017, eq. 7)."""
         with torch.no_grad():
             before, _ = self.log_probability(rows, active)
         for _ in range(_EPOCHS):
@@ -95,5 +96,5 @@ class RecurrentController(nn.Module):
 
 
 def clipped_gain(ratio: Tensor, advantages: Tensor) -> Tensor:
-    """min(ratio A, clip(ratio, 0.8, 1.2) A)."""
+    """min(ratio A, clip(ratio, 0.8, 1.2) A), shape (n,) as both."""
     return torch.minimum(ratio * advantages, ratio.clamp(1 - _CLIP, 1 + _CLIP) * advantages)

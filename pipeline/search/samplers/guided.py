@@ -147,7 +147,7 @@ def changed_twice(centre: CodeArray, problem: FeasibleSpace, predictor: Predicto
 
 
 def waited(history: History) -> NDArray[np.intp]:
-    """At each judged network, how many were judged since the best until then."""
+    """At each judged network, how many were judged since the best until then, shape (judged,)."""
     place = np.arange(len(history))
     improved = np.r_[True, history.scores[1:] > np.maximum.accumulate(history.scores)[:-1]]
     return np.asarray(place - np.maximum.accumulate(np.where(improved, place, 0)))
@@ -174,7 +174,8 @@ def learning_point(judged: int) -> int:
 
 
 def worth_learning(history: History, niche: Niche | None) -> NDArray[np.intp]:
-    """Indices of the judged networks to condition on: all, or the best half, the newest, and the niche's best."""
+    """Indices (kept,) of the judged networks to condition on: all, or the best half, the newest, and the niche's
+    best."""
     count = len(history)
     if count <= _LEARN_FROM:
         return np.arange(count)

@@ -59,14 +59,15 @@ class Controller:
             self.update(row, mask, float(reward))
 
     def update(self, row: CodeArray, active: NDArray[np.bool_], reward: float) -> None:
-        """Ascend (reward - baseline) * grad log p(row) plus a small entropy bonus, on the genes that exist."""
+        """Ascend (reward - baseline) * grad log p(row) plus a small entropy bonus, on the genes that
+        exist: `row` and `active` are (genes,)."""
         advantage = float(np.clip(reward - self._baseline, -3, 3))
         self._baseline = _DECAY * self._baseline + (1 - _DECAY) * reward
         step = advantage * self.gradient(row) + _ENTROPY * self._entropy_gradient()
         self.logits = self.logits + _RATE * np.where(active[:, None], step, 0.0)
 
     def gradient(self, row: CodeArray) -> FloatArray:
-        """Gradient of log p(row) with respect to the logits."""
+        """Gradient of log p(row) with respect to the logits, shape (genes, most options)."""
         chosen = np.arange(self.logits.shape[1]) == row[:, None]
         return np.asarray(chosen - self.probabilities())
 

@@ -38,7 +38,7 @@ class Followed(Exception):
 
 
 @contextlib.contextmanager
-def together(out: Path, configured: Callable[[], Config]) -> Iterator[tuple[Team, Config]]:
+def led_by_first(out: Path, configured: Callable[[], Config]) -> Iterator[tuple[Team, Config]]:
     """The first process's team and configuration; the others do their share and leave with `Followed`.
 
     Raises PipelineError where a process began with another configuration than the first one, or failed.
