@@ -180,7 +180,9 @@ class SearchConfig(_Table):
         description="inherited: with the supernet's weights; private: after private_batches of training alone from"
         " them; scratch: trained alone from random weights, as long as [finetune] says. Never mixed in one ranking",
     )
-    images: Count = Field(1024, description="Search images that judge a network; training images for its BatchNorm")
+    images: Count = Field(
+        1024, description="Search images that judge a network; as many training images, at most 256, for its BatchNorm"
+    )
     pruner: Literal["none", "hyperband"] = Field(
         "none",
         description="hyperband: with judge_by = 'scratch', trainings that fall behind at 1, 3, 9, … epochs are stopped;"

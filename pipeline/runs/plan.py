@@ -4,7 +4,7 @@ import random
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from pipeline.runs.run import Run
+from pipeline.runs.run import JUDGING_BATCHNORM_IMAGES, Run
 from pipeline.runs.scoring import JUDGED_FOR_RANKER
 from pipeline.spaces.space import SearchSpace
 
@@ -39,7 +39,7 @@ def run_plan(run: Run) -> "FewShotPlan":
         child_images=round(config.split.epochs * images * passes),
         regions=config.split.regions,
         judged_networks=(config.search.evaluations + ranker * JUDGED_FOR_RANKER) * (judge_by == "inherited"),
-        images_per_judgement=2 * config.search.images,
+        images_per_judgement=config.search.images + min(config.search.images, JUDGING_BATCHNORM_IMAGES),
         tuned_networks=tuned[judge_by],
         images_per_tuning=config.search.private_batches * batch,
         trained_networks=config.finetune.candidates

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from latency_tables.documents import read_json
 from latency_tables.store import load_table
@@ -19,6 +19,10 @@ from pipeline.runs.team import Team
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
+
+# Of a network with inherited weights: more cost as much as what is judged, and reorder next to nothing
+# (docs/results/fewshot.md).
+JUDGING_BATCHNORM_IMAGES: Final = 256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -218,11 +222,11 @@ class Run:
 
     @cached_property
     def judging(self) -> "JudgingImages":
-        """What every architecture of the run is judged on."""
+        """What every architecture of the run is judged on: images for BatchNorm, and those that the score is of."""
         from pipeline.fewshot.prefix import JudgingImages
 
         dataset, count, seed = self.dataset, self.config.search.images, self.config.seed
-        batchnorm_images, _ = normalised(dataset.train, dataset, count, seed)
+        batchnorm_images, _ = normalised(dataset.train, dataset, min(count, JUDGING_BATCHNORM_IMAGES), seed)
         return JudgingImages(batchnorm_images, *normalised(dataset.search, dataset, count, seed))
 
     @cached_property

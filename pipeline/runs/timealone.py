@@ -8,7 +8,7 @@ from pipeline.runs.alone import BATCHNORM_IMAGES
 from pipeline.runs.documents import Lengths, TrainedNetwork
 from pipeline.runs.published import LINEAR_IMAGES
 from pipeline.runs.quantised import AWARE_COST
-from pipeline.runs.run import Run
+from pipeline.runs.run import JUDGING_BATCHNORM_IMAGES, Run
 from pipeline.runs.timed import clock, pace, remaining, rounded, scheduled
 from pipeline.spaces.architecture import Architecture
 
@@ -99,7 +99,7 @@ class TimeAlone:
     def _after(self, networks: int, image_seconds: float) -> float:
         """Seconds of the stage once everything is trained: tests, scores beside them, the linear classifier."""
         dataset, most = self._run.dataset, self._run.config.search.images
-        scored = min(most, len(dataset.train)) + min(most, len(dataset.search))
+        scored = min(most, JUDGING_BATCHNORM_IMAGES, len(dataset.train)) + min(most, len(dataset.search))
         linear = min(LINEAR_IMAGES, len(dataset.train)) + len(dataset.test)
         images = networks * (len(dataset.test) + scored) + linear
         quantising = _QUANTISING_SECONDS * networks if self._run.precision == "int8" else 0.0

@@ -13,7 +13,7 @@ import numpy as np
 from latency_tables.blocks import Block, total_macs
 from pipeline.runs.documents import Schedule
 from pipeline.runs.folder import STAGE_NAMES
-from pipeline.runs.run import Run
+from pipeline.runs.run import JUDGING_BATCHNORM_IMAGES, Run
 from pipeline.search.settings import relaxing
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def clock(run: Run) -> Callable[[], float]:
 def _evaluations(run: Run, seconds: float, image_seconds: float) -> int:
     """Judging is a forward pass, a third of a training step, over the images that judge and those of BatchNorm."""
     images, most = run.config.search.images, run.config.search.evaluations
-    judged = min(images, len(run.dataset.search)) + min(images, len(run.dataset.train))
+    judged = min(images, len(run.dataset.search)) + min(images, JUDGING_BATCHNORM_IMAGES, len(run.dataset.train))
     return int(np.clip(seconds / (judged * image_seconds / 3 + _PROPOSAL_SECONDS), _FEWEST_EVALUATIONS, most))
 
 
