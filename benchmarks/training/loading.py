@@ -170,7 +170,7 @@ def measured_index(root: Path) -> None:
     division = divide(source, 0.15, 0.2, 0)
     lap("copies looked for, splits cut")
     prepare_encoded(division, stored_px(division, SEEN), root / "data", seen_px=SEEN)
-    lap("2,048 pictures looked at, list written")
+    lap("1,024 pictures looked at, list written")
     batches = Batches(training_set(root / "data", Augmentation()), 64, seed=0)
     next(iter(batches.following(0, batches.per_epoch)))
     lap("list opened, first batch of 64")

@@ -11,6 +11,7 @@ from pipeline.data.inventory import Inventory, class_remarks
 from pipeline.data.items import Item, LeftOut, Source
 from pipeline.data.names import SPLITS, Split
 from pipeline.data.splits import split_items
+from pipeline.process import without_collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Division:
         return Division(parts, self.classes, inventory)
 
 
+@without_collector()
 def divide(
     source: Source, search_fraction: float, test_fraction: float, seed: int, limit: int | None = None
 ) -> Division:
@@ -116,6 +118,8 @@ def _require_own_pictures(kept: Mapping[Split, Sequence[Item]], source: Source) 
 
 def _joined(items: list[Item], pairs: Sequence[tuple[str, str]]) -> list[Item]:
     """The items with groups joined that share a picture."""
+    if not pairs:
+        return items
     parent: dict[str, str] = {}
 
     def root(group: str) -> str:

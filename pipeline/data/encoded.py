@@ -65,9 +65,9 @@ class EncodedPictures:
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         name, path, content = self._entry(row)
-        found = square(name, Path(path) if content is None else content, self.size, self.depth)
+        found = square(name, path if content is None else content, self.size, self.depth)
         if isinstance(found, Deep):
-            found = square(name, Path(path) if content is None else content, self.size, depth_of(found.peak))
+            found = square(name, path if content is None else content, self.size, depth_of(found.peak))
         if isinstance(found, Deep):
             raise TypeError("a picture with a depth has pixels")
         return found
@@ -75,7 +75,7 @@ class EncodedPictures:
     def _entry(self, row: int) -> tuple[str, str, bytes | None]:
         batch = self._reader.get_batch(row // _ROWS)
         name, path, content = (batch.column(column)[row % _ROWS].as_py() for column in ("name", "path", "bytes"))
-        return str(name), str(path), content
+        return str(name), os.fsdecode(path), content
 
     @property
     def _reader(self) -> "pyarrow.RecordBatchFileReader":
@@ -97,24 +97,27 @@ def keep_encoded(items: Sequence[Item], file: Path) -> None:
     """
     import pyarrow
 
-    fields = [("name", pyarrow.string()), ("path", pyarrow.string()), ("bytes", pyarrow.large_binary())]
+    fields = [("name", pyarrow.string()), ("path", pyarrow.binary()), ("bytes", pyarrow.large_binary())]
     schema = pyarrow.schema(fields, {"pictures": str(len(items))})
     scratch = file.with_name(f".{file.name}")
     try:
         with pyarrow.OSFile(str(scratch), "wb") as sink, pyarrow.ipc.new_file(sink, schema) as writer:
             for start in range(0, len(items), _ROWS):
                 rows = [_row(item) for item in items[start : start + _ROWS]]
-                writer.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema))
+                columns = map(pyarrow.array, zip(*rows, strict=True), schema.types)
+                writer.write_batch(pyarrow.RecordBatch.from_arrays(list(columns), schema=schema))
         scratch.replace(file)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _row(item: Item) -> dict[str, str | bytes]:
+def _row(item: Item) -> tuple[str, bytes, bytes | None]:
+    """Its name, its file where it is one, its bytes where it is none."""
     try:
         content = item.content()
     except DataError as error:
         raise DataError(f"image {item.name!r} cannot be read: {error}") from None
     if isinstance(content, bytes):
-        return {"name": item.name, "path": "", "bytes": content}
-    return {"name": item.name, "path": str(content.absolute())}
+        return item.name, b"", content
+    file = content if os.path.isabs(content) else Path(content).absolute()  # noqa: PTH117 - four times as quick
+    return item.name, os.fsencode(file), None

@@ -1,13 +1,13 @@
 """A folder of class folders -> a source: `<class>/…`, or `<split>/<class>/…`."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.data.errors import DataError, some
 from pipeline.data.groups import pattern_groups
-from pipeline.data.items import Content, Item, LeftOut, Source
+from pipeline.data.items import Item, LeftOut, Source
 from pipeline.data.labelled_folder import labelled_source
 from pipeline.data.layout import Contents, sort_contents
 from pipeline.data.metadata import read_metadata
@@ -45,18 +45,21 @@ def folder_source(root: Path, entries: Sequence[Found], columns: Columns) -> Sou
 
 def _by_folder(contents: Contents, group: str | None) -> Source:
     of: dict[Split, list[Found]] = {split: [] for split in SPLITS}
+    folders: dict[Split, list[str]] = {split: [] for split in SPLITS}  # of the same
     left_out = list(contents.left_out)
     for entry in contents.pictures:
-        split = contents.split(entry.parts)
-        if split is None or len(contents.below(entry.parts)) < 2:
+        parts = entry.parts
+        split, below = contents.split(parts), contents.below(parts)
+        if split is None or len(below) < 2:
             left_out.append(LeftOut(printable(entry.name), "outside class folders"))
         else:
             of[split].append(entry)
+            folders[split].append(below[0])
     _require_class_folders(contents, of)
-    classes = {split: sorted({contents.below(entry.parts)[0] for entry in found}) for split, found in of.items()}
+    classes = {split: sorted(set(found)) for split, found in folders.items()}
     known = classes["train"]
     _require_classes(contents, known)
-    remarks = _vanished(contents, of)
+    remarks = _vanished(contents, classes)
     for split in SPLITS[1:]:
         if strange := [printable(name) for name in classes[split] if name not in known]:
             raise DataError(
@@ -66,8 +69,8 @@ def _by_folder(contents: Contents, group: str | None) -> Source:
     number = {name: index for index, name in enumerate(known)}
     items = {
         split: tuple(
-            Item(printable(entry.name), number[contents.below(entry.parts)[0]], member, _reader(entry.path))
-            for entry, member in zip(found, _groups(found, group), strict=True)
+            Item(printable(entry.name), number[folder], member, entry.content, entry.size_bytes)
+            for entry, folder, member in zip(found, folders[split], _groups(found, group), strict=True)
         )
         for split, found in of.items()
     }
@@ -81,10 +84,6 @@ def _by_folder(contents: Contents, group: str | None) -> Source:
         remarks=tuple(remarks),
         grouped=group is not None,
     )
-
-
-def _reader(path: Path) -> Callable[[], Content]:
-    return lambda: path
 
 
 def _groups(entries: Sequence[Found], group: str | None) -> Sequence[str]:
@@ -133,16 +132,15 @@ def _require_classes(contents: Contents, classes: Sequence[str]) -> None:
     )
 
 
-def _vanished(contents: Contents, of: dict[Split, list[Found]]) -> list[str]:
+def _vanished(contents: Contents, classes: dict[Split, list[str]]) -> list[str]:
     """Remarks on folders that are no class for want of pictures; DataError where their pictures cannot be read."""
     remarks = []
     for split in SPLITS:
         if split != "train" and split not in contents.splits.values():
             continue
         place = contents.folder(split)
-        with_pictures = {contents.below(entry.parts)[0] for entry in of[split]}
         for name in folders_in(place):
-            if name in with_pictures or is_hidden((name,)):
+            if name in classes[split] or is_hidden((name,)):
                 continue
             unread = [
                 e for e in contents.unread if contents.split(e.parts) == split and contents.below(e.parts)[0] == name

@@ -10,20 +10,21 @@ from pipeline.data.names import Split
 if TYPE_CHECKING:
     from PIL import Image
 
-Content = bytes | Path
+Content = bytes | str | Path  # an encoded picture, or its file: as a str where there may be very many
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One labelled image. `content` gives its encoded bytes or its file; `group` names what must stay on one side.
 
-    Names sort in the order in which a source reads fastest.
+    Names sort in the order in which a source reads fastest. `file_bytes` is the size of its file, where it is known.
     """
 
     name: str
     label: int
     group: str
     content: Callable[[], Content]
+    file_bytes: int | None = None
 
     def open(self) -> "Image.Image":
         """The whole picture, upright (EXIF), eight bits a channel; DataError where it cannot be read."""

@@ -14,7 +14,7 @@ from pipeline.data.names import SPLITS, Split
 from pipeline.data.prepare import Decoding, finish
 from pipeline.progress import Progress
 
-SAMPLE: Final = 2048  # pictures that tell mean, deviation and depth of all
+SAMPLE: Final = 1024  # pictures that tell mean, deviation and depth of all
 _GIGA: Final = 1_000_000_000
 
 
@@ -34,7 +34,7 @@ def prepare_encoded(
 ) -> dict[str, Any]:
     """Write where all pictures are into `folder`; returns the summary in plain values, as `prepare` does.
 
-    Mean, deviation and depth are those of 2,048 pictures from all over the set, which alone are decoded now. With
+    Mean, deviation and depth are those of 1,024 pictures from all over the set, which alone are decoded now. With
     `skip_broken` all are, since a picture that cannot be read is found in no other way; it is left out. Raises
     DataError naming those of the decoded ones that cannot be read.
     """

@@ -58,7 +58,7 @@ def sort_contents(root: Path, entries: Sequence[Found]) -> Contents:
     pictures, tables, left_out, unread = [], [], [], []
     heif = can_read_heif()
     for entry in entries:
-        suffix = suffix_of(entry.parts[-1])
+        suffix = suffix_of(entry.name)
         if is_metadata(entry):
             tables.append(entry)
         elif is_hidden(entry.parts) or entry.problem:
@@ -83,7 +83,7 @@ def _reason(suffix: str) -> str:
 
 def _splits(root: Path, pictures: Sequence[Found]) -> dict[str, Split]:
     """The folders right below `root` that name splits."""
-    holding = Counter(entry.parts[0] for entry in pictures if len(entry.parts) > 1)
+    holding = Counter(parts[0] for entry in pictures if len(parts := entry.name.split("/", 1)) > 1)
     names = [name for name in folders_in(root) if not is_hidden((name,))]
     splits = {name: split for name in names if (split := split_of(name)) is not None}
     if not splits:
@@ -121,9 +121,12 @@ def _refuse_split_like(root: Path, names: Sequence[str], pictures: Sequence[Foun
 
 def _refuse_splits_inside(root: Path, names: Sequence[str], pictures: Sequence[Found]) -> None:
     """`cat/train` beside `cat/test`: the test images would be trained on."""
-    inner = {e.parts[1] for e in pictures if len(e.parts) > 2}
-    everywhere = all(len(e.parts) > 2 for e in pictures if len(e.parts) > 1)
-    if everywhere and len({split_of(name) for name in inner} - {None}) > 1 and all(map(split_of, inner)):
+    inner: set[str] = set()
+    for entry in pictures:
+        if len(parts := entry.name.split("/", 2)) == 2:
+            return
+        inner.update(parts[1:2])
+    if len({split_of(name) for name in inner} - {None}) > 1 and all(map(split_of, inner)):
         raise DataError(
             f"{str(root)!r} has the splits {some(sorted(inner))} inside {some(list(names))}; put splits first:"
             " <split>/<class>/<image>"

@@ -34,7 +34,8 @@ class Metadata:
 
 def is_metadata(entry: Found) -> bool:
     """Whether a file is such a table: in the data's folder, or in one right below it."""
-    return entry.parts[-1] in METADATA and len(entry.parts) <= 2 and entry.problem is None
+    *folders, name = entry.name.rsplit("/", 2)
+    return name in METADATA and len(folders) < 2 and entry.problem is None
 
 
 def read_metadata(entry: Found) -> Metadata:

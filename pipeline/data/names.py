@@ -1,7 +1,6 @@
 """What names mean: which files are pictures, which folders and files are splits, what is no data at all."""
 
 import re
-from pathlib import PurePath
 from typing import Final, Literal
 
 Split = Literal["train", "search", "test"]
@@ -26,6 +25,7 @@ OTHER_PICTURES: Final = frozenset(
     | {".orf", ".psd", ".raf", ".raw", ".svg", ".tga"}
 )
 ARCHIVES: Final = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst"})
+_NO_DATA: Final = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 METADATA: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -43,17 +43,19 @@ def splits_in(name: str) -> set[Split]:
 
 def is_hidden(parts: tuple[str, ...]) -> bool:
     """Whether a path inside the data is an operating system's or a tool's own, and no data."""
-    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in parts)
+    return any(part[:1] == "." or part in _NO_DATA for part in parts)
 
 
 def suffix_of(name: str) -> str:
     """The suffix in lower case, '' without one."""
-    return PurePath(name).suffix.lower()
+    file = name.rpartition("/")[2]
+    dot = file.rfind(".")
+    return file[dot:].lower() if 0 < dot < len(file) - 1 else ""
 
 
 def printable(name: str) -> str:
     """A name that can be written as UTF-8; bytes that are none become `\\xff`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def accepted_splits() -> str:

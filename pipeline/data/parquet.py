@@ -29,7 +29,7 @@ def parquet_source(root: Path, entries: Sequence[Found], columns: Columns) -> So
 
 def parquet_file_source(file: Path, columns: Columns) -> Source:
     """The rows of one Parquet file, whatever its name; none of it is a split yet."""
-    entry = Found(file, (file.name,), file.stat().st_size)
+    entry = Found(str(file.parent), file.name, file.stat().st_size)
     names = _class_names([entry], columns, 0)
     return _source(str(file), {"train": _rows(file.parent, [entry], columns)}, [entry], names, columns, [])
 

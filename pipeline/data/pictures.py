@@ -115,7 +115,7 @@ def _opened(content: Content) -> "Image.Image":
 
         pillow_heif.register_heif_opener()
         formats.append("HEIF")
-    if isinstance(content, Path) and not content.is_file():
+    if not isinstance(content, bytes) and not Path(content).is_file():
         raise ValueError("it is no file")
     return Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats)
 

@@ -13,10 +13,11 @@ from pipeline.data.errors import DataError
 from pipeline.data.folders import folder_source
 from pipeline.data.hub import hub_source
 from pipeline.data.items import Item, Source
-from pipeline.data.names import ARCHIVES
+from pipeline.data.names import ARCHIVES, suffix_of
 from pipeline.data.parquet import is_parquet, parquet_file_source, parquet_source
 from pipeline.data.rows import Columns
 from pipeline.data.tree import walk
+from pipeline.process import without_collector
 
 __all__ = ["DIGITS", "DataError", "Item", "Source", "fingerprint", "open_source"]
 
@@ -24,6 +25,7 @@ _ACCEPTED: Final = "accepted are a folder of class folders, Parquet files, an 'o
 _TAIL: Final = 65_536  # of a table's bytes: where Parquet keeps its statistics, and all of a small table
 
 
+@without_collector()
 def open_source(path: str, group: str | None, image_column: str, label_column: str) -> Source:
     """The images at `path`: a folder of class folders, Parquet (a file or a folder of them), a hub name, `digits`.
 
@@ -59,7 +61,7 @@ def fingerprint(path: str) -> str | None:
     digest = hashlib.sha256()
     for entry in entries:
         digest.update(f"{entry.name}\0{entry.size_bytes}\n".encode("utf-8", "surrogateescape"))
-        if entry.path.suffix.lower() in (".csv", ".jsonl", ".parquet") and entry.problem is None:
+        if suffix_of(entry.name) in (".csv", ".jsonl", ".parquet") and entry.problem is None:
             digest.update(_tail(entry.path))
     if place.is_file():
         digest.update(f"{place.stat().st_size}".encode() + _tail(place))

@@ -5,6 +5,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +16,29 @@ _MOST_VISITS: Final = 8  # of one folder by different links: beyond it, links to
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file under the root: its path, its parts from the root on, its size; `problem` where it is no plain file."""
+    """A file under `root`: its name from there on with "/" between, its size; `problem` where it is no plain file.
 
-    path: Path
-    parts: tuple[str, ...]
+    There may be hundreds of thousands, so paths are made when they are asked for.
+    """
+
+    root: str
+    name: str
     size_bytes: int
     problem: str | None = None
 
     @property
-    def name(self) -> str:
-        """The path from the root on, as a person reads it."""
-        return "/".join(self.parts)
+    def parts(self) -> tuple[str, ...]:
+        """The folders from the root on, and the file."""
+        return tuple(self.name.split("/"))
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.root, self.name)
+
+    def content(self) -> str:
+        """The same, as an item's content."""
+        return f"{self.root}{os.sep}{self.name}"
 
 
 def walk(root: Path) -> Iterator[Found]:
@@ -33,24 +46,25 @@ def walk(root: Path) -> Iterator[Found]:
 
     Raises DataError naming a folder that cannot be read.
     """
+    start = str(root)
     visits: Counter[tuple[int, int]] = Counter()
-    waiting: list[tuple[Path, tuple[str, ...], frozenset[tuple[int, int]]]] = [(root, (), frozenset())]
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while waiting:
-        folder, parts, above = waiting.pop()
+        folder, before, above = waiting.pop()
         identity = _identity(folder)
         visits[identity] += 1
         inside = above | {identity}
         below = []
         for entry in _entries(folder):
-            place = (*parts, entry.name)
+            name = before + entry.name
             if not _is_folder(entry):
-                yield _file(Path(entry.path), place)
+                yield _file(entry, start, name)
             elif (target := _identity(Path(entry.path))) in inside:
-                yield Found(Path(entry.path), place, 0, "a link to a folder that it is in")
+                yield Found(start, name, 0, "a link to a folder that it is in")
             elif visits[target] >= _MOST_VISITS:
-                yield Found(Path(entry.path), place, 0, f"a link to a folder that {_MOST_VISITS} others lead to")
+                yield Found(start, name, 0, f"a link to a folder that {_MOST_VISITS} others lead to")
             else:
-                below.append((Path(entry.path), place, inside))
+                below.append((Path(entry.path), f"{name}/", inside))
         waiting.extend(reversed(below))
 
 
@@ -62,7 +76,7 @@ def folders_in(folder: Path) -> list[str]:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=attrgetter("name"))
     except OSError as error:
         raise DataError(f"folder {str(folder)!r} cannot be read: {error.strerror}") from None
 
@@ -82,11 +96,11 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _file(path: Path, parts: tuple[str, ...]) -> Found:
+def _file(entry: os.DirEntry[str], root: str, name: str) -> Found:
     try:
-        status = path.stat()
+        status = entry.stat()
     except OSError:
-        return Found(path, parts, 0, "a link to nothing" if path.is_symlink() else "cannot be read")
+        return Found(root, name, 0, "a link to nothing" if entry.is_symlink() else "cannot be read")
     if not stat.S_ISREG(status.st_mode):
-        return Found(path, parts, 0, "no regular file")
-    return Found(path, parts, status.st_size, None if status.st_size else "an empty file")
+        return Found(root, name, 0, "no regular file")
+    return Found(root, name, status.st_size, None if status.st_size else "an empty file")

@@ -2,44 +2,71 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pipeline.errors import PipelineError
+from pipeline.supernets.lanes import side_by_side
+from pipeline.supernets.meta_block import twin
 from pipeline.supernets.modules import BlockModule
 
 
-def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor], lanes: int = 1) -> None:
     """Set each BatchNorm's running mean and variance to the average of those of `batches` (n, 3, s, s).
 
     A batch counts by its number of images; variances are unbiased, as torch stores them. All layers normalise
     with the statistics of the batch at hand meanwhile, as in training. The same batches give the same bits.
-    Weights and the training mode are left as they were. Raises PipelineError where there is no batch.
+    Weights and the training mode are left as they were. So many `lanes` are threads that take a batch each. Raises
+    PipelineError where there is no batch.
     """
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     modes = [(layer, layer.training) for layer in network.modules()]
-    momenta = [norm.momentum for norm in norms]
+    momenta = [(norm, norm.momentum) for norm in _norms(network)]
     network.eval()
-    for norm in norms:
+    for norm, _ in momenta:
         norm.reset_running_stats()
         norm.train()
-    seen = 0
+        norm.momentum = 1.0  # the statistics of the last batch, which are averaged here
+    free: SimpleQueue[nn.Module] = SimpleQueue()
+    for each in (network, *(twin(network) for _ in range(lanes - 1))):
+        free.put(each)
+
+    @torch.no_grad()
+    def of_batch(batch: Tensor) -> tuple[int, list[Tensor]]:
+        each = free.get()
+        try:
+            each(batch)
+            return len(batch), [statistic.clone() for statistic in _statistics(each)]
+        finally:
+            free.put(each)
+
+    seen, average = 0, [torch.zeros_like(statistic) for statistic in _statistics(network)]
     try:
-        with torch.no_grad():
-            for batch in batches:
-                seen += len(batch)
-                for norm in norms:
-                    norm.momentum = len(batch) / seen
-                network(batch)
+        for size, found in side_by_side(of_batch, batches, lanes):
+            seen += size
+            for total, statistic in zip(average, found, strict=True):
+                total.lerp_(statistic, size / seen)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum in momenta:
             norm.momentum = momentum
         for layer, training in modes:
             layer.training = training
     if not seen:
         raise PipelineError("BatchNorm statistics cannot be estimated from 0 images; give at least one batch")
+    for own, total in zip(_statistics(network), average, strict=True):
+        own.copy_(total)
+
+
+def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def _statistics(network: nn.Module) -> list[Tensor]:
+    """The running means and variances of a network."""
+    found = [(norm.running_mean, norm.running_var) for norm in _norms(network)]
+    return [statistic for pair in found for statistic in pair if statistic is not None]
 
 
 def fold_batchnorm(network: nn.Module) -> None:

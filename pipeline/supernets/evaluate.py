@@ -17,6 +17,7 @@ from pipeline.supernets.augment import resize
 from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
 from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
+from pipeline.supernets.lanes import lanes_for, side_by_side
 from pipeline.supernets.network import Network
 from pipeline.supernets.supernet import Supernet
 
@@ -88,7 +89,8 @@ def evaluate_inherited(
 def refresh_batchnorm(network: Network, images: Tensor | TrainingData, *, batch_size: int = BATCH_SIZE) -> None:
     """Re-estimate BatchNorm statistics on normalised `images` (n, 3, h, w) or a set, at the network's resolution."""
     size, device = network.resolution, device_of(network)
-    reestimate_batchnorm(network, (_prepared(on(device, batch), size) for batch in in_batches(images, batch_size)))
+    batches = (_prepared(on(device, batch), size) for batch in in_batches(images, batch_size))
+    reestimate_batchnorm(network, batches, lanes_for(network, -(-len(images) // batch_size)))
 
 
 def in_batches(images: Tensor | TrainingData, size: int = BATCH_SIZE) -> Iterable[Tensor]:
@@ -96,13 +98,18 @@ def in_batches(images: Tensor | TrainingData, size: int = BATCH_SIZE) -> Iterabl
     return torch.split(images, size) if isinstance(images, Tensor) else (batch for batch, _ in images.batches(size))
 
 
-@torch.inference_mode()
 def _logits(network: nn.Module, images: Tensor | TrainingData, size: int, batch_size: int) -> Tensor:
     """Of `network` in evaluation mode, shape (n, classes), on the CPU; it is left in the mode that it was in."""
     training, device = network.training, device_of(network)
+    lanes = lanes_for(network, -(-len(images) // batch_size)) if isinstance(network, Network) else 1
+
+    @torch.inference_mode()
+    def of_batch(batch: Tensor) -> Tensor:
+        found: Tensor = network(_prepared(on(device, batch), size))
+        return found
+
     network.eval()
-    batches = in_batches(images, batch_size)
-    logits = torch.cat([network(_prepared(on(device, batch), size)) for batch in batches]).cpu()
+    logits = torch.cat(list(side_by_side(of_batch, in_batches(images, batch_size), lanes))).cpu()
     network.train(training)
     return logits
 

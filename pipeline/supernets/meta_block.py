@@ -62,6 +62,12 @@ def tensor_places(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
     }
 
 
+def twin(network: M) -> M:
+    """The same network with the same weights, and statistics of its own."""
+    shared = dict(network.named_parameters(remove_duplicate=False))
+    return _copy_structure(network, {**shared, **{name: own.clone() for name, own in network.named_buffers()}}, "")
+
+
 def _copy_structure(module: M, tensors: dict[str, Tensor], prefix: str) -> M:
     """A copy of `module` with containers of its own, filled with `tensors` as far as they are named."""
     twin = object.__new__(type(module))

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,14 @@ def test_a_torn_list_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "out" / "test.arrow").write_bytes(b"ARROW1 and no more")
     with pytest.raises(DataError, match=r"test.arrow is corrupt"):
         load_dataset(tmp_path / "out")
+
+
+def test_a_file_whose_name_is_no_text_is_read(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "photos", {"a": 8, "b": 8})
+    (root / "a" / os.fsdecode(b"\xff\n.png")).write_bytes(picture("odd"))
+    division = _division(root)
+    prepare_encoded(division, 16, tmp_path / "out", seen_px=16)
+    data = load_dataset(tmp_path / "out")
+    assert sum(len(getattr(data, split).pixels[np.arange(len(getattr(data, split)))]) for split in SPLITS) == 17
+    names = [item.name for items in division.parts.values() for item in items]
+    assert "a/\\xff\n.png" in names

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,13 +83,14 @@ def torchrun(*words: object, options: tuple[str, ...] = ("--standalone",), proce
     )  # fmt: skip
 
 
-def two_nodes(*words: object) -> list[subprocess.Popen[str]]:
-    """Two launchers of a process each that meet over loopback, as two machines do over a network."""
+def two_nodes(*words: object, processes: int = 1) -> list[subprocess.Popen[str]]:
+    """Two launchers of so many processes each that meet over loopback, as two machines do over a network."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         endpoint = f"127.0.0.1:{found.getsockname()[1]}"
     meeting = ("--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint, "--rdzv-id", "test", "--local-addr", "127.0.0.1")
-    return [torchrun(*words, options=("--nnodes", "2", *meeting, "--max-restarts", "1"), processes=1) for _ in range(2)]
+    options = ("--nnodes", "2", *meeting, "--max-restarts", "1")
+    return [torchrun(*words, options=options, processes=processes) for _ in range(2)]
 
 
 def children_of(process: subprocess.Popen[str]) -> list[int]:
@@ -110,17 +112,21 @@ def our_lines(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("pocketnas: ")]
 
 
-def test_two_processes_of_which_one_is_killed_find_what_one_finds(
-    config: Path, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def alone(config: Path, base: Path) -> Path:
+    """The base, brought to its end by one process."""
     import torch
 
-    alone, shared = (Path(shutil.copytree(base, base.with_name(name))) for name in ("alone", "shared"))
+    found = Path(shutil.copytree(base, base.with_name("alone")))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert run_command(["run", str(config), "--out", str(alone)]) in (0, 1)
+    assert run_command(["run", str(config), "--out", str(found)]) in (0, 1)
     torch.set_num_threads(threads)
+    return found
 
+
+def test_two_processes_of_which_one_is_killed_find_what_one_finds(config: Path, base: Path, alone: Path) -> None:
+    shared = Path(shutil.copytree(base, base.with_name("shared")))
     launcher = torchrun("run", config, "--out", shared, "--json", options=("--standalone", "--max-restarts", "1"))
     deadline = time.monotonic() + 200
     while len(done := trained_before(shared)) < 3 and launcher.poll() is None and time.monotonic() < deadline:
@@ -129,8 +135,22 @@ def test_two_processes_of_which_one_is_killed_find_what_one_finds(
     os.kill(children_of(launcher)[1], signal.SIGKILL)
     printed, told = launcher.communicate(timeout=200)
     assert launcher.returncode == 0, told
-    assert json.loads(printed)["winner"]["arch"] == json.loads((alone / "winner" / "winner.json").read_text())["arch"]
     assert {file: file.stat().st_mtime_ns for file in done} == done  # what had finished was not done again
+    assert_found_the_same(json.loads(printed), shared, alone)
+
+
+def test_four_processes_of_two_launchers_find_what_one_finds(config: Path, base: Path, alone: Path) -> None:
+    shared = Path(shutil.copytree(base, base.with_name("four")))
+    launchers = two_nodes("run", config, "--out", shared, "--json", processes=2)
+    ended = [launcher.communicate(timeout=200) for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0, 0], ended
+    (printed,) = [printed for printed, _ in ended if printed]
+    assert_found_the_same(json.loads(printed), shared, alone)
+
+
+def assert_found_the_same(document: dict[str, Any], shared: Path, alone: Path) -> None:
+    """What several processes found from the same supernet and table is what one did, network by network."""
+    assert document["winner"]["arch"] == json.loads((alone / "winner" / "winner.json").read_text())["arch"]
     assert trained(shared) == trained(alone)
     for name in ("judged.jsonl", "private.jsonl"):
         assert scores(shared, name) == pytest.approx(scores(alone, name), abs=1e-6)
