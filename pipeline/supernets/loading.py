@@ -1,5 +1,6 @@
 """Work that other processes do ahead of who needs it: reading, decoding and augmenting the images of coming steps."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -59,16 +60,24 @@ def ahead(job: Callable[[int], T], numbers: Sequence[int], workers: int) -> Iter
     )
     results = iter(loader)
     try:
-        for found in results:
-            if isinstance(found, _Failure):
-                raise PipelineError(found.said)
-            yield found
+        with readers_stay():
+            for found in results:
+                if isinstance(found, _Failure):
+                    raise PipelineError(found.said)
+                yield found
+    finally:
+        del results
+
+
+@contextlib.contextmanager
+def readers_stay() -> Iterator[None]:
+    """PipelineError where a process that reads images was killed: torch raises that wherever this one is then."""
+    try:
+        yield
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
             raise  # the job's own
         raise PipelineError(f"a process that reads images has gone: {str(error).splitlines()[0]}") from None
-    finally:
-        del results
 
 
 def workers_for(result_bytes: int) -> int:

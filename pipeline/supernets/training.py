@@ -28,6 +28,7 @@ from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import average_gradients, average_value, is_first, processes, share, wait_for_all
 from pipeline.supernets.files import below, load_weights, read_tensors, write_tensors
+from pipeline.supernets.loading import readers_stay
 from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer, still
 from pipeline.supernets.recipes import Pass, Phase, Recipe
@@ -91,7 +92,7 @@ def train(
     written = checkpoint if is_first() else None
     while training.step < training.steps:
         fitted = False
-        with contextlib.suppress(torch.OutOfMemoryError):
+        with contextlib.suppress(torch.OutOfMemoryError), readers_stay():
             training.advance()
             fitted = True
         if not fitted:  # out of the error's reach, which holds all that the step had computed

@@ -89,14 +89,19 @@ def test_a_file_that_takes_pixels_rounds_them(prepared: tuple[Path, Dataset], tm
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+def as_bytes(content: object) -> bytes:
+    assert isinstance(content, bytes)
+    return content
+
+
 def test_predict_is_as_accurate_as_the_run_says(finished: FinishedRun, tmp_path: Path) -> None:
     """The digits of the test split as picture files, through the command."""
     run = Run.open(finished.path)
-    digits = {item.name: item for item in open_source("digits", None, "image", "label").items}
+    digits = {item.name: item.content() for item in open_source("digits", None, "image", "label").items}
     names = []
     for number, name in enumerate(run.dataset.test_names):
         names.append(tmp_path / f"{number}.png")
-        names[-1].write_bytes(bytes(digits[name].content()))
+        names[-1].write_bytes(as_bytes(digits[name]))
     done = pocketnas("predict", finished.path, *names, "--json")
     answers = [entry["top"][0]["label"] for entry in json.loads(done.stdout)]
     labels = [run.dataset.classes[label] for label in run.dataset.test.labels]
