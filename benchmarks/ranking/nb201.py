@@ -34,13 +34,20 @@ def main() -> None:
     options = table_of_options(columns.text("arch_str"))
     names = sorted({row["1<-0"] for row in options})
     regions = np.array([names.index(row["1<-0"]) for row in options])
+    one_hot = options_of_each(columns)
     alone(truth, proxies)
     weeding(truth, proxies)
     equal_size(truth, proxies)
     calibrations(truth, proxies, regions, len(names))
-    one_hot = np.array([[row[place] == op for place in row for op in names] for row in options], dtype=np.float64)
     priors(truth, proxies, one_hot)
     rankers(truth, proxies, one_hot)
+
+
+def options_of_each(columns: Columns) -> Floats:
+    """Each edge's operation as 0 or 1, shape (networks, 6 edges of 5 operations)."""
+    options = table_of_options(columns.text("arch_str"))
+    names = sorted({row["1<-0"] for row in options})
+    return np.array([[row[place] == op for place in row for op in names] for row in options], dtype=np.float64)
 
 
 def alone(truth: Floats, proxies: dict[str, Floats]) -> None:
@@ -108,20 +115,24 @@ def calibrations(truth: Floats, proxies: dict[str, Floats], regions: np.ndarray,
 
 
 def priors(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:
-    """The product's ranker without labels, its smoothing learned from 120 judged networks (`fewshot.prior`)."""
-    totals = one_hot.reshape(len(one_hot), 6, -1).sum(axis=1)
-    x, belief = np.hstack([totals, one_hot]), np.append(np.ones(totals.shape[1]), np.full(one_hot.shape[1], 0.2))
-    macs = _standardised(np.log(proxies["MACs"]))
+    """The product's ranker without labels, its smoothing learned from 120 judged networks (`ranking.prior`)."""
     print("\n| score | raw | smoothed | half raw, half smoothed, and log MACs |\n|---|---|---|---|")
     for name in ("one-shot", "few-shot"):
         score, taus = _ranks(proxies[name]), []
         for draw in range(DRAWS):
             judged = np.random.default_rng(draw).choice(len(truth), 120, replace=False)
-            smoothed = Ridge.fit(x[judged], score[judged], belief)(x)
-            prior = (_standardised(score) + _standardised(smoothed)) / 2 + macs
-            taus.append([kendall_tau(truth, smoothed) or 0.0, kendall_tau(truth, prior) or 0.0])
+            found = ranked(score, proxies["MACs"], one_hot, judged)
+            taus.append([kendall_tau(truth, one) or 0.0 for one in found])
         means = np.mean(taus, axis=0)
         print(f"| {name} | {kendall_tau(truth, score):.3f} | {means[0]:.3f} | {means[1]:.3f} |")
+
+
+def ranked(score: Floats, macs: Floats, one_hot: Floats, judged: np.ndarray) -> tuple[Floats, Floats]:  # type: ignore[type-arg]
+    """Scores smoothed over the `judged` networks, and what the product's ranker makes of both and MACs."""
+    totals = one_hot.reshape(len(one_hot), 6, -1).sum(axis=1)
+    x, belief = np.hstack([totals, one_hot]), np.append(np.ones(totals.shape[1]), np.full(one_hot.shape[1], 0.2))
+    smoothed = Ridge.fit(x[judged], score[judged], belief)(x)
+    return smoothed, (_standardised(score) + _standardised(smoothed)) / 2 + _standardised(np.log(macs))
 
 
 def _standardised(values: Floats) -> Floats:
