@@ -11,7 +11,7 @@ from torch import nn
 from exporters.errors import ExportError, WrongInput
 from exporters.quiet import first_line
 from exporters.request import Array, ExportRequest, Samples
-from exporters.runtime import in_batches
+from exporters.runtime import in_batches, probabilities
 
 
 class Deployed(nn.Module):
@@ -145,10 +145,7 @@ def expected_outputs(request: ExportRequest) -> Array:
     if preprocessing is not None:
         images = preprocessing.normalised(preprocessing.pixels(images))
     outputs = run(request.network, images, request.network_batch)
-    if not request.options.softmax:
-        return outputs
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return probabilities(outputs) if request.options.softmax else outputs
 
 
 class NamedOutput(nn.Module):

@@ -172,7 +172,9 @@ def publish(
         if report.path is not None:
             files.publish(staging / report.path, out_dir / report.path)
     document["exports"] = [report.as_dict() for report in (*earlier, *reports)]
-    files.write_json(out_dir / MANIFEST, document)
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    files.publish(staging / MANIFEST, out_dir / MANIFEST)
     return reports
 
 

@@ -15,7 +15,7 @@ from exporters.errors import RunFailed, WrongInput
 from exporters.isolated import opened
 from exporters.registry import EXPORTERS, Exporter
 from exporters.request import Array, Preprocessing
-from exporters.runtime import Runtime
+from exporters.runtime import Runtime, probabilities
 
 _LARGEST_PX: Final = 8192  # a file may say anything
 
@@ -108,10 +108,7 @@ class ModelFile:
     def classify(self, pixels: Array) -> tuple[Array, float | None]:
         """As `run`, with the outputs as probabilities (n, classes)."""
         outputs, milliseconds = self.run(pixels)
-        if not self.probabilities:
-            powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            outputs = powers / powers.sum(axis=1, keepdims=True)
-        return outputs, milliseconds
+        return outputs if self.probabilities else probabilities(outputs), milliseconds
 
 
 def open_file(path: Path, own: Sequence[Exporter] = ()) -> ModelFile:

@@ -65,6 +65,12 @@ def in_batches(call: Callable[[Array], Array], inputs: Array, batch: int | None)
     return np.concatenate(outputs)
 
 
+def probabilities(logits: Array) -> Array:
+    """The softmax of logits (n, classes)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def as_shaped(inputs: Array, image_shape: tuple[Any, ...], what: str) -> Array:
     """`inputs` with the channels where the file wants them, `image_shape` being one image's shape in it."""
     if inputs.shape[1:] == image_shape:

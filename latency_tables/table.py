@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from latency_tables.blocks import Block
+from latency_tables.documents import first_error
 from latency_tables.errors import TableError
 
 _MOST_MS = 1e9  # eleven days: no block and no network takes longer
@@ -248,7 +249,5 @@ def parse_table(text: str, where: str) -> LatencyTable:
     try:
         return LatencyTable.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        entry = " / ".join(str(part) for part in first["loc"]) or "the file"
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise TableError(f"{where} is not a latency table: {entry}: {first['msg']}{more}") from None
+        raise TableError(f"{where} is not a latency table: {first_error(error, LatencyTable)}{more}") from None

@@ -11,3 +11,8 @@ class InfeasibleBudget(PipelineError):
     """No network of the space is inside the budget; the message tells the nearest reachable value."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters.coreml.tool import import_coremltools
 from exporters.errors import CannotRun
-from exporters.quiet import quiet
+from exporters.quiet import first_line, quiet
 from exporters.request import Array
 from exporters.runtime import InProcess, as_shaped, in_batches
 
@@ -106,5 +106,5 @@ def _function(specification: Any, path: Path) -> Any:
         with quiet():
             program = load.load(specification, specification.specificationVersion, str(path / WEIGHTS))
     except Exception as error:  # coremltools reads back what it wrote with its own checks, of any type
-        raise CannotRun(f"coremltools cannot read {path} back: {str(error).splitlines()[0]}") from error
+        raise CannotRun(f"coremltools cannot read {path} back: {first_line(error)}") from error
     return program.functions["main"]

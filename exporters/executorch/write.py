@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from exporters.dependencies import EXECUTORCH, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
-from exporters.quiet import quiet
+from exporters.quiet import first_line, quiet
 from exporters.request import Array, ExportRequest, Precision
 from exporters.runtime import InProcess, Runtime, as_shaped, in_batches
 
@@ -81,7 +81,7 @@ class ExecutorchRuntime(InProcess):
                 self._forward = self._program.load_method("forward")
                 self._shape = tuple(int(size) for size in self._text(SHAPE_METHOD).split())
         except RuntimeError as error:
-            raise CannotRun(f"ExecuTorch cannot open {path}: {str(error).splitlines()[0]}") from error
+            raise CannotRun(f"ExecuTorch cannot open {path}: {first_line(error)}") from error
         self.by = f"ExecuTorch {importlib.metadata.version('executorch')} (XNNPACK), CPU"
 
     @property

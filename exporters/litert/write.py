@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from exporters.dependencies import LITERT, LITERT_RUN, Dependency
 from exporters.errors import CannotRun, ConversionFailed, UnsupportedOperator, WrongInput
-from exporters.quiet import quiet
+from exporters.quiet import first_line, quiet
 from exporters.request import INPUT_NAME, Array, ExportRequest, Precision
 from exporters.runtime import InProcess, Runtime, as_shaped, in_batches
 
@@ -50,7 +50,7 @@ class LitertExporter:
         except OSError:
             raise  # no room left, which the caller tells
         except Exception as error:  # the converter raises whatever torch.export, MLIR or its own code does
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             if "Lowering not found" in reason:
                 raise UnsupportedOperator(f"litert: {reason}; replace it in the network") from error
             raise ConversionFailed(f"litert: the converter gave up: {reason}") from error
@@ -120,7 +120,7 @@ def _interpreter(path: Path, keep: bool) -> Any:
             )
             opened.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise CannotRun(f"LiteRT cannot open {path}: {str(error).splitlines()[0]}") from error
+            raise CannotRun(f"LiteRT cannot open {path}: {first_line(error)}") from error
         return opened
 
 

@@ -12,6 +12,7 @@ from exporters.dependencies import ONNX, ONNX_RUN, Dependency
 from exporters.errors import ConversionFailed
 from exporters.onnx.run import OnnxRuntime
 from exporters.onnx.write import onnx_file
+from exporters.quiet import first_line
 from exporters.request import ExportRequest, Precision
 from exporters.runtime import Runtime
 
@@ -44,7 +45,7 @@ class OrtExporter:
         try:
             onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
-            raise ConversionFailed(f"ort: ONNX Runtime could not convert: {str(error).splitlines()[0]}") from error
+            raise ConversionFailed(f"ort: ONNX Runtime could not convert: {first_line(error)}") from error
         return {"mobile_usability": usability(source)}
 
     def open(self, path: Path) -> Sequence[Runtime]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from exporters.errors import CannotRun
+from exporters.quiet import first_line
 from exporters.request import Array
 from exporters.runtime import InProcess, as_shaped, in_batches
 
@@ -83,4 +84,4 @@ def _session(model: Path | bytes, plain: bool = False) -> Any:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
         name = model if isinstance(model, Path) else "the model"
-        raise CannotRun(f"ONNX Runtime cannot open {name}: {str(error).splitlines()[0]}") from error
+        raise CannotRun(f"ONNX Runtime cannot open {name}: {first_line(error)}") from error

@@ -7,8 +7,6 @@ models stay inside the zip file, compressed to a few kilobytes each.
 import io
 import json
 import lzma
-import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,7 +20,7 @@ from latency_tables.devices import runner_script
 from latency_tables.devices.runner import TimingProtocol
 from latency_tables.documents import parse_json, read_model
 from latency_tables.errors import TableError
-from latency_tables.files import MOST_BYTES, read_bounded
+from latency_tables.files import MOST_BYTES, read_bounded, write_atomic
 from latency_tables.journal import SENTINEL, Entry, plan_hash
 from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
 from latency_tables.onnx_models import NamedModel
@@ -64,20 +62,15 @@ def write_kit(
         **{name: getattr(options, name) for name in ("visits", "repeats", "drift_percent", "sentinel_every", "seed")},
         "plan": _plan_document(plan, options),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("README.txt", _READ_ME.format(space=plan.space, models=len(models), name=path.name))
-            archive.writestr("__main__.py", _MAIN.format(threads=threads))
-            archive.write(runner_script.__file__, "runner_script.py")
-            archive.writestr("job.json", json.dumps(job, indent=1, sort_keys=True))
-            for model in models:
-                archive.writestr(files[model.name], model.onnx_bytes)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README.txt", _READ_ME.format(space=plan.space, models=len(models), name=path.name))
+        archive.writestr("__main__.py", _MAIN.format(threads=threads))
+        archive.write(runner_script.__file__, "runner_script.py")
+        archive.writestr("job.json", json.dumps(job, indent=1, sort_keys=True))
+        for model in models:
+            archive.writestr(files[model.name], model.onnx_bytes)
+    write_atomic(path, stream.getvalue())
     return len(models)
 
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from latency_tables.documents import read_model
 from latency_tables.files import read_bounded
 from pipeline.data.encoded import EncodedPictures
-from pipeline.data.errors import DataError, first_line
+from pipeline.data.errors import DataError
 from pipeline.data.names import SPLITS, TEST_NAMES
+from pipeline.errors import first_line
 
 Positive = Annotated[float, Field(gt=0)]
 # All that NumPy raises for a damaged header or a short file, beside OSError and ValueError.

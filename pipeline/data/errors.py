@@ -7,11 +7,6 @@ class DataError(PipelineError):
     """Images or labels that cannot be used; the message names the file, class or column."""
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of another library says, without its further lines."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def some(names: list[str] | tuple[str, ...], most: int = 10) -> str:
     """The first `most` names, quoted, and how many more there are."""
     told = ", ".join(repr(name) for name in names[:most])

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.errors import DataError, first_line, some
+from pipeline.data.errors import DataError, some
 from pipeline.data.items import Content, LeftOut, Source
 from pipeline.data.names import Split, accepted_splits, split_of
 from pipeline.data.parquet_images import image_content
 from pipeline.data.rows import Columns, Rows, source_of_rows
+from pipeline.errors import first_line
 
 
 def hub_source(name: str, columns: Columns, accepted: str) -> Source:

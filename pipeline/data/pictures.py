@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.errors import DataError, first_line
+from pipeline.data.errors import DataError
 from pipeline.data.items import Content
+from pipeline.errors import first_line
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from latency_tables.devices.runner_script import make_session, time_calls
 from latency_tables.table import Clock
+from pipeline.errors import first_line
 from pipeline.gate.errors import CannotMeasure
 from pipeline.gate.measure import Taken
 
@@ -85,7 +86,7 @@ def _session(model: TimedModel, threads: int) -> Callable[[], Any]:
     except CannotMeasure:
         raise
     except Exception as error:  # onnxruntime's own exceptions share no base class but Exception
-        raise CannotMeasure(f"ONNX Runtime cannot run {model.path}: {str(error).splitlines()[0]}") from error
+        raise CannotMeasure(f"ONNX Runtime cannot run {model.path}: {first_line(error)}") from error
     return lambda: session.run(None, feed)
 
 

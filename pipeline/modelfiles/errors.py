@@ -9,8 +9,3 @@ class ModelFileError(PipelineError):
 
 class Contradiction(ModelFileError):
     """Shapes in a graph that cannot all be true: such a graph, or such a branch of one, cannot run."""
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, in one line; its class where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.modelfiles.errors import ModelFileError, first_line
+from pipeline.errors import first_line
+from pipeline.modelfiles.errors import ModelFileError
 from pipeline.modelfiles.graph import Constant, Graph, Node
 from pipeline.modelfiles.inputs import fixed_shape, require_known
 from pipeline.modelfiles.onnx_control import follow_control

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.modelfiles.errors import Contradiction, first_line
+from pipeline.errors import first_line
+from pipeline.modelfiles.errors import Contradiction
 from pipeline.modelfiles.onnx_microsoft import standard_nodes
 from pipeline.modelfiles.onnx_types import STANDARD_DOMAINS, sizes_of, tensor_type
 

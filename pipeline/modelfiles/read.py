@@ -9,8 +9,9 @@ from typing import Final
 
 from latency_tables.blocks import total_params
 from latency_tables.documents import read_json
+from pipeline.errors import first_line
 from pipeline.modelfiles.cost import CostRules, GraphCost, graph_cost
-from pipeline.modelfiles.errors import ModelFileError, first_line
+from pipeline.modelfiles.errors import ModelFileError
 from pipeline.modelfiles.graph import Graph, Shape
 from pipeline.modelfiles.recognise import Recognised, recognise
 from pipeline.modelfiles.stored import require_file

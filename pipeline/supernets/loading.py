@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import torch
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, first_line
 
 T = TypeVar("T")
 _MOST: Final = 8  # processes, of which each keeps up to two results ahead
@@ -77,7 +77,7 @@ def readers_stay() -> Iterator[None]:
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
             raise  # the job's own
-        raise PipelineError(f"a process that reads images has gone: {str(error).splitlines()[0]}") from None
+        raise PipelineError(f"a process that reads images has gone: {first_line(error)}") from None
 
 
 def workers_for(result_bytes: int) -> int:

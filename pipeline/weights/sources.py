@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latency_tables.documents import first_error
 from pipeline.supernets.files import WeightsError, read_about
 from pipeline.weights.catalogue import CATALOGUE, IMAGENET_MEAN, IMAGENET_STD, Channels, Entry, Package
 from pipeline.weights.hub import NAME, fetch
@@ -136,9 +137,7 @@ def _origin(path: Path) -> _Origin | None:
     try:
         return _Origin.model_validate(about)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise WeightsError(f"{path}: its start.{place} cannot be read: {first['msg']}") from None
+        raise WeightsError(f"{path}: its start cannot be read: {first_error(error, _Origin)}") from None
 
 
 def _from_hub(repository: str) -> Weights:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latency_tables.devices.web.exchange import Refused
+from latency_tables.documents import first_error
 from latency_tables.table import BrowserInfo, DeviceInfo, Precision
 
 MAX_BYTES: Final = 16_384
@@ -86,6 +87,4 @@ def read(kind: type[Message], body: bytes) -> Message:
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = " / ".join(str(part) for part in first["loc"]) or "the message"
-        raise Refused(400, f"{where}: {first['msg']}") from None
+        raise Refused(400, first_error(error, kind)) from None
