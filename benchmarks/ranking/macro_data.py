@@ -80,7 +80,7 @@ def training_data(work: Path, device: str) -> OnDevice:
     """The 45,000 images that supernets train on."""
     images, labels = pixels(work)
     # Labels lie shuffled in the file, so the first are as good as any.
-    return OnDevice(images[HELD_OUT:], torch.from_numpy(labels[HELD_OUT:]), MEAN, STD, Augmentation(), device)
+    return OnDevice(images[HELD_OUT:], torch.from_numpy(labels[HELD_OUT:]), MEAN, STD, Augmentation(), device=device)
 
 
 def judging_images(work: Path, device: str, bn: int, n: int) -> JudgingImages:

@@ -6,8 +6,8 @@
 
 From each root every method trains on at 16 pixels, under one limit, for equally many multiply-accumulates: the relaxing
 ones on `--images` images (second order DARTS on fewer, by its passes), one-shot and the three regions of few-shot on as
-many more as one path is cheaper than all. Those two then judge 60 random networks inside the limit, from which the
-product's ranker learns, and 40 that `guided` chooses by it. What each ends as is looked up. A line of `--rows` is not
+many more as one path is cheaper than all. Those two then judge 40 random networks inside the limit, from which the
+product's ranker learns, and 24 that `guided` chooses by it. What each ends as is looked up. A line of `--rows` is not
 done again; `--limits` and `--seconds` do a part.
 """
 
@@ -45,7 +45,7 @@ from pipeline.spaces.cost import AdditiveCost
 from pipeline.supernets.supernet import Supernet, inherit
 
 PIXELS, LR, WEIGHT_DECAY, BATCH = 16, 0.02, 5e-4, 32
-JUDGED, EVALUATIONS, JUDGING = 60, 40, 512
+JUDGED, EVALUATIONS, JUDGING = 40, 24, 512
 RANKING = {"one-shot, ranker": (), "few-shot, ranker": (("skip",), ("k3e3",), ("k5e6",))}
 SPLIT = Decision("op", 1, 1)
 COLUMNS = ("limit", "method", "seed", "arch", "accuracy", "macs", "training_cpu_seconds", "choosing_cpu_seconds")
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float)
     parser.add_argument("--limits", default="40M,60M,ms")
     parser.add_argument("--seeds", default="3,4,5")
-    parser.add_argument("--images", type=int, default=4800)
+    parser.add_argument("--images", type=int, default=2400)
     parser.add_argument("--seconds", type=float, default=3600, help="begin nothing after so many seconds")
     given, began = parser.parse_args(), time.monotonic()
     one_thread()

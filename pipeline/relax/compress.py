@@ -19,6 +19,7 @@ from pipeline.errors import InfeasibleBudget, PipelineError
 from pipeline.progress import Progress
 from pipeline.relax.sparse import gauss_newton_diagonal, reweighted
 from pipeline.supernets.augment import resize
+from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.network import Network
 from pipeline.supernets.optimizers import make_optimizer
@@ -53,7 +54,8 @@ def learn_evidence(
     sizes = {place: block.mid_channels for place, block in enumerate(network.blocks) if block.expands}
     if not sizes:
         raise PipelineError("the network has no block with middle channels of its own; there is nothing to take out")
-    switches = nn.Parameter(torch.ones(sum(sizes.values())))
+    device = device_of(network)
+    switches = nn.Parameter(torch.ones(sum(sizes.values()), device=device))
     gamma, omega = torch.ones_like(switches), torch.ones_like(switches)
     batch_size = min(batch_size, len(data))
     per_epoch = len(data) // batch_size
@@ -70,7 +72,7 @@ def learn_evidence(
             for group in optimizer.param_groups:
                 group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
             chosen = order[step % per_epoch * batch_size :][:batch_size]
-            images, labels = data.training_batch(chosen, generator)
+            images, labels = (on(device, part) for part in data.training_batch(chosen, generator))
             logits = network(resize(images, network.resolution))
             if step % per_epoch == per_epoch - 1:
                 curvature = gauss_newton_diagonal(logits, switches, generator, _DRAWS) / _LAMBDA
@@ -87,8 +89,8 @@ def learn_evidence(
             if progress is not None:
                 progress(step + 1, steps, "weigh channels")
     network.eval()
-    parts = dict(zip(sizes, torch.split(switches.detach(), list(sizes.values())), strict=True))
-    worth = dict(zip(sizes, torch.split(gamma, list(sizes.values())), strict=True))
+    parts = dict(zip(sizes, torch.split(switches.detach().cpu(), list(sizes.values())), strict=True))
+    worth = dict(zip(sizes, torch.split(gamma.cpu(), list(sizes.values())), strict=True))
     return Evidence(worth, parts)
 
 

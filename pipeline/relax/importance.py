@@ -36,9 +36,9 @@ class Importances:
         self._parts = [self._added_and_kept(step) for step in chains.steps]
 
     def __call__(self) -> Tensor:
-        """The present importances (steps,), differentiable by the weights."""
+        """The present importances (steps,), on the CPU as gates are, differentiable by the weights."""
         return torch.stack(
-            [self._rms(added) / self._rms(kept) if added else torch.ones(()) for added, kept in self._parts]
+            [(self._rms(added) / self._rms(kept)).cpu() if added else torch.ones(()) for added, kept in self._parts]
         )
 
     def _rms(self, parts: list[_Part]) -> Tensor:

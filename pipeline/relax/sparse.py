@@ -41,12 +41,12 @@ def gauss_newton_diagonal(logits: Tensor, parameter: Tensor, generator: torch.Ge
     random signs, so that the square of one summed gradient stands for the sum of their squares: `draws` backward
     passes, whatever the number of images, classes and parameters.
     """
-    chances = logits.detach().softmax(1)
+    chances = logits.detach().softmax(1).cpu()  # where the generator draws
     total = torch.zeros_like(parameter)
     for _ in range(draws):
         labels = torch.multinomial(chances, 1, generator=generator)
         signs = torch.randint(0, 2, (len(logits), 1), generator=generator) * 2.0 - 1.0
         root = signs * (torch.zeros_like(chances).scatter_(1, labels, 1.0) - chances)
-        (gradient,) = torch.autograd.grad(logits, parameter, root, retain_graph=True)
+        (gradient,) = torch.autograd.grad(logits, parameter, root.to(logits), retain_graph=True)
         total += gradient.square()
     return total / (draws * len(logits))

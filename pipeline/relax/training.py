@@ -24,6 +24,7 @@ from pipeline.relax.network import Relaxation
 from pipeline.relax.settings import RelaxSettings
 from pipeline.search.costs import Costs
 from pipeline.supernets.augment import resize
+from pipeline.supernets.compute import device_of, on
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.files import below, load_weights, read_tensors, write_tensors
 from pipeline.supernets.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
@@ -82,6 +83,7 @@ class RelaxTraining:
 
     def __init__(self, supernet: Supernet, data: TrainingData, costs: Costs, settings: RelaxSettings) -> None:
         self.supernet, self.data, self.settings = supernet, data, settings
+        self.device = device_of(supernet)  # of weights and images; gates are few and stay with the tables on the CPU
         self.relaxation = Relaxation(supernet)
         self.method: Method = METHODS[settings.method](supernet)
         order = torch.randperm(len(data), generator=self.generator("halves"))
@@ -184,7 +186,8 @@ class RelaxTraining:
         epoch, number = divmod(self.step, self.steps_per_epoch)
         order = torch.randperm(len(part), generator=self.generator(f"{purpose} epoch {epoch}"))
         indices = part[order[number * self.batch_size : (number + 1) * self.batch_size]]
-        return self.data.training_batch(indices, self.generator(f"{purpose} augment {self.step}"))
+        images, labels = self.data.training_batch(indices, self.generator(f"{purpose} augment {self.step}"))
+        return on(self.device, images), on(self.device, labels)
 
     # -- state in a file --------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def compress_winner(run: Run, limits: tuple[Limit, ...], epochs: int, out: Path,
     if not limits:
         raise PipelineError("nothing to keep inside of; give a limit, such as --macs 20M")
     load_winner(run, images=1)  # it may have none
-    network = load_network(run.folder.winner / "weights.safetensors")
+    network = run.compute.placed(load_network(run.folder.winner / "weights.safetensors"))
     before, fits = network.blocks, _fits(run, limits)
     if fits(before):
         raise PipelineError("the winner is inside these limits as it is; give tighter ones")
@@ -46,7 +46,7 @@ def compress_winner(run: Run, limits: tuple[Limit, ...], epochs: int, out: Path,
     if config.finetune.optimizer == "sgd":
         rate = config.finetune.learning_rate
     evidence = learn_evidence(network, run.training_data, epochs, batch, rate / 2, config.seed, progress)
-    smaller = compressed(network, channels_to_keep(before, evidence, fits), evidence)
+    smaller = compressed(network.cpu(), channels_to_keep(before, evidence, fits), evidence)
     accuracy = _trained(run, smaller, epochs, progress)
     out.mkdir(parents=True, exist_ok=True)
     save_network(smaller, out / "weights.safetensors")
@@ -80,7 +80,9 @@ def _trained(run: Run, network: "Network", epochs: int, progress: Progress) -> f
         lr=config.finetune.learning_rate,
         seed=config.seed,
     )
+    network = run.compute.placed(network)
     train(network, run.training_data, settings, None, lambda done, total, _: progress(done, total, "fine-tune"))
+    network.cpu()
     refresh_batchnorm(network, some(run.dataset.train, run.dataset, BATCHNORM_IMAGES, 0)[0])
     search = unchanged(run.dataset.search, run.dataset)
     return evaluate(network, search, search.labels).accuracy

@@ -30,7 +30,7 @@ def relaxed_networks(run: Run, method: Relaxing, progress: Progress) -> list[Arc
     if not file.exists():
         feasible = run.feasible
         found = relax(
-            inherit(run.supernet, run.space),  # a copy: others judge by the supernet as it is
+            run.compute.placed(inherit(run.supernet, run.space)),  # a copy: others judge by the supernet as it is
             run.training_data,
             run.costs,
             _settings(run, method),

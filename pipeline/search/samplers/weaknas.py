@@ -4,8 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.search.candidates import CodeArray
+from pipeline.search.candidates import CodeArray, FloatArray
 from pipeline.search.pool import FeasibleSpace
+from pipeline.search.predictor import targets_of
 from pipeline.search.samplers.base import History, ProposalSampler
 
 _ROUND: Final = 10  # networks judged between two predictors, at least
@@ -18,7 +19,9 @@ class WeakPredictors(ProposalSampler):
     """A network drawn uniformly from the unseen ones among the 100 that a random forest ranks highest.
 
     The forest is fitted anew every 10 judged networks, later whenever they have grown by a twentieth, on all judged
-    until then. Where all 100 are known, which is where the published search stops, the next 100 join.
+    until then. Beside the choices it sees known costs and counts of operations, and it learns how far a score is from
+    the best one, on a logarithmic scale: on one-hot choices and plain scores alone some searches never get out of their
+    top 100. Where all 100 are known the next 100 join.
     """
 
     _ranked: tuple[int, FeasibleSpace, CodeArray] | None = None
@@ -45,9 +48,13 @@ class WeakPredictors(ProposalSampler):
         )
         pool = self._pool(learned, problem)
         forest = RandomForestRegressor(n_estimators=60, max_depth=10, random_state=self.seed)
-        forest.fit(self.encoder.choices(learned.codes), learned.scores)
-        order: CodeArray = pool[np.argsort(-forest.predict(self.encoder.choices(pool)), kind="stable")]
+        forest.fit(self._seen_by_forest(learned.codes), targets_of(learned.scores))
+        order: CodeArray = pool[np.argsort(-forest.predict(self._seen_by_forest(pool)), kind="stable")]
         return order
+
+    def _seen_by_forest(self, codes: CodeArray) -> FloatArray:
+        choices = self.encoder.choices(codes)
+        return np.hstack([choices, self.encoder.traits(codes, choices)])
 
     def _pool(self, history: History, problem: FeasibleSpace) -> CodeArray:
         """Everything, or in a large space random networks and mutants of the best."""
