@@ -96,7 +96,7 @@ class TrainConfig(_Table):
     start: str = Field(
         "none", description="Published weights to start from: a name of 'pocketnas weights list', a file, or a hub name"
     )
-    recipe: str = Field("sandwich", description="How the supernet is trained")
+    recipe: str = Field("sandwich", description="How the supernet is trained; docs/methods.md lists the recipes")
     minutes: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(
         None, description="The whole run ends in about this time: lengths follow from measured steps, not from epochs"
     )
