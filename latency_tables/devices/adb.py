@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import SplitResult, parse_qs
 
+from latency_tables.devices.address import shown
 from latency_tables.devices.programs import Program, read_program, timed_by
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import DeviceLost, MeasurementError, TableError
@@ -44,8 +45,8 @@ class AdbRunner:
             or url.path not in ("", "/")
         ):
             raise TableError(
-                f"{url.geturl()!r} names no phone; accepted is adb://SERIAL?binary=PATH&library=PATH&delegate=NAME, "
-                "with the serial that `adb devices` lists"
+                f"{shown(url.geturl())!r} names no phone; accepted is adb://SERIAL?binary=PATH&library=PATH&delegate=NAME,"
+                " with the serial that `adb devices` lists"
             )
         self.binary = options.get("binary", [None])[0]
         self.libraries = [Path(name) for name in options.get("library", [])]

@@ -1,24 +1,21 @@
 """Every device that can be measured, by the scheme of its name."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from latency_tables.devices.address import shown
 from latency_tables.devices.runner import Attended, DeviceOptions, Runner
 from latency_tables.errors import TableError
-
-# A name or an address; nothing that ssh or adb would take for an option.
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]-]*")
 
 
 def _host(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.host import HostRunner
 
     if url.geturl() != "host":
-        raise TableError(f"device {url.geturl()!r} names more than 'host', which takes no address")
+        raise TableError(f"device {shown(url.geturl())!r} names more than 'host', which takes no address")
     return HostRunner(options.threads, options.precision)
 
 
@@ -28,7 +25,9 @@ def _host_litert(url: SplitResult, options: DeviceOptions) -> Runner:
 
     asked = parse_qs(url.query)
     if set(asked) - {"python"} or url.netloc or url.path not in ("", "/", "host+litert"):
-        raise TableError(f"{url.geturl()!r}: accepted is host+litert or host+litert://?python=PATH, which has LiteRT")
+        raise TableError(
+            f"{shown(url.geturl())!r}: accepted is host+litert or host+litert://?python=PATH, which has LiteRT"
+        )
     return HostRunner(options.threads, options.precision, asked.get("python", [sys.executable])[0], LITERT)
 
 
@@ -101,21 +100,6 @@ def opened_runner(device: str, options: DeviceOptions) -> Iterator[Runner]:
     finally:
         if isinstance(runner, Attended):
             runner.close()
-
-
-def shown(device: str) -> str:
-    """An address as it may be told: without a password."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1@", device)
-
-
-def require_plain(device: str, where: str, error: type[Exception] = TableError) -> None:
-    """`error` for an address that could run a program here: files that others change may not name options."""
-    scheme, _, address = device.partition("://")
-    if not scheme.replace("+", "").isalnum() or (address and not _ADDRESS.fullmatch(address)):
-        raise error(
-            f"{where} names {shown(device)!r}; accepted in a file are host, host+litert, ssh://user@board:port and"
-            " adb://serial. Options (behind ?) are for the command line: --device"
-        )
 
 
 def needs_a_person(device: str) -> bool:

@@ -17,6 +17,7 @@ from typing import IO, Final
 from urllib.parse import SplitResult, parse_qs
 
 from latency_tables.devices import runner_script
+from latency_tables.devices.address import shown
 from latency_tables.devices.jobs import job_files, last_line, parse_device, read_timings, read_usual_s
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.devices.runtimes import ONNXRUNTIME, read_runtime
@@ -51,7 +52,7 @@ class SshRunner:
         unknown = set(options) - {"python", "config", "runtime"}
         if unknown or (url.path not in ("", "/")):
             raise TableError(
-                f"{url.geturl()!r}: accepted is ssh://user@host:port?python=PATH&config=PATH&runtime=litert"
+                f"{shown(url.geturl())!r}: accepted is ssh://user@host:port?python=PATH&config=PATH&runtime=litert"
             )
         self.runtime = read_runtime(options.get("runtime", [ONNXRUNTIME.name])[0])
         self.python = options.get("python", ["python3"])[0]
@@ -124,14 +125,10 @@ def _address(url: SplitResult) -> tuple[str, int | None]:
     try:
         host, port = url.hostname or "", url.port
     except ValueError:
-        raise TableError(f"{_shown(url)!r} has no valid port") from None
+        raise TableError(f"{shown(url.geturl())!r} has no valid port") from None
     user = url.username
     if not _HOST.fullmatch(host) or (user is not None and not _NAME.fullmatch(user)) or url.password is not None:
-        raise TableError(f"{_shown(url)!r} names no board; accepted is ssh://user@host:port, with a key, no password")
+        raise TableError(
+            f"{shown(url.geturl())!r} names no board; accepted is ssh://user@host:port, with a key, no password"
+        )
     return (f"{user}@{host}" if user else host), port
-
-
-def _shown(url: SplitResult) -> str:
-    """An address without what may be a password."""
-    credentials, at, host = url.netloc.rpartition("@")
-    return f"{url.scheme}://{credentials.partition(':')[0]}{at}{host}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qs
 
+from latency_tables.devices.address import shown
 from latency_tables.devices.runner import Timing, TimingProtocol
 from latency_tables.errors import MeasurementError, TableError
 from latency_tables.onnx_models import NamedModel
@@ -31,7 +32,7 @@ class TensorrtRunner:
     def __init__(self, url: SplitResult) -> None:
         options = parse_qs(url.query)
         if set(options) - {"binary"} or url.netloc or url.path not in ("", "/", "tensorrt"):
-            raise TableError(f"{url.geturl()!r}: accepted is tensorrt or tensorrt://?binary=PATH")
+            raise TableError(f"{shown(url.geturl())!r}: accepted is tensorrt or tensorrt://?binary=PATH")
         self.places = tuple(options.get("binary", _PLACES))
 
     def describe(self) -> DeviceInfo:

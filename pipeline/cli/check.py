@@ -84,7 +84,7 @@ def check(
 def _request(
     models: list[Path], tables: list[str], devices: list[str], threads: int, baseline: Path | None, rounds: int
 ) -> "Request":
-    from latency_tables.devices.registry import shown
+    from latency_tables.devices.address import shown
     from pipeline.gate.budget_file import Device
     from pipeline.gate.gate import Request
     from pipeline.gate.measure import LookPlan

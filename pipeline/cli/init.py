@@ -45,7 +45,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Look at images, start, device and budget, and write a commented configuration that runs as it stands."""
-    from latency_tables.devices.registry import require_plain
+    from latency_tables.devices.address import require_plain
     from latency_tables.files import write_atomic
     from pipeline.runs.config import ConfigError
     from pipeline.runs.config_file import read_config

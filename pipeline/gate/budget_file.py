@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from latency_tables.devices.registry import require_plain
+from latency_tables.devices.address import require_plain
 from latency_tables.documents import read_toml, validated
 from pipeline.budget import Budget, read_budget
 from pipeline.gate.budget_document import BudgetDocument, DeviceEntry, ModelEntry, Quantity

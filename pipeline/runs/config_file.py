@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from latency_tables.devices.registry import require_plain
+from latency_tables.devices.address import require_plain
 from latency_tables.documents import Place, first_error, read_toml
 from pipeline.budget import read_budget
 from pipeline.ranking.ranker import FEWEST_LABELS

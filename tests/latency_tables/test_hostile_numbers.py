@@ -78,7 +78,13 @@ def test_two_measurements_into_one_file_are_refused(tmp_path: Path) -> None:
     assert [entry.name for entry in open_journal(tmp_path / "journal", header).entries] == ["a"]
 
 
-@pytest.mark.parametrize("address", ["ssh://me:secret@board", "ssh://me:secret@board:port", "ssh://[bad:secret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("ssh://me:secret@board", "ssh://me:secret@board:port", "ssh://[bad:secret", "ssh://board?password=secret"),
+        *("adb://me:secret@phone", "adb://phone?password=secret", "tensorrt://me:secret@box", "web://me:secret@phone"),
+    ],
+)
 def test_a_password_in_an_address_is_refused_and_not_printed(address: str) -> None:
     from latency_tables.devices.registry import open_runner
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from urllib.parse import SplitResult, parse_qs
 
+from latency_tables.devices.address import shown
 from latency_tables.devices.runner import DeviceOptions, Timing, TimingProtocol
 from latency_tables.devices.web.exchange import Exchange
 from latency_tables.devices.web.package import BACKENDS, CDN, Backend, WebRuntime, runtime_from_cdn, runtime_in
@@ -78,7 +79,7 @@ def _backend(url: SplitResult) -> Backend:
     for backend in BACKENDS:
         if backend == name and not (asked or url.netloc) and url.path in ("", "/", "web"):
             return backend
-    raise TableError(f"{url.geturl()!r}: accepted is web, web?backend=wasm, or web?backend=webgpu")
+    raise TableError(f"{shown(url.geturl())!r}: accepted is web, web?backend=wasm, or web?backend=webgpu")
 
 
 def _qr_code(address: str) -> str:
