@@ -71,6 +71,17 @@ def open_storage(storage: str | Path, heartbeat_s: int = _HEARTBEAT_S) -> BaseSt
     raise RuntimeError("unreachable: the last attempt returns or raises")
 
 
+def prepare(storage: str | Path) -> None:
+    """Meet a storage for the first time: a database must answer, the folder of a journal is made.
+
+    Raises PipelineError as `open_storage` does. Later a database is waited for, and a folder is not made again.
+    """
+    if is_url(storage):
+        open_storage(storage)
+    else:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+
+
 def _open_database(url: str, heartbeat_s: int) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -172,7 +183,6 @@ def _file_trouble(cause: BaseException) -> str:
 def _open_journal(path: Path) -> BaseStorage:
     if path.exists() and not path.is_file():
         raise PipelineError(f"the study {path} is not a file; move it away")
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = _Flock(path.with_name(path.name + ".lock"))
     if path.exists():
         _refuse_foreign(path)

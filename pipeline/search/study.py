@@ -25,7 +25,7 @@ from pipeline.search.rungs import REDUCTION, was_judged
 from pipeline.search.samplers import ProposalSampler, sampler_of
 from pipeline.search.searcher import Searcher
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import Outage, is_url, open_storage, without_password
+from pipeline.search.storage import Outage, is_url, open_storage, prepare, without_password
 
 STUDY_NAME: Final = "search"
 _HEARTBEAT_S: Final = 10
@@ -49,7 +49,8 @@ def search(
     with the same storage share the work, no network being judged twice. `settings.workers` is for whoever
     starts those processes; this function is one of them. A `sampler` class of one's own proposes instead of
     `settings.method`. `hear` is told of each network that this process has judged. With a `known_storage`, which has
-    answered before, a database that is away at the beginning is waited for; else that is an error at once.
+    answered before or whose folder is there, a database that is away at the beginning is waited for, and a folder that
+    is gone is an error; else the former is an error at once, and the folder is made.
 
     Raises InfeasibleBudget at once where no network is inside the limits, PipelineError where the study was
     begun for another space, budget, evaluator, method or seed.
@@ -57,6 +58,8 @@ def search(
     problem = FeasibleSpace(space, costs, costs.ensure_reachable())
     if not len(problem.random(1, np.random.default_rng(settings.seed))):
         raise InfeasibleBudget("no network inside all limits was found; the least over its limits was not enough")
+    if not known_storage:
+        prepare(storage)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -20,7 +20,7 @@ from pipeline.search.costs import Costs
 from pipeline.search.evaluators import Evaluator
 from pipeline.search.results import Candidate, SearchResult
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import Outage, is_url, open_storage
+from pipeline.search.storage import Outage, prepare
 from pipeline.search.study import finished, search
 
 _POLL_S: Final = 0.2
@@ -52,8 +52,8 @@ def search_with_workers(
     PipelineError where all of them died.
     """
     task = make() if task is None else task
-    if is_url(storage) and not known_storage:
-        open_storage(storage)
+    if not known_storage:
+        prepare(storage)
     if settings.workers == 1:
         return _searched(task, settings, storage, progress, heartbeat_s)
     task.costs.ensure_reachable()

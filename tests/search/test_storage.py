@@ -131,6 +131,12 @@ def test_a_journal_whose_folder_is_moved_is_one_line(tmp_path: Path) -> None:
         search(_SPACE, costs_of("40M"), Scored("table", slow), _settings(""), folder / "study.log")
 
 
+def test_a_worker_that_comes_late_does_not_make_a_moved_folder_again(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"study .* is gone: its folder was moved"):
+        search(_SPACE, costs_of("40M"), MERIT, _settings(""), tmp_path / "gone" / "study.log", known_storage=True)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_an_error_of_the_evaluator_is_not_taken_for_the_storages(tmp_path: Path) -> None:
     def broken(archs: Sequence[Any]) -> list[float]:
         raise OSError("an image that cannot be read")
