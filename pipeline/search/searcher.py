@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -153,8 +154,10 @@ class Searcher:
     def _describe(self, trial: Trial, codes: CodeArray, arch: Any, values: dict[str, float], seconds: float) -> None:
         """Write beside the trial what its network is."""
         violations = {name: float(exceeded[0]) for name, exceeded in self._problem.costs.violations(codes).items()}
-        for name, exceeded in violations.items():
-            trial.set_constraint(name, exceeded)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # some may stand there, from before the storage went away
+            for name, exceeded in violations.items():
+                trial.set_constraint(name, exceeded)
         for name, told in named_attributes(arch, values, violations).items():
             trial.set_user_attr(name, told)
         judged = {"arch": str(arch), "costs": values, "fidelity": self._evaluator.fidelity, "seconds": seconds}

@@ -70,6 +70,7 @@ def _moments(server: Postgres) -> dict[str, Callable[[pytest.MonkeyPatch], None]
         "taking a queued one": away_at("set_trial_state_values", 0, before=False),
         "beginning one": away_at("_create_new_trial", 2, before=False),
         "proposing": away_at("_set_trial_param", 3, before=True),
+        "describing": away_at("set_trial_system_attr", 2, before=False),
         "telling": away_at("set_trial_state_values", 4, before=True),
         "told": away_at("set_trial_state_values", 4, before=False),
     }
@@ -77,10 +78,14 @@ def _moments(server: Postgres) -> dict[str, Callable[[pytest.MonkeyPatch], None]
 
 @pytest.mark.parametrize(
     "moment",
-    ["taking a queued one", "beginning one", "proposing", "telling", "told"],
+    ["taking a queued one", "beginning one", "proposing", "describing", "telling", "told"],
 )
 def test_a_restart_at_any_moment_changes_nothing(
-    moment: str, postgres: Postgres, undisturbed: list[str], monkeypatch: pytest.MonkeyPatch
+    moment: str,
+    postgres: Postgres,
+    undisturbed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     settings, costs = _settings(moment), costs_of(_FEW)
     first = [arch for arch in SMALL.enumerate() if str(arch) == undisturbed[0]]
@@ -89,6 +94,7 @@ def test_a_restart_at_any_moment_changes_nothing(
     monkeypatch.setattr("pipeline.search.crew._UNSIGNED_S", 0.3)
     result = search(_SPACE, costs, MERIT, settings, postgres.url, heartbeat_s=1)
     assert _trail(result) == undisturbed
+    assert not [warning for warning in recwarn if "already" in str(warning.message)]
 
 
 def test_trials_that_dead_workers_had_only_taken_are_given_out_again(
