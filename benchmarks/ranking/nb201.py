@@ -129,10 +129,15 @@ def priors(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:
 
 def ranked(score: Floats, macs: Floats, one_hot: Floats, judged: np.ndarray) -> tuple[Floats, Floats]:  # type: ignore[type-arg]
     """Scores smoothed over the `judged` networks, and what the product's ranker makes of both and MACs."""
+    smoothed = smoothed_scores(score, one_hot, judged)
+    return smoothed, (_standardised(score) + _standardised(smoothed)) / 2 + _standardised(np.log(macs))
+
+
+def smoothed_scores(score: Floats, one_hot: Floats, judged: np.ndarray) -> Floats:  # type: ignore[type-arg]
+    """What operations explain of the scores of the `judged` networks, for all."""
     totals = one_hot.reshape(len(one_hot), 6, -1).sum(axis=1)
     x, belief = np.hstack([totals, one_hot]), np.append(np.ones(totals.shape[1]), np.full(one_hot.shape[1], 0.2))
-    smoothed = Ridge.fit(x[judged], score[judged], belief)(x)
-    return smoothed, (_standardised(score) + _standardised(smoothed)) / 2 + _standardised(np.log(macs))
+    return Ridge.fit(x[judged], score[judged], belief)(x)
 
 
 def _standardised(values: Floats) -> Floats:

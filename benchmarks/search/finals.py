@@ -1,5 +1,6 @@
 """What a run ends as is truly worth: NAS-Bench-Macro with supernets trained here, final trainings looked up.
 
+    python -m benchmarks.search.finals truth                                # what there is to find, no supernet
     python -m benchmarks.ranking.macro_fewshot --work DIR --seeds 3,4,5,6   # leaves DIR/seedN/oneshot.safetensors first
     python -m benchmarks.search.finals judge --work DIR --macs 60M          # each network once; goes on where it was
     python -m benchmarks.search.finals report --work DIR --table TABLE
@@ -44,6 +45,7 @@ from pipeline.supernets.files import load_supernet
 Floats = NDArray[np.float64]
 LEARNED_FROM, EVALUATIONS, AT_ONCE = 120, 100, 60
 FINALISTS = (1, 3, 8, 12)
+RANDOM_DRAWS, ASKED_REGRET = 2000, 0.15
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,28 @@ def limits(macs: Sequence[str], latency_ms: Sequence[float], table: Path | None)
         yield Limit(f"{most_ms:g} ms", costs, trainings)
 
 
+def truth(given: argparse.Namespace) -> None:
+    """What there is to find inside each limit, and what the best of eight random networks is worth."""
+    rows = []
+    for limit in limits(given.macs, given.latency_ms, given.table):
+        best, rng = limit.worth.max(), np.random.default_rng(0)
+        drawn = [rng.choice(len(limit.archs), 8, replace=False) for _ in range(RANDOM_DRAWS)]
+        won = np.array([limit.won([limit.archs[place] for place in places]) for places in drawn])
+        rows.append(
+            (
+                f"{limit.name}: {len(limit.archs):,} networks",
+                f"{best:.2f}",
+                f"{(limit.worth >= best - ASKED_REGRET).sum()}",
+                f"{limit.worth.mean():.2f}",
+                f"{limit.largest:.2f}",
+                f"{np.median(best - won):.2f}",
+                f"{100 * (won.mean() / limit.worth.mean() - 1):+.1f} %",
+            )
+        )
+    head = ("limit", "best", f"within {ASKED_REGRET} of it", "mean", "of most MACs")
+    common.print_table((*head, "regret of the best of 8 random", "its gain over the mean"), rows)
+
+
 def judge(given: argparse.Namespace) -> None:
     """Judge for `--seconds`, one supernet after another."""
     one_thread()
@@ -244,10 +268,10 @@ def agreement(limit: Limit, judged: Judged, seed: int) -> tuple[float, float, fl
 
 
 def main() -> None:
-    """One of the two."""
+    """One of the three."""
     parser = common.parser(__doc__)
-    parser.add_argument("what", choices=("judge", "report"))
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("what", choices=("truth", "judge", "report"))
+    parser.add_argument("--work", type=Path, default=Path())
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[3, 4, 5, 6])
     parser.add_argument("--macs", type=lambda text: text.split(","), default=["40M", "60M"])
     parser.add_argument("--latency-ms", type=lambda text: [float(ms) for ms in text.split(",")], default=[])
@@ -257,7 +281,7 @@ def main() -> None:
     parser.add_argument("--batchnorm-images", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=400)
     given = parser.parse_args()
-    {"judge": judge, "report": report}[given.what](given)
+    {"truth": truth, "judge": judge, "report": report}[given.what](given)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,9 @@ def _of_a_score(name: str, entry: dict[str, Any]) -> list[str]:
     """What only a run's own scores have: stability, and what pruning by them would keep."""
     told = {what.replace("_", " "): tau for what, tau in entry["stability"].items() if tau is not None}
     lines = [f"{name}, {what}: {tau:.3f}" for what, tau in told.items()]
+    if (weights := entry.get("weights")) is not None:
+        shown = {what: ", ".join(f"{weight:g}" for weight in found) for what, found in weights.items()}
+        lines.append(f"{name}: rank_weights = [{shown['used']}]; by these networks [{shown['by_truth']}]")
     return lines + [
         f"{name}, without {', '.join(one['dropped'])}: {one['kept']:.0%} of the networks and"
         f" {one['kept_of_best_tenth']:.0%} of the best tenth are left"

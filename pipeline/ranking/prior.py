@@ -16,18 +16,20 @@ from pipeline.ranking.ridge import Floats, Ridge
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.space import SearchSpace
 
-_WEIGHTS: Final = np.array([0.5, 0.5, 1.0])  # score, smoothed score, log MACs, each in standard deviations
+Weights = tuple[float, float, float]  # of score, smoothed score and log MACs, each in standard deviations
+WEIGHTS: Final[Weights] = (0.5, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A fixed sum of three standardised columns; only the smoothing is learned, from judged networks."""
+    """A weighted sum of three standardised columns; only the smoothing is learned, from judged networks."""
 
     smoothing: Features
     size: Features
     ridge: Ridge
     means: Floats
     spreads: Floats
+    weights: Weights = WEIGHTS
 
     @classmethod
     def learn(
@@ -37,6 +39,7 @@ class Prior:
         archs: Sequence[Architecture],
         scores: Sequence[float],
         where: Sequence[int],
+        weights: Weights = WEIGHTS,
     ) -> "Prior":
         """From the scores of judged networks; `where[i]` is the region of network i, of `regions`."""
         smoothing = Features(space, regions, ("totals", "options", "region"))
@@ -44,11 +47,15 @@ class Prior:
         blank = cls(smoothing, Features(space, 1, ("size",)), ridge, np.zeros(3), np.ones(3))
         columns = blank.columns(archs, scores, where)
         spreads = columns.std(0)
-        return cls(smoothing, blank.size, ridge, columns.mean(0), np.where(spreads > 0, spreads, np.inf))
+        return cls(smoothing, blank.size, ridge, columns.mean(0), np.where(spreads > 0, spreads, np.inf), weights)
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
         """How good each network is believed to be, in about standard deviations; higher is better."""
-        return np.asarray((self.columns(archs, scores, where) - self.means) / self.spreads @ _WEIGHTS)
+        return np.asarray(self.standardised(archs, scores, where) @ np.array(self.weights))
+
+    def standardised(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
+        """The columns in standard deviations of the networks that were learned from, shape (n, 3)."""
+        return np.asarray((self.columns(archs, scores, where) - self.means) / self.spreads)
 
     def columns(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
         """Score, smoothed score and log MACs of each network, shape (n, 3), not standardised."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.fewshot.decisions import SplitError
 from pipeline.fewshot.partition import Partition
 from pipeline.ranking.features import Features
-from pipeline.ranking.prior import Prior
+from pipeline.ranking.prior import WEIGHTS, Prior, Weights
 from pipeline.ranking.ranker import Ranker
 from pipeline.spaces.architecture import Architecture
 
@@ -29,6 +29,7 @@ class RankedScorer:
         archs: Sequence[Architecture],
         scores: Sequence[float],
         labels: Sequence[float],
+        weights: Weights = WEIGHTS,
     ) -> "RankedScorer":
         """Learn from `scores` of `archs`, the first of which have `labels`, if any; higher is better in both.
 
@@ -37,7 +38,7 @@ class RankedScorer:
         if len(labels) > len(archs) or len(archs) != len(scores):
             raise SplitError(f"{len(labels)} labels and {len(scores)} scores for {len(archs)} networks")
         where = [partition.route(arch) for arch in archs]
-        prior = Prior.learn(partition.space, len(partition.regions), archs, scores, where)
+        prior = Prior.learn(partition.space, len(partition.regions), archs, scores, where, weights)
         if not labels:
             return cls(partition, prior)
         features = Features(partition.space, len(partition.regions))

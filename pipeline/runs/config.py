@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from latency_tables.table import Precision as DevicePrecision
 from pipeline.errors import PipelineError
@@ -11,6 +11,7 @@ from pipeline.search.settings import Method, Relaxing
 
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, le=100)]
 # Keys by table that say how a run is worked on, not what is made: they may change from call to call.
 HOW_ONLY: Final[Mapping[str, tuple[str, ...]]] = {"search": ("workers", "storage"), "train": ("device",)}
 
@@ -21,6 +22,12 @@ ONNX_FILES: Final[Mapping[DevicePrecision, str]] = {"fp32": "onnx", "fp16": "onn
 
 class ConfigError(PipelineError):
     """A configuration that cannot be used; the message names the table, the key and what is accepted."""
+
+
+def _not_all_zero(weights: list[float]) -> list[float]:
+    if not any(weights):
+        raise ValueError("at least one weight must be above 0")
+    return weights
 
 
 class _Table(BaseModel):
@@ -192,6 +199,11 @@ class SearchConfig(_Table):
         "ranker",
         description="What orders inherited scores. score: nothing else; ranker: that, what their ops explain of it over"
         " 120 networks, and MACs",
+    )
+    rank_weights: Annotated[list[Weight], Field(min_length=3, max_length=3), AfterValidator(_not_all_zero)] = Field(
+        [0.5, 0.5, 1.0],
+        description="How much the ranker believes the score, what ops explain of it, and log MACs; 'pocketnas rank RUN'"
+        " tells what fits your space",
     )
     labels: Annotated[int, Field(ge=0)] = Field(
         0, description="Random networks inside the budget that are trained privately to correct the ranker; 0 or >= 8"

@@ -8,9 +8,11 @@ import numpy as np
 
 from latency_tables.blocks import total_macs, total_params
 from pipeline.progress import Progress
+from pipeline.ranking.prior import Weights
 from pipeline.ranking.pruning import pruning
 from pipeline.ranking.report import Columns, Question, rank_document
 from pipeline.ranking.statistics import Bootstrap, kendall_tau
+from pipeline.ranking.weighing import FEWEST, weigh, weighed_without_own
 from pipeline.ranking.weighted import Floats
 from pipeline.runs.run import Run
 from pipeline.runs.timed import scheduled
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.ranking.scores import RegionScorer
 
 TRUTH: Final = "test accuracy"
-INHERITED, RANKER, BEFORE = "inherited score", "ranker", "checkpoint before"
+INHERITED, RANKER, WEIGHED, BEFORE = "inherited score", "ranker", "weighed ranker", "checkpoint before"
 _SIZES: Final = ("macs", "params")
 _DROPS: Final = (1, 2, 4)
 
@@ -45,11 +47,14 @@ class RunRanking:
         """
         scores, stability = self._scores(progress)
         truth = np.array(self._truth.accuracies())
+        weights = self._weigh(scores, truth)
         sizes = self._sizes()
         columns = self._columns(truth, scores | sizes)
         region = "region" if "region" in columns.values else None
         question = Question(TRUTH, (*scores, *sizes), (), _SIZES, "arch", region, bootstrap)
         document = rank_document(columns, question)
+        if weights is not None:
+            document[RANKER]["weights"] = weights
         for name, values in (scores | sizes).items():
             found = [pruning(self._run.space, self._archs, values.tolist(), truth, drop) for drop in _DROPS]
             document[name] |= {"pruning": [asdict(one) for one in found], "stability": stability.get(name)}
@@ -69,6 +74,16 @@ class RunRanking:
             scores[BEFORE] = _whole(self._judged(self._parent(), "before", progress))
             stability[INHERITED]["tau_with_checkpoint_before"] = kendall_tau(scores[INHERITED], scores[BEFORE])
         return scores, stability
+
+    def _weigh(self, scores: dict[str, Floats], truth: Floats) -> dict[str, Weights] | None:
+        """Add the ranking by weights that the truth chooses to `scores`, each network's chosen without itself. The
+        weights that the run used and those that all networks choose; None where they are too few or nothing is weighed.
+        """
+        parts = self._run.scorer.parts(self._archs, scores[INHERITED].tolist())
+        if parts is None or len(truth) < FEWEST:
+            return None
+        scores[WEIGHED] = np.array(weighed_without_own(parts, truth))
+        return {"used": self._run.scorer.weights, "by_truth": weigh(parts, truth)}
 
     def _judged(self, scorer: "RegionScorer", name: str, progress: Progress) -> Floats:
         """Minus the cross-entropy (nats) of each network on two halves of the images, shape (2, n)."""

@@ -16,7 +16,9 @@ from pipeline.search.score_log import Numbers, ScoreLog
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:
+    from pipeline.ranking.prior import Weights
     from pipeline.ranking.ranked import RankedScorer
+    from pipeline.ranking.ridge import Floats
     from pipeline.ranking.scores import RegionScorer
     from pipeline.runs.run import Run
     from pipeline.search.evaluators import Evaluator, Remembered
@@ -124,6 +126,12 @@ class RunScorer:
             return "score, size and ops"
         return f"score, size and ops, with {len(self._ranker.ranker.ridge.leave_one_out)} labels"
 
+    @property
+    def weights(self) -> "Weights":
+        """How much the ranker believes each of its parts."""
+        score, smoothed, size = self._run.config.search.rank_weights
+        return score, smoothed, size
+
     def learn(self, progress: Progress | None = None) -> "RunScorer":
         """Judge and label what the ranker learns from, where that has not been done, and fit it; returns itself."""
         from pipeline.ranking.ranked import RankedScorer
@@ -133,7 +141,7 @@ class RunScorer:
         self._judge(archs, progress or _silent)
         scores = self.inherited(archs)
         labels = self.privately(archs[: self._run.config.search.labels], progress or _silent, "label networks")
-        self._ranker = RankedScorer.learn(self._run.partition, archs, scores, labels)
+        self._ranker = RankedScorer.learn(self._run.partition, archs, scores, labels, self.weights)
         return self
 
     def privately(self, archs: Sequence[Architecture], progress: Progress, what: str) -> list[float]:
@@ -166,6 +174,13 @@ class RunScorer:
     def ranked(self, archs: Sequence[Architecture], inherited: Sequence[float]) -> list[float] | None:
         """What the ranker makes of the inherited scores of `archs`; None where the run has no ranker."""
         return None if self._ranker is None else self._ranker(archs, inherited)
+
+    def parts(self, archs: Sequence[Architecture], inherited: Sequence[float]) -> "Floats | None":
+        """What a ranker without labels weighs, in standard deviations, shape (n, 3); None where the run has none."""
+        if self._ranker is None or self._ranker.ranker is not None:
+            return None
+        where = [self._run.partition.route(arch) for arch in archs]
+        return self._ranker.prior.standardised(archs, inherited, where)
 
     def inherited(
         self, archs: Sequence[Architecture], progress: Progress | None = None, keep: bool = True

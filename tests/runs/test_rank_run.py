@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 
 from latency_tables.files import sha256_of
 from pipeline.cli.app import run_command
+from pipeline.ranking.statistics import Bootstrap
+from pipeline.runs.folder import open_run
+from pipeline.runs.ranking import RunRanking
 from pipeline.runs.run import Run
 from pipeline.runs.truth import Truth
 from tests.runs.conftest import FinishedRun
@@ -91,6 +95,24 @@ def test_more_networks_add_to_those_that_are_there(ranked: Path, capsys: pytest.
     assert (fewer["macs"]["n"], more["macs"]["n"]) == (12, 14)
     again, said = _answer(capsys, ranked, 12)
     assert again == fewer and "no time" in said
+    _enough_networks_weigh_the_ranker(ranked)
+
+
+def _enough_networks_weigh_the_ranker(ranked: Path) -> None:
+    """One without labels, as the default is."""
+    folder = open_run(ranked)
+    search = folder.config.search.model_copy(update={"labels": 0})
+    run = Run(replace(folder, config=folder.config.model_copy(update={"search": search})))
+    truth = Truth(run, 20)
+    truth.train(_silent)
+    _, _, document = RunRanking(run, truth).report(Bootstrap(20), _silent)
+    assert document["weighed ranker"]["n"] == 20
+    assert document["ranker"]["weights"]["used"] == (0.5, 0.5, 1.0)
+    assert sum(document["ranker"]["weights"]["by_truth"]) > 0
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """Nobody is told."""
 
 
 @pytest.mark.parametrize(
