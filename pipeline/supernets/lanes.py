@@ -1,7 +1,6 @@
-"""Batches side by side on a CPU: each thread computes whole batches alone.
+"""Batches side by side on a CPU: each thread computes whole ones alone.
 
-Layers of small networks are too short to be shared: two threads that compute one layer together are a third quicker
-than one, two that compute a batch each nearly twice as quick.
+Layers of small networks are too short to be shared by threads that sleep while they wait (docs/results/supernets.md).
 """
 
 from collections import deque
@@ -35,7 +34,7 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], lanes: int) -> Iter
     threads = torch.get_num_threads()
     waiting: deque[Future[B]] = deque()
     try:
-        with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(threads // lanes,)) as pool:
+        with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(max(1, threads // lanes),)) as pool:
             for item in items:
                 if len(waiting) == _AHEAD * lanes:
                     yield waiting.popleft().result()

@@ -14,6 +14,7 @@ from pipeline.supernets.augment import Augmentation, resize
 from pipeline.supernets.batchnorm import fold_batchnorm, reestimate_batchnorm
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.depthwise import DepthwiseConv2d
+from pipeline.supernets.evaluate import evaluate, evaluate_inherited, refresh_batchnorm
 from pipeline.supernets.modules import BlockModule
 from pipeline.supernets.network import Network
 from tests.supernets.lively import lively
@@ -276,3 +277,22 @@ def test_resizing_keeps_constant_images_and_equal_sizes() -> None:
     assert resize(images, 9) is images
     for size in (4, 20):
         torch.testing.assert_close(resize(images, size), torch.full((2, 3, size, size), 0.3))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_that_take_a_batch_each_find_what_one_finds(tiny_space: SearchSpace, threads: int) -> None:
+    supernet, before = lively(tiny_space), torch.get_num_threads()
+    images, labels = torch.randn(22, 3, 16, 16), torch.arange(22) % tiny_space.classes
+    torch.set_num_threads(threads)
+    try:
+        score = evaluate_inherited(supernet, tiny_space.max(), images, images, labels, batch_size=4)
+        assert torch.get_num_threads() == threads
+        network = supernet.extract(tiny_space.max())
+        refresh_batchnorm(network, images, batch_size=4)
+    finally:
+        torch.set_num_threads(before)
+    alone = supernet.extract(tiny_space.max())
+    reestimate_batchnorm(alone, torch.split(images, 4))
+    for own, other in zip(network.buffers(), alone.buffers(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+    assert score.cross_entropy == pytest.approx(evaluate(alone, images, labels).cross_entropy, rel=1e-4)
