@@ -53,3 +53,13 @@ def for_networks() -> None:
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:  # musl has none
         mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def under_torchrun() -> bool:
+    """Whether `torchrun` started this process beside others."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def first_process() -> bool:
+    """Whether nobody else speaks for this command: under `torchrun` the first process does."""
+    return os.environ.get("RANK", "0") == "0" or not under_torchrun()

@@ -24,6 +24,7 @@ from pipeline.cli.start import main as main  # what the scripts of earlier insta
 from pipeline.cli.table import table_app
 from pipeline.cli.weights import weights_app
 from pipeline.errors import PipelineError
+from pipeline.process import first_process, under_torchrun
 
 app = typer.Typer(
     name="pocketnas",
@@ -88,13 +89,19 @@ def _tell_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """The best network for your images that answers in time on your phone, as a file, with the proof."""
+    if context.invoked_subcommand not in _SHARED and under_torchrun():
+        raise PipelineError(
+            f"'pocketnas {context.invoked_subcommand}' is done by one process; torchrun starts {', '.join(_SHARED)}"
+        )
 
 
+_SHARED: Final = ("run", "quickstart", "stage", "train", "split", "search", "finetune", "report")
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
@@ -139,7 +146,8 @@ def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     line = foreign.terminal(" ".join(message.split()))
-    typer.echo(f"pocketnas: {line}", err=True)
+    if first_process():
+        typer.echo(f"pocketnas: {line}", err=True)
     _tell_launcher(line)
     return code
 

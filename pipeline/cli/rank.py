@@ -69,7 +69,6 @@ def _of_a_run(path: Path, truth: str, columned: dict[str, Any], bootstrap: "Boot
     from pipeline.cli.progress import progress_bar
     from pipeline.runs.ranking import RunRanking
     from pipeline.runs.run import Run
-    from pipeline.runs.torchrun import refuse_torchrun
     from pipeline.runs.truth import FEWEST, MOST, Truth
 
     given = [option for option, value in columned.items() if value]
@@ -79,7 +78,6 @@ def _of_a_run(path: Path, truth: str, columned: dict[str, Any], bootstrap: "Boot
         raise typer.BadParameter(
             f"--truth {truth!r}: for a run it is how many networks to train to the end, {FEWEST} to {MOST}"
         )
-    refuse_torchrun("pocketnas rank")
     run = Run.open(path)
     with run.folder.lock(), progress_bar() as progress:
         trained = Truth(run, int(truth))

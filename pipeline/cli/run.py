@@ -89,9 +89,9 @@ def run(
 
 def _configuration(config: str, options: "Options") -> "Config":
     """That of a file, or chosen for a folder of images; what was chosen is told."""
+    from pipeline.process import first_process
     from pipeline.runs.automatic import automatic_config, is_data
     from pipeline.runs.config_file import read_config
-    from pipeline.runs.team import first_process
 
     if not is_data(config):
         return read_config(Path(config), options)

@@ -46,7 +46,6 @@ def specialise(
     from pipeline.runs.specialise import Wish, folder_name, parse_budget
     from pipeline.runs.specialise import specialise as answer
     from pipeline.runs.summary import render_summary, summary_document
-    from pipeline.runs.torchrun import refuse_torchrun
 
     one = {"latency_ms": latency_ms, "macs": macs, "params": params, "size_mb": size_mb}
     limits = {key: value for key, value in one.items() if value is not None}
@@ -58,7 +57,6 @@ def specialise(
         raise typer.BadParameter(f"--precision {precision!r} is none of fp32, fp16, int8")
     if table is not None and device is not None:
         raise typer.BadParameter("give either --table or --device, not both")
-    refuse_torchrun("pocketnas specialise")
     source = open_run(run_dir)
     asked: dict[str, Any] = {"table": table, "device": device, "seed": seed, "precision": precision}
     if not budget:

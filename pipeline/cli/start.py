@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-from pipeline.process import before_torch
+from pipeline.process import before_torch, first_process
 
 ON_INTERRUPT: Final = "interrupted; the same command continues where this one stopped"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -36,7 +36,8 @@ def main() -> None:
     except Interrupted:
         _listen_no_more()
         with contextlib.suppress(OSError):
-            print(f"pocketnas: {ON_INTERRUPT}", file=sys.stderr, flush=True)
+            if first_process():
+                print(f"pocketnas: {ON_INTERRUPT}", file=sys.stderr, flush=True)
         code = 2
     sys.exit(code)
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
+from pipeline.process import under_torchrun
 from pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -190,16 +191,6 @@ class Team:
         if self._store is None:
             raise TypeError("a process that is alone has nobody to talk to")
         return self._store
-
-
-def under_torchrun() -> bool:
-    """Whether `torchrun` started this process beside others."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def first_process() -> bool:
-    """Whether nobody else speaks for this run."""
-    return os.environ.get("RANK", "0") == "0" or not under_torchrun()
 
 
 def join() -> Team:

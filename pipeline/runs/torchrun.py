@@ -23,7 +23,7 @@ from pipeline.runs.scoring import JUDGING, PRIVATE
 from pipeline.runs.stages.finetune import NETWORKS
 from pipeline.runs.stages.split import CHILDREN
 from pipeline.runs.stages.train import SUPERNET
-from pipeline.runs.team import SharedWork, Team, join, under_torchrun
+from pipeline.runs.team import SharedWork, Team, join
 
 WORK: Final[dict[str, SharedWork]] = {work.name: work for work in (SUPERNET, CHILDREN, JUDGING, PRIVATE, NETWORKS)}
 _VISIBLE_SECONDS: Final = 30.0  # that a network file system may take to show a new file
@@ -54,12 +54,6 @@ def led_by_first(out: Path, configured: Callable[[], Config]) -> Iterator[tuple[
         failed = False
     finally:
         team.end(failed)
-
-
-def refuse_torchrun(what: str) -> None:
-    """PipelineError under `torchrun`, for what one process does."""
-    if under_torchrun():
-        raise PipelineError(f"'{what}' is done by one process; under torchrun 'run' and single stages are")
 
 
 def _follow(team: Team, out: Path, configured: Callable[[], Config]) -> bool:

@@ -216,6 +216,21 @@ def test_what_is_wrong_with_a_process_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "digits", "--out", "OUT", "--latency", "5"), "No such option: --latency"),
+        (("profile", "quickstart", "--device", "host", "--out", "OUT"), "'pocketnas profile' is done by one process"),
+    ],
+)
+def test_what_no_process_can_do_is_one_line(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    out = tmp_path / "out"
+    told = torchrun(*(out if word == "OUT" else word for word in words)).communicate(timeout=100)[1]
+    (line,) = our_lines(told)
+    assert message in line
+    assert not out.exists()
+
+
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="rights are taken from root alone")
 def test_a_folder_that_one_process_cannot_write_to_is_one_line_and_nothing_is_lost(base: Path, config: Path) -> None:
     """The process is in the middle of training when that is found out; nobody waits for it for ever."""
