@@ -1,7 +1,8 @@
 """The way from a trained network to verified files: convert, run, compare, publish."""
 
+import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,16 @@ from exporters.parity import accuracy, compare, worst
 from exporters.quiet import first_line
 from exporters.registry import Exporter, chosen, file_name
 from exporters.report import ExportReport, Parity
-from exporters.request import Array, ExportOptions, ExportRequest, Metadata, Progress, Samples
+from exporters.request import (
+    Array,
+    ExportOptions,
+    ExportRequest,
+    Metadata,
+    Precision,
+    Progress,
+    Samples,
+    Threshold,
+)
 from exporters.runtime import Runtime
 from exporters.stopwatch import CLOCK
 
@@ -68,14 +78,14 @@ def export_all(
     copied, network_batch = prepared(network, samples, options.batch)
     with staging_folder(out_dir) as staging, temporary_files_in(staging / "scratch") as scratch:
         request = ExportRequest(copied, samples, metadata, options, scratch, network_batch)
-        judge = Judge.of(request, allow_unverified)
+        judge = Judge.of(request, allow_unverified, any(exporter.precision == "fp16" for exporter in exporters))
         reports: list[ExportReport] = []
         errors: list[ExportError] = []
         for number, exporter in enumerate(exporters):
             if progress is not None:
                 progress(number, len(exporters), f"export {exporter.target}")
             reports.append(_export(exporter, judge, staging, errors))
-        kept = manifest.publish(out_dir, staging, reports, request, judge.expected)
+        kept = manifest.publish(out_dir, staging, reports, request, judge.expected, judge.thresholds)
     if progress is not None and exporters:
         progress(len(exporters), len(exporters), f"export {exporters[-1].target}")
     if errors:
@@ -92,11 +102,14 @@ class Judge:
     expected: Array
     accuracy_before: float | None
     allow_unverified: bool
+    thresholds: Mapping[Precision, Threshold]
 
     @classmethod
-    def of(cls, request: ExportRequest, allow_unverified: bool) -> "Judge":
-        """Runs the network once on all images; WrongInput for labels that are not its classes."""
+    def of(cls, request: ExportRequest, allow_unverified: bool, half: bool) -> "Judge":
+        """Runs the network on all images, once more as if in `half` precision where a target is; WrongInput for labels
+        that are not its classes."""
         from exporters.deployed import expected_outputs, run
+        from exporters.rounding import half_precision_error
 
         samples = request.samples
         expected = expected_outputs(request)
@@ -104,11 +117,13 @@ class Judge:
         before = None
         if samples.labels is not None:
             before = accuracy(run(request.network, samples.images, request.network_batch), samples.labels)
-        return cls(request, request.file_inputs(samples.images), expected, before, allow_unverified)
+        thresholds = dict(request.options.thresholds)
+        thresholds["fp16"] = thresholds["fp16"].at_error(half_precision_error(request, expected) if half else math.inf)
+        return cls(request, request.file_inputs(samples.images), expected, before, allow_unverified, thresholds)
 
     def parity(self, exporter: Exporter, runtime: Runtime) -> Parity:
         """Of an opened file; a failed one names the layer that drifts first where the runtime can show it."""
-        threshold = self.request.options.thresholds[exporter.precision]
+        threshold = self.thresholds[exporter.precision]
         outputs, labels = runtime.run(self.inputs), self.request.samples.labels
         parity = compare(self.expected, outputs, labels, self.accuracy_before, threshold, runtime.by)
         if parity.status != "failed":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from exporters import files
 from exporters.errors import WrongInput
 from exporters.report import ExportReport, Parity
-from exporters.request import Array, ExportRequest, Threshold
+from exporters.request import Array, ExportRequest, Precision, Threshold
 
 MANIFEST: Final = "export.json"
 REFERENCE: Final = "reference.safetensors"
@@ -45,6 +46,7 @@ class ThresholdEntry(_Strict):
     accuracy_drop: Limit | None
     max_rel_diff: Limit
     tie: Limit = 0.0  # older files do not say
+    max_rms_diff: Limit | None = None
 
     def threshold(self) -> Threshold:
         """The entry as the threshold it was written from."""
@@ -150,7 +152,12 @@ def read_reference(out_dir: Path, expected_sha256: str) -> tuple[Array, Array]:
 
 
 def publish(
-    out_dir: Path, staging: Path, reports: list[ExportReport], request: ExportRequest, expected: Array
+    out_dir: Path,
+    staging: Path,
+    reports: list[ExportReport],
+    request: ExportRequest,
+    expected: Array,
+    thresholds: Mapping[Precision, Threshold],
 ) -> list[ExportReport]:
     """Move the reported files out of `staging` to their names and write export.json last.
 
@@ -158,20 +165,26 @@ def publish(
     """
     reference = _reference(request, expected)
     setup = _setup(request, reference)
+    earlier = _earlier(out_dir, setup)
+    replaced, precisions = ({getattr(report, name) for report in reports} for name in ("format", "precision"))
+    kept = [] if earlier is None else [entry.report() for entry in earlier.exports if entry.format not in replaced]
+    # Of a precision that is not written now nothing was measured now.
+    known = {} if earlier is None else {name: earlier.threshold(name) for name in earlier.thresholds}
+    stored: dict[str, Threshold] = {**thresholds}
+    stored |= {name: value for name, value in known.items() if name not in precisions}
     document = {
         "schema_version": SCHEMA_VERSION,
         "setup_sha256": setup,
         "reference_sha256": hashlib.sha256(reference).hexdigest(),
         "metadata": request.described(),
-        "thresholds": {name: _fields(value) for name, value in request.options.thresholds.items()},
+        "thresholds": {name: _fields(value) for name, value in stored.items()},
     }
-    earlier = _earlier(out_dir, setup, {report.format for report in reports})
     (staging / REFERENCE).write_bytes(reference)
     files.publish(staging / REFERENCE, out_dir / REFERENCE)
     for report in reports:
         if report.path is not None:
             files.publish(staging / report.path, out_dir / report.path)
-    document["exports"] = [report.as_dict() for report in (*earlier, *reports)]
+    document["exports"] = [report.as_dict() for report in (*kept, *reports)]
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
     files.publish(staging / MANIFEST, out_dir / MANIFEST)
@@ -184,17 +197,18 @@ def _fields(value: Any) -> dict[str, float | None]:
     return asdict(value)
 
 
-def _earlier(out_dir: Path, setup: str, replaced: set[str]) -> list[ExportReport]:
+def _earlier(out_dir: Path, setup: str) -> Manifest | None:
+    """What an earlier export of the same setup left; the files of another one are removed."""
     if not (out_dir / MANIFEST).exists():
-        return []
+        return None
     try:
         manifest = read(out_dir)
     except WrongInput:
-        return []  # an older or broken one is written anew
+        return None  # an older or broken one is written anew
     if manifest.setup_sha256 != setup:
         _remove_files(out_dir, manifest)
-        return []
-    return [entry.report() for entry in manifest.exports if entry.format not in replaced]
+        return None
+    return manifest
 
 
 def _remove_files(out_dir: Path, manifest: Manifest) -> None:

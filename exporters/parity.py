@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from exporters.report import Parity
-from exporters.request import Array, Threshold
+from exporters.request import Array, Threshold, usual_range
 
 FEW_IMAGES: Final = 200
 
@@ -29,7 +29,7 @@ def compare(
     difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
     scale = float(np.abs(expected).max())
     behind = _behind(expected, actual)
-    tie = threshold.tie * float(np.median(np.ptp(expected, axis=1)))
+    tie = threshold.tie * usual_range(expected)
     measured = Parity(
         status="passed",
         by=by,
@@ -41,7 +41,9 @@ def compare(
         images=len(expected),
     )
     agreement = float(np.mean(behind <= tie))
-    reason = "; ".join(_violations(measured, agreement, threshold, scale, bool(np.isfinite(actual).all())))
+    found = _violations(measured, agreement, threshold, scale, bool(np.isfinite(actual).all()))
+    found += _spread(difference, threshold, usual_range(expected))
+    reason = "; ".join(found)
     if reason:
         return replace(measured, status="failed", reason=reason)
     if float(np.mean(behind == 0)) < threshold.top1_agreement:
@@ -97,6 +99,14 @@ def _violations(parity: Parity, agreement: float, threshold: Threshold, scale: f
     if threshold.accuracy_drop is not None and drop > threshold.accuracy_drop + 1e-3 / parity.images:
         found.append(f"accuracy falls by {drop:.2%}, to {parity.accuracy_after:.2%}")
     return found
+
+
+def _spread(difference: Array, threshold: Threshold, usual: float) -> list[str]:
+    if threshold.max_rms_diff is None:
+        return []
+    found, allowed = float(np.sqrt(np.mean(difference**2))), threshold.max_rms_diff * usual
+    # What is not finite was told already.
+    return [f"differences of {found:.3g} in the mean square are above {allowed:.3g}"] if found > allowed else []
 
 
 def _drop(parity: Parity) -> float:

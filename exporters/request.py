@@ -1,8 +1,9 @@
 """What an export is asked to do: the network, real images, options, and what to write into the file."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -125,6 +126,11 @@ def image_input(
     return document if resize is None else document | {"resize": resize.document()}
 
 
+def usual_range(outputs: Array) -> float:
+    """Of one image's outputs (n, classes): from the smallest to the largest, the median over images; never 0."""
+    return max(float(np.median(np.ptp(outputs, axis=1))), float(np.finfo(np.float32).tiny))
+
+
 def _per_channel(values: tuple[float, ...]) -> Array:
     return np.asarray(values, dtype=np.float64)[None, :, None, None]
 
@@ -171,8 +177,8 @@ class Threshold:
 
     The largest difference may be `max_abs_diff` or `max_rel_diff` times the largest absolute output of the
     network, whichever is more: rounding grows with the numbers. Where the network itself has two classes no farther
-    apart than `tie` times the usual range of its outputs (of one image, the median over images), either counts as
-    agreement.
+    apart than `tie` times the usual range of its outputs, either counts as agreement; the root mean square of all
+    differences may be `max_rms_diff` times that range.
     """
 
     max_abs_diff: float | None
@@ -180,15 +186,25 @@ class Threshold:
     accuracy_drop: float | None = None
     max_rel_diff: float = 0.0
     tie: float = 0.0
+    max_rms_diff: float | None = None
+
+    def at_error(self, rms: float) -> "Threshold":
+        """Where `tie` and `max_rms_diff` are multiples of what the precision itself costs: for a network whose outputs
+        it changes by `rms` times their usual range, in the mean square. Infinite: nothing is known, nothing excused."""
+        if not math.isfinite(rms):
+            return replace(self, tie=0.0, max_rms_diff=None)
+        most = self.max_rms_diff
+        return replace(self, tie=self.tie * rms, max_rms_diff=None if most is None else most * rms)
 
     def allowed_difference(self, scale: float) -> float | None:
         """For outputs whose largest absolute value is `scale`."""
         return None if self.max_abs_diff is None else max(self.max_abs_diff, self.max_rel_diff * scale)
 
 
+# fp16: two outputs differ by sqrt(2) times the error of one, and by twice that in 1 case of 20.
 THRESHOLDS: Final[Mapping[Precision, Threshold]] = {
     "fp32": Threshold(max_abs_diff=1e-4, top1_agreement=1.0, max_rel_diff=1e-5),
-    "fp16": Threshold(max_abs_diff=None, top1_agreement=0.995, tie=4 * 2**-10),  # four steps of fp16
+    "fp16": Threshold(max_abs_diff=None, top1_agreement=0.995, tie=2 * 2**0.5, max_rms_diff=4.0),
     "int8": Threshold(max_abs_diff=None, top1_agreement=0.98, accuracy_drop=0.005),
 }
 
