@@ -170,7 +170,7 @@ def publish(
     kept = [] if earlier is None else [entry.report() for entry in earlier.exports if entry.format not in replaced]
     # Of a precision that is not written now nothing was measured now.
     known = {} if earlier is None else {name: earlier.threshold(name) for name in earlier.thresholds}
-    stored: dict[str, Threshold] = {**thresholds}
+    stored = {str(name): value for name, value in thresholds.items()}
     stored |= {name: value for name, value in known.items() if name not in precisions}
     document = {
         "schema_version": SCHEMA_VERSION,
