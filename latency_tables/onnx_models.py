@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from latency_tables.blocks import Block, require_chain
+from latency_tables.coreml_models import build_coreml
 from latency_tables.onnx_graph import Graph, HalfGraph, QuantisedGraph
 from latency_tables.random_weights import RandomWeights
 from latency_tables.table import Precision
@@ -42,6 +43,11 @@ class NamedModel:
     def tflite_bytes(self) -> bytes:
         """The same as a TFLite file. TableError for a precision that there is none in."""
         return build_tflite(self.blocks, self.precision)
+
+    @property
+    def coreml_bytes(self) -> bytes:
+        """The same as a zipped Core ML package."""
+        return build_coreml(self.blocks, self.precision)
 
 
 def block_model(block: Block) -> NamedModel:

@@ -16,25 +16,32 @@ from pydantic import BaseModel, ConfigDict
 
 from latency_tables.blocks import Block
 from latency_tables.build import ProfilePlan, assemble
-from latency_tables.devices import runner_script
+from latency_tables.devices import coreml_script, kit_script, runner_script
 from latency_tables.devices.runner import TimingProtocol
+from latency_tables.devices.runtimes import COREML, LITERT, ONNXRUNTIME, Runtime
 from latency_tables.documents import parse_json, read_model
 from latency_tables.errors import TableError
 from latency_tables.files import MOST_BYTES, read_bounded, write_atomic
 from latency_tables.journal import SENTINEL, Entry, plan_hash
-from latency_tables.measure import SENTINEL_MODEL, MeasureOptions
+from latency_tables.measure import SENTINEL_MODEL, MeasureOptions, Progress
 from latency_tables.onnx_models import NamedModel
 from latency_tables.samples import collect
 from latency_tables.store import save_table
 from latency_tables.table import DeviceInfo, LatencyTable, Precision, read_precision
 
 _MAIN = """import sys
-from runner_script import run_kit
-sys.exit(run_kit(sys.argv[0], threads=int(sys.argv[1]) if len(sys.argv) > 1 else {threads}))
+from kit_script import run_kit
+from runner_script import Here
+sys.exit(run_kit(sys.argv[0], Here(int(sys.argv[1]) if len(sys.argv) > 1 else {threads}, {runtime!r})))
+"""
+_COREML_MAIN = """import sys
+from coreml_script import CoremlDevice
+from kit_script import run_kit
+sys.exit(run_kit(sys.argv[0], CoremlDevice(*sys.argv[1:])))
 """
 _READ_ME = """Latency kit for the space {space!r}: {models} small and large networks to time on this device.
 
-1. Python 3.8 or later with numpy and onnxruntime:   python3 -m pip install numpy onnxruntime
+1. Python 3.8 or later with numpy and {package}:   python3 -m pip install numpy {package}
 2. Close other programs, plug the device in, let it cool down. Do not unpack this file; run it:
        python3 {name}
    It says how far it is. Stopped (Ctrl-C, empty battery), it continues when it is run again in the same folder.
@@ -42,16 +49,42 @@ _READ_ME = """Latency kit for the space {space!r}: {models} small and large netw
        pocketnas profile {space} --from-kit results.json --device NAME --out NAME.json
 """
 
+_COREML_READ_ME = """Core ML kit for the space {space!r}: {models} small and large networks to time on a Mac or iPhone.
+
+1. A Mac with Xcode, and Python 3.9 or later with coremltools 9:   python3 -m pip install coremltools
+2. On this Mac:
+       python3 {name}
+   On an iPhone or iPad: connect it by cable, unlock it, switch on its developer mode, and
+       python3 {name} "NAME OF THE PHONE" all TEAM
+   TEAM is your Apple developer team's identifier (leave it away where Xcode signs without). coremltools builds its own
+   app with Xcode and installs it. "all" lets Core ML choose; "ne", "gpu" or "cpu" allow the Neural Engine or the GPU
+   beside the CPU, or the CPU alone. It says how far it is; stopped, it continues when it is run again in this folder.
+3. Bring results.json back and, on the machine that made the kit, run:
+       pocketnas profile {space} --from-kit results.json --device NAME --out NAME.json
+
+By hand: models/*.mlpackage.zip are packages. Unpacked and opened in Xcode, the tab Performance times one on a connected
+device; the names of whole networks stand in job.json, under "files". A CSV of such networks and their milliseconds
+(columns arch and ms) makes a table too:
+       pocketnas table import measured.csv --format networks --space {space} --device NAME --out NAME.json
+"""
+_PACKAGES: Final = {ONNXRUNTIME.name: "onnxruntime", LITERT.name: "ai-edge-litert"}
+
 # All that a zip file's own errors are: damaged, encrypted (RuntimeError), of an unknown method, without a job.
 _NO_KIT: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError, RuntimeError)
 
 
 def write_kit(
-    path: Path, plan: ProfilePlan, options: MeasureOptions, threads: int, precision: Precision = "fp32"
+    path: Path,
+    plan: ProfilePlan,
+    options: MeasureOptions,
+    threads: int,
+    precision: Precision = "fp32",
+    runtime: Runtime = ONNXRUNTIME,
+    progress: Progress | None = None,
 ) -> int:
-    """Write the kit that measures `plan` to `path`; the number of models in it. Raises OSError."""
+    """Write the kit that measures `plan` with `runtime` to `path`; the number of models in it. Raises OSError."""
     models = [model.at(precision) for model in (SENTINEL_MODEL, *plan.models)]
-    files = {model.name: f"models/{number}.onnx" for number, model in enumerate(models)}
+    files = {model.name: f"models/{number}{runtime.suffix}" for number, model in enumerate(models)}
     kit = kit_id(plan, options, precision)
     job = {
         "kit": kit,
@@ -64,14 +97,37 @@ def write_kit(
     }
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("README.txt", _READ_ME.format(space=plan.space, models=len(models), name=path.name))
-        archive.writestr("__main__.py", _MAIN.format(threads=threads))
-        archive.write(runner_script.__file__, "runner_script.py")
+        for name, text in _texts(path.name, plan, len(models), threads, runtime).items():
+            archive.writestr(name, text)
         archive.writestr("job.json", json.dumps(job, indent=1, sort_keys=True))
-        for model in models:
-            archive.writestr(files[model.name], model.onnx_bytes)
+        for number, model in enumerate(models, 1):
+            archive.writestr(files[model.name], runtime.file_bytes(model))
+            if progress is not None:
+                progress(number, len(models), "writing the kit")
     write_atomic(path, stream.getvalue())
     return len(models)
+
+
+def kit_runtime(device: str) -> Runtime:
+    """What a kit for such a device times with. Raises TableError."""
+    runtimes = {"host": ONNXRUNTIME, "host+litert": LITERT, "coreml": COREML}
+    scheme = device.removesuffix("://")
+    if scheme not in runtimes:
+        raise TableError(f"a kit is for {', '.join(runtimes)} (ONNX Runtime, LiteRT or Core ML), not for {device!r}")
+    return runtimes[scheme]
+
+
+def _texts(kit: str, plan: ProfilePlan, models: int, threads: int, runtime: Runtime) -> dict[str, str]:
+    """The page and the programs of a kit, by their names in it."""
+    device, main, page = (
+        (coreml_script, _COREML_MAIN, _COREML_READ_ME)
+        if runtime == COREML
+        else (runner_script, _MAIN.format(threads=threads, runtime=runtime.name), _READ_ME)
+    )
+    scripts = {f"{module.__name__.rpartition('.')[2]}.py": module for module in (device, kit_script)}
+    told = page.format(space=plan.space, models=models, name=kit, package=_PACKAGES.get(runtime.name, ""))
+    sources = {name: Path(str(module.__file__)).read_text() for name, module in scripts.items()}
+    return {"README.txt": told, "__main__.py": main, **sources}
 
 
 def kit_id(plan: ProfilePlan, options: MeasureOptions, precision: Precision) -> str:

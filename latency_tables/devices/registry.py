@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from latency_tables.devices.address import shown
-from latency_tables.devices.runner import Attended, DeviceOptions, Runner
+from latency_tables.devices.runner import Closable, DeviceOptions, Runner
 from latency_tables.errors import TableError
 
 
@@ -57,6 +57,12 @@ def _web(url: SplitResult, options: DeviceOptions) -> Runner:
     return WebRunner(url, options)
 
 
+def _coreml(url: SplitResult, options: DeviceOptions) -> Runner:
+    from latency_tables.devices.coreml import CoremlRunner
+
+    return CoremlRunner(url, options)
+
+
 def _qai_hub(url: SplitResult, options: DeviceOptions) -> Runner:
     from latency_tables.devices.qai_hub import QaiHubRunner
 
@@ -70,6 +76,7 @@ RUNNERS: Final[dict[str, Callable[[SplitResult, DeviceOptions], Runner]]] = {
     "adb": _adb,
     "tensorrt": _tensorrt,
     "web": _web,
+    "coreml": _coreml,
     "qai-hub": _qai_hub,
 }
 
@@ -84,7 +91,7 @@ def open_runner(device: str, options: DeviceOptions | None = None) -> Runner:
     if scheme not in RUNNERS:
         raise TableError(
             f"device {shown(device)!r} cannot be measured; accepted are host, host+litert, web, ssh://user@board,"
-            " adb://serial, qai-hub://name, tensorrt"
+            " adb://serial, coreml://name, qai-hub://name, tensorrt"
         )
     if scheme != "web" and (options.listen is not None or options.ort_web is not None):
         raise TableError(f"an address to listen at and onnxruntime-web's folder are for device web, not for {device}")
@@ -98,7 +105,7 @@ def opened_runner(device: str, options: DeviceOptions) -> Iterator[Runner]:
     try:
         yield runner
     finally:
-        if isinstance(runner, Attended):
+        if isinstance(runner, Closable):
             runner.close()
 
 

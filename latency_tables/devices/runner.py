@@ -90,13 +90,18 @@ class Metered(Protocol):
 
 
 @runtime_checkable
-class Attended(Protocol):
-    """What a runner has beside that where somebody looks at its device: open from when it is made until `close`."""
+class Closable(Protocol):
+    """A runner that holds something open, here or on its device, until `close`."""
+
+    def close(self) -> None:
+        """Say that it is over, and give back what is held open."""
+        ...
+
+
+@runtime_checkable
+class Attended(Closable, Protocol):
+    """A runner whose device somebody looks at."""
 
     def show_progress(self, done: int, total: int) -> None:
         """Show that `done` of `total` timings are taken."""
-        ...
-
-    def close(self) -> None:
-        """Say that it is over, and give back what is held open here."""
         ...

@@ -2,7 +2,6 @@
 
     python runner_script.py describe [THREADS [RUNTIME]]   the device, as one JSON line
     python runner_script.py measure FOLDER            times what FOLDER/job.json lists; one JSON line per model
-    python kit.zip [THREADS]                          times what the kit holds; writes results.json (see run_kit)
 
 It is copied to boards and into kits as it is, so it imports nothing of pocketnas.
 """
@@ -12,11 +11,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import random
 import statistics
 import sys
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,91 +214,23 @@ def _serve(folder: Path) -> None:
     print(json.dumps({"usual_s": probe.usual()}), flush=True)
 
 
-# -- a kit: everything in one zip file that Python runs ------------------------------------------------
+class Here:
+    """This machine as a kit times on it (see kit_script.py)."""
 
+    def __init__(self, threads: int, runtime: str) -> None:
+        self.threads = threads
+        self.runtime = runtime
+        self.probe: Probe | None = None
 
-def run_kit(kit: str, out: str = "results.json", threads: int = 1) -> int:
-    """Time every model in the zip file `kit`, visit by visit, and write `out`; the exit status.
+    def describe(self) -> dict[str, Any]:
+        """This machine."""
+        return describe(self.threads, self.runtime)
 
-    What is timed is kept in `out`.partial, one JSON line each: run it again to continue after a stop. A
-    sentinel stands between the models; what stands beside one that drifted is timed again.
-    """
-    with zipfile.ZipFile(kit) as archive:
-        job = json.loads(archive.read("job.json"))
-        partial = Path(out + ".partial")
-        header = {"kit": job["kit"], "device": dict(describe(threads), precision=job["precision"])}
-        entries = _continued(partial, header)
-        with partial.open("a") as stream:
-            if not partial.stat().st_size:
-                stream.write(json.dumps(header) + "\n")
-            probe = Probe(job["protocol"]["patience_ms"] / 1000)
-            for visit in range(job["visits"]):
-                _visit(archive, job, visit, entries, stream, threads, probe)
-    document = dict(header, complete=True, plan=job["plan"], entries=entries)
-    temporary = Path(out + ".new")
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(out)
-    partial.unlink()
-    print("done: take %s back to the machine that made this kit" % out)  # noqa: UP031
-    return 0
-
-
-def _continued(partial: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries that an earlier, stopped run of the same kit on the same device left."""
-    lines = partial.read_text().split("\n") if partial.is_file() else []
-    complete = lines[:-1]  # the last one was being written, or is empty
-    if not complete or json.loads(complete[0]) != header:
-        partial.write_text("")
-        return []
-    partial.write_text("\n".join(complete) + "\n")
-    return [json.loads(line) for line in complete[1:]]
-
-
-def _visit(
-    archive: Any,
-    job: dict[str, Any],
-    visit: int,
-    entries: list[dict[str, Any]],
-    stream: Any,
-    threads: int,
-    probe: Probe,
-) -> None:
-    def add(entry: dict[str, Any]) -> None:
-        entries.append(entry)
-        stream.write(json.dumps(entry) + "\n")
-        stream.flush()
-
-    def timed(name: str) -> None:
-        model = archive.read(files[name])
-        add(dict(measure(name, model, job["protocol"], threads, probe), kind="timing", visit=visit))
-
-    def off() -> bool:
-        times = [statistics.median(e["session_ms"]) for e in entries if e.get("name") == sentinel]
-        usual = sorted(times)[len(times) // 4]
-        return any(abs(value / usual - 1) > job["drift_percent"] / 100 for value in times[-2:])
-
-    def disturbed(name: str) -> bool:
-        return any(entry["disturbed"] for entry in entries[-len(segment) - 2 :] if entry.get("name") == name)
-
-    files, sentinel = job["files"], job["sentinel"]
-    for attempt in range(job["repeats"] + 1):
-        done: set[str] = set()
-        for entry in entries:
-            if entry["visit"] == visit:
-                done = done - set(entry["names"]) if entry["kind"] == "repeat" else done | {entry["name"]}
-        left = sorted(set(files) - {sentinel} - done)
-        random.Random("%d/%d/%d" % (job["seed"], visit, attempt)).shuffle(left)  # noqa: UP031
-        for start in range(0, len(left), job["sentinel_every"]):
-            segment = left[start : start + job["sentinel_every"]]
-            timed(sentinel)
-            for name in segment:
-                timed(name)
-            timed(sentinel)
-            again = segment if off() else [name for name in segment if disturbed(name)]
-            if attempt < job["repeats"] and again:
-                add({"kind": "repeat", "visit": visit, "names": again})
-            shown = (visit + 1, job["visits"], start + len(segment), len(left))
-            print("visit %d of %d: %d of %d models" % shown, flush=True)  # noqa: UP031
+    def time(self, name: str, model: bytes, protocol: dict[str, Any]) -> dict[str, Any]:
+        """One model, as `measure` does it."""
+        if self.probe is None:
+            self.probe = Probe(protocol["patience_ms"] / 1000)
+        return measure(name, model, protocol, self.threads, self.probe, self.runtime)
 
 
 def main(arguments: list[str]) -> int:

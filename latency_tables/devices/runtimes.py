@@ -19,6 +19,8 @@ class Runtime:
 
 ONNXRUNTIME: Final = Runtime("onnxruntime", ".onnx", lambda model: model.onnx_bytes)
 LITERT: Final = Runtime("litert", ".tflite", lambda model: model.tflite_bytes)
+COREML: Final = Runtime("coreml", ".mlpackage.zip", lambda model: model.coreml_bytes)
+# Those that the runner script has.
 RUNTIMES: Final = {runtime.name: runtime for runtime in (ONNXRUNTIME, LITERT)}
 
 

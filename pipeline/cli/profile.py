@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def profile(
     space: Annotated[str, typer.Argument(metavar="SPACE", help="A preset name or a TOML file.")],
     device: Annotated[
-        str, typer.Option(help="host, web, ssh://user@board, adb://serial or tensorrt; with --from-kit its name.")
+        str,
+        typer.Option(
+            help="host, host+litert, web, ssh://user@board, adb://serial, coreml://name, qai-hub://name or tensorrt. "
+            "With --kit host, host+litert or coreml; with --from-kit its name."
+        ),
     ] = "host",
     out: Annotated[Path | None, typer.Option(help="The table to write, a JSON file.")] = None,
     name: Annotated[str | None, typer.Option(help="What the table calls the device.")] = None,
@@ -63,7 +67,7 @@ def profile(
 
     A stopped measurement continues when the same command is run again.
     """
-    from latency_tables.devices.kit import table_from_kit, write_kit
+    from latency_tables.devices.kit import kit_runtime, table_from_kit, write_kit
     from latency_tables.devices.registry import opened_runner
     from latency_tables.devices.runner import DeviceOptions
     from latency_tables.extend import extend_table
@@ -88,7 +92,11 @@ def profile(
         refuse_foreign(out)
     options = ProfileOptions(networks, held_out, seed, measure)
     if kit is not None and from_kit is None:
-        models = write_kit(kit, profile_plan(found, options), options.measure, threads, read_precision(precision))
+        with progress_bar() as progress:
+            models = write_kit(
+                kit, profile_plan(found, options), options.measure, threads, read_precision(precision),
+                kit_runtime(device), progress,
+            )  # fmt: skip
         emit({"kit": str(kit), "models": models}, as_json, lambda console: _render_kit(console, kit, models))
         return
     if out is None:

@@ -67,7 +67,9 @@ class SpaceConfig(_Table):
 
 
 class DeviceConfig(_Table):
-    name: str = Field("host", description="host, web, ssh://user@board, or adb://serial: where blocks are measured")
+    name: str = Field(
+        "host", description="host, host+litert, web, ssh://user@board, adb://serial…: where blocks are measured"
+    )
     table: str | None = Field(None, description="Use this latency table (a name or a path) instead of measuring")
     threads: Count = Field(1, description="Threads of the runtime on the device")
     precision: DevicePrecision | None = Field(

@@ -51,6 +51,23 @@ ELSEWHERE = {
     "run photos --out runs/photos --macs 33M": "tests/runs/test_options.py::test_a_folder_and_its_minutes",
     "profile ofa-mbv3-1.0 --out phone.json --device adb://SERIAL?binary=build/onnxruntime_perf_test&"
     "library=build/libonnxruntime.so": "tests/latency_tables/test_runners.py::test_contract",
+    "profile ofa-mbv3-1.0 --out phone.json --device adb://SERIAL?binary=benchmark_model": (
+        "tests/latency_tables/test_adb.py::test_a_program_of_any_name_times_networks_and_is_removed"
+    ),
+    "profile ofa-mbv3-1.0 --device host+litert --out litert.json": (
+        "tests/latency_tables/test_litert.py::test_a_table_is_made_on_this_machine"
+    ),
+    "profile efficientnet-lite0 --device coreml://Anna's iPhone?units=ne --precision fp16 --quick --like browser.json"
+    " --networks 20 --held-out 10 --out iphone.json": (
+        "tests/latency_tables/test_coreml.py::test_a_connected_phone_tells_how_long_its_predictions_took"
+    ),
+    "profile efficientnet-lite0 --device coreml --precision fp16 --networks 20 --held-out 10 --kit iphone-kit.zip": (
+        "tests/latency_tables/test_coreml.py::test_a_kit_times_packages_and_tells_how"
+    ),
+    "profile efficientnet-lite0 --device qai-hub://Samsung Galaxy S24?compute_unit=npu --like browser.json"
+    " --networks 20 --held-out 10 --out galaxy.json": (
+        "tests/latency_tables/test_qai_hub.py::test_twenty_jobs_and_a_table_of_another_device_make_one"
+    ),
     "profile ofa-mbv3-1.0 --device web --out browser.json": IN_A_BROWSER,
     "profile efficientnet-lite0 --device web --listen 0.0.0.0:8000 --out my-phone.json": IN_A_BROWSER,
     "profile ofa-mbv3-1.0 --device web --listen 0.0.0.0:8000 --out browser.json": IN_A_BROWSER,
