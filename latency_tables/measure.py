@@ -106,6 +106,8 @@ def measure_models(
             campaign.visit(visit, [m for m in campaign.models if samples.spread_percent(m) > options.unstable_percent])
         return header.device, collect(journal.entries)
     finally:
+        if not journal.entries:  # nothing to continue from
+            journal_path.unlink(missing_ok=True)
         journal.close()
 
 

@@ -99,7 +99,9 @@ class AdbRunner:
         missing = [str(library) for library in self.libraries if not library.is_file()]
         if self.binary is None or missing:
             raise TableError(f"no benchmark program {', '.join(missing) or 'given'}: adb://SERIAL?binary=PATH names it")
-        return read_program(Path(self.binary), self.accelerator)
+        program = read_program(Path(self.binary), self.accelerator)
+        program.runtime.require(self.precision)
+        return program
 
     def _run(self, words: Sequence[str]) -> str:
         """What a program on the phone prints, whatever it ends with."""

@@ -28,6 +28,7 @@ class HostRunner:
         python: str = sys.executable,
         runtime: Runtime = ONNXRUNTIME,
     ) -> None:
+        runtime.require(precision)
         self.threads = threads
         self.precision = precision
         self.python = python

@@ -83,6 +83,7 @@ def write_kit(
     progress: Progress | None = None,
 ) -> int:
     """Write the kit that measures `plan` with `runtime` to `path`; the number of models in it. Raises OSError."""
+    runtime.require(precision)
     models = [model.at(precision) for model in (SENTINEL_MODEL, *plan.models)]
     files = {model.name: f"models/{number}{runtime.suffix}" for number, model in enumerate(models)}
     kit = kit_id(plan, options, precision)

@@ -58,6 +58,7 @@ class QaiHubRunner:
             raise TableError(f"compute unit {self.compute_unit!r} is unknown; accepted are {', '.join(COMPUTE_UNITS)}")
         if options.threads != 1:
             raise TableError("AI Hub decides itself how many threads a network uses; leave --threads away")
+        LITERT.require(options.precision)
         self.precision = options.precision
         self._client = client
 

@@ -96,7 +96,10 @@ def _litert(model: str | bytes, threads: int) -> Callable[[], Any]:
 def _litert_version() -> tuple[str, str]:
     from importlib import metadata
 
-    return metadata.version("ai-edge-litert"), "XNNPACK"
+    try:
+        return metadata.version("ai-edge-litert"), "XNNPACK"
+    except metadata.PackageNotFoundError:
+        raise SystemExit("this Python has no LiteRT; run: %s -m pip install ai-edge-litert" % sys.executable) from None  # noqa: UP031
 
 
 # How a runtime makes a model (its file's path, or its bytes) ready to run, and its version and what it computes with.

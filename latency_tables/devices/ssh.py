@@ -55,6 +55,7 @@ class SshRunner:
                 f"{shown(url.geturl())!r}: accepted is ssh://user@host:port?python=PATH&config=PATH&runtime=litert"
             )
         self.runtime = read_runtime(options.get("runtime", [ONNXRUNTIME.name])[0])
+        self.runtime.require(precision)
         self.python = options.get("python", ["python3"])[0]
         if not _PATH.fullmatch(self.python):
             raise TableError(f"the board's python {self.python!r} is no plain path")

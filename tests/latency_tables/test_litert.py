@@ -1,5 +1,6 @@
 """TFLite files of blocks compute what their ONNX files do, and LiteRT runs all of them in XNNPACK."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,21 @@ def test_xnnpack_runs_a_whole_network_as_one(blocks: tuple[Block, ...], precisio
     assert [one["op_name"] for one in interpreter._get_ops_details()].count("DELEGATE") == 1
 
 
-def test_what_litert_is_not_measured_in_is_told() -> None:
-    with pytest.raises(TableError, match="fp32 or int8, not in fp16"):
-        build_tflite(SENTINEL_MODEL.blocks, "fp16")
+def test_what_litert_is_not_measured_in_is_told(tmp_path: Path) -> None:
+    half = DeviceOptions(precision="fp16")
+    for device in ("host+litert", "ssh://board?runtime=litert", "qai-hub://S24"):
+        with pytest.raises(TableError, match="litert is measured in fp32 or int8, not in fp16"):
+            open_runner(device, half)
 
 
-def test_a_python_without_litert_is_told() -> None:
+def test_a_python_without_litert_is_told(tmp_path: Path) -> None:
     with pytest.raises(MeasurementError, match="cannot be started: No such file"):
         open_runner("host+litert?python=/nowhere").describe()
+    python = tmp_path / "python"  # this one without its packages
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    python.chmod(0o755)
+    with pytest.raises(MeasurementError, match=r"this Python has no LiteRT; run: .* -m pip install ai-edge-litert"):
+        open_runner(f"host+litert?python={python}").describe()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

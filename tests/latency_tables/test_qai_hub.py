@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from latency_tables.blocks import Block
+from latency_tables.build import ProfilePlan, measure_table
 from latency_tables.devices.qai_hub import QaiHubRunner
 from latency_tables.devices.registry import open_runner
 from latency_tables.devices.runner import DeviceOptions, TimingProtocol
@@ -51,11 +52,15 @@ def test_twenty_jobs_and_a_table_of_another_device_make_one(tmp_path: Path) -> N
     assert not table.missing(space.distinct_blocks())
 
 
-def test_blocks_are_refused_before_anything_is_sent() -> None:
+def test_blocks_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
     hub = Hub()
     with pytest.raises(TableError, match=r"whole networks, not the block 'pool'.*--like TABLE"):
         list(_runner(hub).measure([_network(), NamedModel("pool", (Block("pool", 8, 8, 8),))], PROTOCOL))
     assert hub.submitted == []
+    plan = ProfilePlan((Block("pool", 8, 8, 8),), (), ())
+    with pytest.raises(TableError, match="whole networks"):
+        measure_table(plan, _runner(hub), tmp_path / "t.json", FAST.measure)
+    assert list(tmp_path.iterdir()) == []  # no journal of nothing
 
 
 @pytest.mark.parametrize(
