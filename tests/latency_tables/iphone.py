@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-DEVICECTL = """#!PYTHON
+DEVICECTL = """#!PYTHON -IS
 import json, shutil, sys, time
 from pathlib import Path
 

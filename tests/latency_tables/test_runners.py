@@ -13,6 +13,8 @@ import pytest
 
 from latency_tables.build import ProfilePlan, measure_table
 from latency_tables.devices.adb import AdbRunner
+from latency_tables.devices.coreml import CoremlRunner
+from latency_tables.devices.coreml_script import CoremlDevice
 from latency_tables.devices.qai_hub import QaiHubRunner
 from latency_tables.devices.registry import RUNNERS, open_runner
 from latency_tables.devices.runner import DeviceOptions, Metered, Runner, Timing, TimingProtocol
@@ -24,6 +26,7 @@ from latency_tables.store import load_table
 from latency_tables.table import PRECISIONS, Clock, DeviceInfo, Precision
 from tests.latency_tables.conftest import LINEAR, SMALL, Sshd
 from tests.latency_tables.hub import Hub
+from tests.latency_tables.iphone import plug_in
 from tests.latency_tables.scripted import PERF_TEST, script, scripted_phone
 from tests.latency_tables.web import chromium, ort_web, web_runner
 
@@ -61,6 +64,15 @@ def web(tmp_path: Path) -> Iterator[Runner]:
 
 
 @pytest.fixture
+def iphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    """The Core ML runner with a scripted phone behind coremltools."""
+    plug_in(tmp_path, monkeypatch)
+    runner = CoremlRunner(urlsplit("coreml://Anna's iPhone"), DeviceOptions(), CoremlDevice("Anna's iPhone"))
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
 def runner(request: pytest.FixtureRequest) -> Runner:
     """A runner of the kind that the test is parametrised with."""
     match request.param:
@@ -78,6 +90,8 @@ def runner(request: pytest.FixtureRequest) -> Runner:
             return request.getfixturevalue("gpu")  # type: ignore[no-any-return]
         case "web":
             return request.getfixturevalue("web")  # type: ignore[no-any-return]
+        case "coreml":
+            return request.getfixturevalue("iphone")  # type: ignore[no-any-return]
         case "qai-hub":
             return QaiHubRunner(urlsplit("qai-hub://Samsung Galaxy S24"), DeviceOptions(), Hub())
     raise AssertionError(f"no fixture for runner {request.param}")
@@ -90,7 +104,7 @@ def test_contract(runner: Runner, models: tuple[NamedModel, ...]) -> None:
     assert device.clock in get_args(Clock)
     assert device.name not in ("", "unknown")
     assert device.batch == 1
-    assert device.runtime in ("onnxruntime", "onnxruntime-web", "litert", "tensorrt")
+    assert device.runtime in ("onnxruntime", "onnxruntime-web", "litert", "coreml", "tensorrt")
     timings = runner.measure([*models, models[0]], QUICK)
     first = next(iter(timings))
     rest = list(timings)
