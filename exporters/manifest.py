@@ -44,7 +44,7 @@ class ThresholdEntry(_Strict):
     max_abs_diff: Limit | None
     top1_agreement: Limit
     accuracy_drop: Limit | None
-    max_rel_diff: Limit
+    max_rel_diff: Limit = 0.0  # older files do not say
     tie: Limit = 0.0  # older files do not say
     max_rms_diff: Limit | None = None
 
