@@ -8,7 +8,7 @@ from latency_tables.errors import TableError
 # A name or an address; nothing that ssh or adb would take for an option.
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]-]*")
 
-_OPTIONS: Final = ("backend", "binary", "config", "delegate", "library", "python", "runtime")
+_OPTIONS: Final = ("backend", "binary", "compute_unit", "config", "delegate", "library", "python", "runtime", "units")
 
 
 def shown(device: str) -> str:

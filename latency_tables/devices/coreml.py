@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote
 
+from latency_tables.devices.address import shown
 from latency_tables.devices.coreml_script import UNITS, CoremlDevice
 from latency_tables.devices.runner import DeviceOptions, Timing, TimingProtocol
 from latency_tables.devices.runtimes import COREML
@@ -33,8 +34,8 @@ class CoremlRunner:
             or not (team.isalnum() or not team)  # coremltools gives it to a shell
         ):
             raise TableError(
-                f"{url.geturl()!r}: accepted is coreml://DEVICE NAME?units={'|'.join(UNITS)}&team=ID, or coreml:// for "
-                "this Mac"
+                f"{shown(url.geturl())!r}: accepted is coreml://DEVICE NAME?units={'|'.join(UNITS)}&team=ID, or "
+                "coreml:// for this Mac"
             )
         if options.threads != 1:
             raise TableError("Core ML decides itself how many threads a network uses; leave --threads away")

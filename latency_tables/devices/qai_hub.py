@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qs, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latency_tables.devices.address import shown
 from latency_tables.devices.runner import DeviceOptions, Timing, TimingProtocol
 from latency_tables.devices.runtimes import LITERT
 from latency_tables.errors import MeasurementError, TableError
@@ -51,8 +52,8 @@ class QaiHubRunner:
         self.compute_unit = asked.get("compute_unit", ["all"])[0]
         if not self.name or not self.name.isprintable() or url.path not in ("", "/") or set(asked) - {"compute_unit"}:
             raise TableError(
-                f"{url.geturl()!r} names no device; accepted is qai-hub://DEVICE NAME?compute_unit=npu, with a name "
-                "that `qai-hub list-devices` tells"
+                f"{shown(url.geturl())!r} names no device; accepted is qai-hub://DEVICE NAME?compute_unit=npu, with a "
+                "name that `qai-hub list-devices` tells"
             )
         if self.compute_unit not in COMPUTE_UNITS:
             raise TableError(f"compute unit {self.compute_unit!r} is unknown; accepted are {', '.join(COMPUTE_UNITS)}")
