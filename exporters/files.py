@@ -62,6 +62,10 @@ def _held_folder(parent: Path, prefix: str) -> Iterator[Path]:
             fcntl.flock(alive, fcntl.LOCK_EX)
             yield held
     finally:
+        # The lock last: without one a folder that a kill leaves half removed would pass for a new one.
+        for inside in held.iterdir():
+            if inside.is_dir():
+                shutil.rmtree(inside, ignore_errors=True)
         shutil.rmtree(held, ignore_errors=True)
 
 
