@@ -59,7 +59,8 @@ class Truth:
 
     def plan(self) -> str:
         """What the missing ones will take on this machine, for people."""
-        new = len(self.missing)
+        taken_over = {trained.arch for _, trained in _trained_by_the_run(self._run)}
+        new = sum(str(arch) not in taken_over for arch in self.missing)
         there = f", {len(self.archs) - new} of them there" if new < len(self.archs) else ""
         took = in_words(new * self._seconds_each()) if new else "no time"
         width = 1.96 * _spread_of_tau(len(self.archs))
