@@ -98,9 +98,12 @@ def _first_round(run: Run, time: TimeAlone, progress: Progress) -> tuple[list[Jo
     archs = archs[: plan.candidates]
     jobs = [*(Job("candidate", f"candidate-{number}", arch) for number, arch in enumerate(archs, 1)), *compared]
     randoms = _random_jobs(run, archs, plan.randoms)
-    trained = _trained(run, jobs, plan.epochs, 0, len(jobs) + len(randoms), progress)
+    total, at_once = len(jobs) + len(randoms), [] if run.config.train.limited else randoms
+    trained = _trained(run, [*jobs, *at_once], plan.epochs, 0, total, progress)
     randoms = randoms[: time.affordable([job.arch for job in randoms], trained, aware)]
-    trained |= _trained(run, randoms, plan.epochs, len(jobs), len(jobs) + len(randoms), progress)
+    trained |= _trained(
+        run, [job for job in randoms if job.name not in trained], plan.epochs, len(jobs), total, progress
+    )
     return [*jobs, *randoms], trained, plan.epochs
 
 
@@ -109,7 +112,9 @@ def _trained(
 ) -> dict[str, TrainedNetwork]:
     """Train `jobs`, which `before` others preceded, by all processes of the run; what became of each, by its name."""
     if jobs:
-        payload = {"epochs": epochs, "jobs": [_order(job) for job in jobs], "before": before, "total": total}
+        # The longest first, so that several processes end at about the same time.
+        order = sorted(jobs, key=lambda job: -total_macs(run.space.blocks(job.arch)))
+        payload = {"epochs": epochs, "jobs": [_order(job) for job in order], "before": before, "total": total}
         run.team.do(NETWORKS, run, payload, progress, _hear(run))
     return {job.name: TrainedNetwork.load(record_path(run, job.name)) for job in jobs}
 
