@@ -12,9 +12,40 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import parser, print_table
-from benchmarks.together.common import DIGITS, start, workers
+from benchmarks.together.common import start, workers
 from pipeline.runs.folder import STAGE_NAMES
 
+# Small: every kill takes a start of all processes.
+CONFIG = """
+[data]
+path = "digits"
+limit = 200
+flip = false
+[space]
+name = "quickstart"
+resolutions = [16]
+[device]
+table = "epyc-vm-quickstart"
+[budget]
+latency_quantile = 0.5
+[train]
+epochs = 3
+batch_size = 32
+[split]
+regions = 2
+epochs = 2
+[search]
+evaluations = 8
+images = 64
+labels = 8
+private = 2
+private_batches = 2
+[finetune]
+candidates = 2
+epochs = 4
+[export]
+formats = ["onnx"]
+"""
 _POLL_SECONDS = 0.02
 _LONG = ("train", "split", "search", "finetune")
 _INTO_SECONDS = 0.5  # so that a long stage has begun to work
@@ -76,7 +107,7 @@ if __name__ == "__main__":
     chosen = line.parse_args()
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "c.toml"
-        config.write_text(DIGITS)
+        config.write_text(CONFIG)
         plain, runs = Path(name) / "plain", Path(name) / "disturbed"
         for launcher in start(["run", str(config), "--out", str(plain)], chosen.processes, chosen.launchers):
             launcher.wait()
