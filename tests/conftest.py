@@ -1,9 +1,16 @@
 """Fixtures that every part of the suite may use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Programs that tests start hear Ctrl-C also where whoever started pytest ignores it, as `nohup … &` does."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,10 @@ def test_ofa_json_inline_and_in_a_file(tmp_path: Path, capsys: Captured) -> None
         (["check", "nowhere.onnx"], ["--budget"]),
         (["table", "show", "nowhere.json"], ["nowhere.json"]),
         (["profile", "quickstart", "--device", "host://x", "--out", "t.json"], ["'host://x'", "takes no address"]),
-        (["profile", "quickstart", "--device", "", "--out", "t.json"], ["device ''", "host, ssh://"]),
+        (
+            ["profile", "quickstart", "--device", "", "--out", "t.json"],
+            ["device ''", "host, host+litert", "ssh://user@board"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(arguments: list[str], words: list[str], capsys: Captured) -> None:
