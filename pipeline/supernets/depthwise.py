@@ -85,28 +85,21 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel: int, stride: int, pads: Pad
     `x` (n, c, h, w) was its input, `grad` is the gradient of its output; both in channels_last order.
     """
     if kernel <= min(_STRIP, x.shape[-2]):
-        return _strip_gradient(x, grad, kernel, stride, pads, 0, {})
+        return _strip_gradient(x, grad, kernel, stride, pads, 0)
+    result = x.new_zeros(x.shape[1], 1, kernel, kernel)
     # Powers of two divide most batches: fewer distinct shapes for oneDNN to prepare code for.
     images = 1 << max(0, (_CHUNK_BYTES // (4 * x[0].numel())).bit_length() - 1)
-
-    result = x.new_zeros(x.shape[1], 1, kernel, kernel)
-    shifted: dict[int, Tensor] = {}
     for some_x, some_grad in zip(torch.split(x, images), torch.split(grad, images), strict=True):
         for left in (*range(0, kernel - _STRIP, _STRIP), kernel - _STRIP):
             # Neighbouring strips overlap; the columns that both compute are equal, so only new ones are added.
-            part = _strip_gradient(some_x, some_grad, kernel, stride, pads, left, shifted)
+            part = _strip_gradient(some_x, some_grad, kernel, stride, pads, left)
             new = -left % _STRIP
             result[..., left + new : left + _STRIP] += part[..., new:]
     return result
 
 
-def _strip_gradient(
-    x: Tensor, grad: Tensor, kernel: int, stride: int, pads: Pads, left: int, shifted: dict[int, Tensor]
-) -> Tensor:
-    """Columns `left` to `left + 2` of the weight's gradient, shape (c, 1, kernel, 3).
-
-    `shifted` keeps shifted images by `left`: the zeros around those of an earlier call are there already.
-    """
+def _strip_gradient(x: Tensor, grad: Tensor, kernel: int, stride: int, pads: Pads, left: int) -> Tensor:
+    """Columns `left` to `left + 2` of the weight's gradient, shape (c, 1, kernel, 3)."""
     height, width = x.shape[-2:]
     above = pads[0]
     strip = x.new_empty(x.shape[1], 1, kernel, _STRIP)
@@ -120,21 +113,8 @@ def _strip_gradient(
         return _conv_backward(grad, x, strip, stride, (above, 1), (False, True, False))[1]
     below = stride * (grad.shape[-2] - 1) + kernel - height - above
     rows = (above, below) if as_rows else (0, 0)
-    images = _moved(x, (before, after), rows, shifted, left)
-    return _conv_backward(grad, images, strip, stride, (0 if as_rows else above, 0), (False, True, False))[1]
-
-
-def _moved(x: Tensor, columns: Pads, rows: Pads, kept: dict[int, Tensor], left: int) -> Tensor:
-    """`F.pad(x, (*columns, *rows))`; where `kept` has such images already, only their middle is written again."""
-    images, channels, height, width = x.shape
-    if left not in kept:
-        shape = images, channels, height + sum(rows), width + sum(columns)
-        kept[left] = torch.empty(shape, memory_format=torch.channels_last).zero_()
-    first, last = (max(0, -pad) for pad in columns)
-    taken, begin = x[..., first : width - last], max(0, columns[0])
-    whole = kept[left][:images]
-    whole[:, :, rows[0] : rows[0] + height, begin : begin + taken.shape[-1]] = taken
-    return whole
+    shifted = F.pad(x, (before, after, *rows))
+    return _conv_backward(grad, shifted, strip, stride, (0 if as_rows else above, 0), (False, True, False))[1]
 
 
 def _conv_backward(
