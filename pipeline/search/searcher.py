@@ -21,7 +21,7 @@ from pipeline.search.pool import AllTakenError, FeasibleSpace, SpaceExhaustedErr
 from pipeline.search.results import Candidate
 from pipeline.search.rungs import was_judged
 from pipeline.search.settings import SearchSettings
-from pipeline.search.storage import Outage, storage_failure
+from pipeline.search.storage import Outage, interrupt_behind, storage_failure
 
 _POLL_S: Final = 0.02
 _UNANNOUNCED_S: Final = 60.0  # a proposal takes a fraction of a second; who is silent for longer is dead
@@ -73,6 +73,8 @@ class Searcher:
                         break
                     self._outage.over()
                 except Exception as error:
+                    if (interrupt := interrupt_behind(error)) is not None:
+                        raise interrupt from None
                     if self._judging_failed is not None:
                         raise self._judging_failed from None
                     if not self._was_taken_away(error):

@@ -119,6 +119,11 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that `error` took the place of: Optuna's clean-up fails where one reaches it while it writes."""
+    return next((link for link in chain(error) if isinstance(link, KeyboardInterrupt)), None)
+
+
 def storage_failure(error: BaseException) -> BaseException | None:
     """The failure of a database or file behind `error`, or None where it is something else.
 

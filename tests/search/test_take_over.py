@@ -165,3 +165,17 @@ def test_a_score_that_is_no_number_is_an_error(tmp_path: Path) -> None:
             _settings(""),
             tmp_path / "study.log",
         )
+
+
+def test_an_interrupt_while_a_result_is_written_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's clean-up then raises an error of its own, and the search went on, or ended as with a fault of ours."""
+    original, calls = optuna.storages.JournalStorage.set_trial_state_values, iter(range(10_000))
+
+    def interrupted(storage: Any, *args: Any, **more: Any) -> Any:
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return original(storage, *args, **more)
+
+    monkeypatch.setattr(optuna.storages.JournalStorage, "set_trial_state_values", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(_SPACE, costs_of(_FEW), MERIT, _settings("", 8), tmp_path / "study.log")
