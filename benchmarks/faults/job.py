@@ -95,6 +95,17 @@ def pocketnas(*words: object) -> list[str]:
     return [sys.executable, "-m", "pipeline", *map(str, words)]
 
 
+def product() -> str:
+    """A short name of the product's code."""
+    import exporters
+    import latency_tables
+    import pipeline
+
+    places = [place for package in (exporters, latency_tables, pipeline) for place in package.__path__]
+    files = sorted(file for place in places for file in Path(place).rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
 def stage_records(run: Path) -> dict[str, dict[str, Any]]:
     """The records of the stages that have begun, by name."""
     files = {name: run / "stages" / f"{name}.json" for name in STAGES}

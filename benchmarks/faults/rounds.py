@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.faults import results
-from benchmarks.faults.job import STAGES, Job, answer, differing, stage_now, stage_records
+from benchmarks.faults.job import STAGES, Job, answer, differing, product, stage_now, stage_records
 from benchmarks.faults.keeping import Done, damage
 from benchmarks.faults.process import Command
 from benchmarks.faults.results import Fault
@@ -52,8 +52,11 @@ def temporary_place() -> Iterator[Path]:
 
 
 def undisturbed(job: Job) -> Reference:
-    """The reference of a job, made once. Raises RuntimeError where the run fails by itself."""
-    out, file = job.folder / "undisturbed", job.folder / "answer.json"
+    """The reference of a job, made once for the product as it is: another version may round otherwise.
+
+    Raises RuntimeError where the run fails by itself.
+    """
+    out, file = job.folder / "undisturbed", job.folder / f"answer-{product()}.json"
     if not file.exists():
         job.write()
         shutil.rmtree(out, ignore_errors=True)
