@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fewshot.decisions import Decision, SplitError, decisions_of, open_decisions
+from pipeline.fewshot.decisions import ASPECTS, Decision, SplitError, decisions_of, open_decisions
 from pipeline.fewshot.gradients import Batch, option_distances
 from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
 from pipeline.fewshot.names import CriterionName
@@ -147,11 +147,11 @@ def _named(criterion: str | Criterion) -> tuple[str, Criterion]:
 def usual_decisions(space: SearchSpace) -> list[Decision]:
     """The decisions that are split where nobody names others: those about weights, each once.
 
-    An op is left out where its kernel or its expand ratio is a decision of its own (with one of them fixed, the other
+    An op is left out where its kernel, expand ratio or squeeze is a decision of its own (with the others fixed, one
     says the same as the op), and the resolution, which all weights serve alike.
     """
     found = decisions_of(space)
-    halves = {(d.stage, d.layer) for d in found if d.kind in ("kernel", "expand")}
+    halves = {(d.stage, d.layer) for d in found if d.kind in ASPECTS}
     return [d for d in found if d.kind != "resolution" and not (d.kind == "op" and (d.stage, d.layer) in halves)]
 
 

@@ -17,7 +17,7 @@ from pipeline.spaces.space import SearchSpace, Stage
 
 Kind = Literal["resolution", "width", "depth", "op", "kernel", "expand", "squeeze"]
 ABSENT: Final = "absent"
-_ASPECTS: Final[tuple[Kind, ...]] = ("kernel", "expand", "squeeze")  # of an op
+ASPECTS: Final[tuple[Kind, ...]] = ("kernel", "expand", "squeeze")  # of an op
 _KINDS: Final[dict[str, Kind]] = {kind: kind for kind in get_args(Kind)}
 _FORM: Final = "resolution, stage<i>.width, stage<i>.depth, stage<i>.layer<j>.op, .kernel, .expand or .squeeze"
 _NAME: Final = re.compile(r"stage([1-9]\d*)\.(?:(width|depth)|layer([1-9]\d*)\.(op|kernel|expand|squeeze))")
@@ -174,9 +174,9 @@ def decisions_of(space: SearchSpace) -> tuple[Decision, ...]:
         found += [Decision("width", number), Decision("depth", number)]
         for layer, ops in enumerate(stage.slots, 1):
             found.append(Decision("op", number, layer))
-            options = {aspect: len({_aspect(op, aspect) for op in ops}) for aspect in _ASPECTS}
+            options = {aspect: len({_aspect(op, aspect) for op in ops}) for aspect in ASPECTS}
             if len(ops) == math.prod(options.values()):
-                found += [Decision(aspect, number, layer) for aspect in _ASPECTS if options[aspect] > 1]
+                found += [Decision(aspect, number, layer) for aspect in ASPECTS if options[aspect] > 1]
     return tuple(decision for decision in found if len(decision.options(space)) > 1)
 
 
@@ -191,7 +191,7 @@ def open_decisions(space: SearchSpace, names: Iterable[str]) -> list[Decision]:
 
 def _closest(op: Op, allowed: tuple[Op, ...]) -> Op:
     """`op`, or the allowed one that keeps most of it: where the kernel is decided, the expand ratio stays."""
-    return min(allowed, key=lambda other: sum(_aspect(other, aspect) != _aspect(op, aspect) for aspect in _ASPECTS))
+    return min(allowed, key=lambda other: sum(_aspect(other, aspect) != _aspect(op, aspect) for aspect in ASPECTS))
 
 
 def _aspect(op: Op, kind: Kind) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
+from pipeline.fewshot.decisions import ASPECTS, Decision, SplitError, decisions_of
 from pipeline.ranking.weighted import Floats
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.space import SearchSpace
@@ -54,7 +54,7 @@ def pruned(
     ranks = np.argsort(np.argsort(np.asarray(scores), kind="stable")) / len(scores)
     worths: list[tuple[float, Decision, str]] = []
     for decision in decisions_of(space):
-        if decision.kind in ("kernel", "expand"):
+        if decision.kind in ASPECTS:
             continue  # the op says it already
         chosen = np.array([decision.option_of(arch) for arch in archs])
         for option in decision.options(space):

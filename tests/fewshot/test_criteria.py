@@ -15,6 +15,7 @@ from pipeline.fewshot.grouping import best_grouping, divisions
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.supernet import Sharing, Supernet
+from tests.relax.planted import SQUEEZED_SPACE
 
 
 def narrow(name: str, resolution: int = 16) -> SearchSpace:
@@ -186,6 +187,11 @@ def test_with_the_kernel_fixed_the_expand_ratio_stands_for_the_op_and_is_measure
     space = load_space("ofa-mbv3-1.0")
     narrow = kernel.restrict(space, kernel.options(space)[:1])
     assert {d.kind for d in usual_decisions(narrow) if (d.stage, d.layer) == (2, 1)} == {"expand"}
+
+
+def test_a_squeeze_stands_for_the_op_like_kernel_and_expand_ratio() -> None:
+    found = {d.kind for d in usual_decisions(SQUEEZED_SPACE)}
+    assert "squeeze" in found and "op" not in found
 
 
 def test_what_cannot_be_split_is_said() -> None:
