@@ -137,6 +137,8 @@ def open_file(path: Path, own: Sequence[Exporter] = ()) -> ModelFile:
 def _exporter(path: Path, own: Sequence[Exporter]) -> Exporter:
     if not path.exists():
         raise WrongInput(f"no model file {str(path)!r}")
+    if not path.is_file() and not path.is_dir():  # a fifo never ends, and neither does /dev/zero
+        raise WrongInput(f"{path} is neither a file nor a folder")
     suffixes: dict[str, Exporter] = {}
     for exporter in (*own, *EXPORTERS.values()):
         suffixes.setdefault(exporter.suffix, exporter)

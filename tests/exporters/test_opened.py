@@ -1,6 +1,7 @@
 """Any exported file, opened by its name alone, classifies pictures as the network does."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,11 @@ def test_predict_refuses_in_one_line(exported: Exported, tmp_path: Path, capsys:
         assert run_command(["predict", *arguments]) == 2
         captured = capsys.readouterr()
         assert told in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.onnx")
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    for name in ("fifo.onnx", "zero.onnx"):
+        with pytest.raises(WrongInput, match="neither a file nor a folder"):
+            open_file(tmp_path / name)
