@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pipeline.data.dataset import Images
 from pipeline.progress import Progress
 from pipeline.runs.curves import curve_of_network, curve_path
-from pipeline.runs.documents import TrainedNetwork
+from pipeline.runs.documents.finetune import TrainedNetwork
 from pipeline.runs.engine import CHECKPOINT_SECONDS
 from pipeline.runs.published import published_network
 from pipeline.runs.quantised import AWARE_LR, CALIBRATION_IMAGES, answers_in_int8

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.runs.config import HOW_ONLY, Config
 from pipeline.runs.config_file import config_hash, differing_key
-from pipeline.runs.documents import BaseRun, RunError, RunFile
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.run import BaseRun, RunFile
 from pipeline.runs.folder import RunFolder, open_run
 from pipeline.runs.lock import held, sweep
 

@@ -15,7 +15,8 @@ from pipeline.ranking.proportion import wilson_interval
 from pipeline.report.answers import class_rows
 from pipeline.report.data import ReportData
 from pipeline.report.story import accuracy_interval
-from pipeline.runs.documents import Lengths, Summary
+from pipeline.runs.documents.finetune import Lengths
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 

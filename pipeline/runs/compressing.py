@@ -9,7 +9,7 @@ from pipeline.budget import Limit
 from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.runs.alone import BATCHNORM_IMAGES
-from pipeline.runs.documents import CompressedFile
+from pipeline.runs.documents.compress import CompressedFile
 from pipeline.runs.options import PEAK_RATES
 from pipeline.runs.run import Run, some, unchanged
 from pipeline.runs.winner import load_winner

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.progress import Progress
 from pipeline.runs.config import HOW_ONLY
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.record import Inputs, StageRecord, StageTime
 from pipeline.runs.run import Run

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from latency_tables.files import append_lines, read_bounded
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 
 _MOST_BYTES: Final = 256 << 20
 

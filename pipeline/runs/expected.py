@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from pipeline.runs.documents import Document
+from pipeline.runs.documents.base import Document
 from pipeline.runs.folder import STAGE_NAMES
 from pipeline.runs.outlook import in_words
 from pipeline.runs.plan import run_plan

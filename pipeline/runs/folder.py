@@ -11,7 +11,8 @@ from typing import Any, Final
 from latency_tables.files import sha256_of
 from pipeline.runs.config import Config
 from pipeline.runs.config_file import config_hash, parse_config
-from pipeline.runs.documents import BaseRun, RunError, RunFile
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.run import BaseRun, RunFile
 from pipeline.runs.lock import held, sweep
 from pipeline.runs.record import Inputs, StageRecord
 

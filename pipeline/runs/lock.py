@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 
 # What a kill leaves of a file that was being written, and of an export.
 _LEFT_OVER: Final = re.compile(r"\.export-.+|\..+\.[a-z0-9_]{8}")

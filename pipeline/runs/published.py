@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.runs.documents import LinearBaseline
+from pipeline.runs.documents.finetune import LinearBaseline
 from pipeline.runs.run import Run, some, unchanged
 from pipeline.spaces.architecture import Architecture, StageChoice
 from pipeline.spaces.space import SearchSpace

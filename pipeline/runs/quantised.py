@@ -10,7 +10,7 @@ from latency_tables.files import write_atomic
 from pipeline.data.dataset import Images
 from pipeline.errors import PipelineError
 from pipeline.runs.config import Config
-from pipeline.runs.documents import TrainedNetwork
+from pipeline.runs.documents.finetune import TrainedNetwork
 from pipeline.runs.run import Run, normalised, unchanged
 
 if TYPE_CHECKING:

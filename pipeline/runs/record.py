@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.runs.documents import Document
+from pipeline.runs.documents.base import Document
 
 
 class Inputs(BaseModel):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline.progress import Progress
-from pipeline.runs.documents import RelaxedFile
+from pipeline.runs.documents.search import RelaxedFile
 from pipeline.runs.engine import CHECKPOINT_SECONDS
 from pipeline.runs.run import Run
 from pipeline.runs.timed import scheduled

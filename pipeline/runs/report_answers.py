@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.report.data import Answers, Mistake
-from pipeline.runs.documents import AnswersFile, RunError
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.finetune import AnswersFile
 from pipeline.runs.run import Run
 
 if TYPE_CHECKING:

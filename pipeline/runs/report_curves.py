@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipeline.report.data import Curve, CurvePoint
 from pipeline.runs.curves import curve_path
-from pipeline.runs.documents import Losses, TrainedNetwork
+from pipeline.runs.documents.finetune import TrainedNetwork
+from pipeline.runs.documents.train import Losses
 from pipeline.runs.run import Run
 
 

@@ -21,7 +21,7 @@ from pipeline.report.data import (
     StageSeconds,
     Trial,
 )
-from pipeline.runs.documents import Summary
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.report_answers import winner_answers
 from pipeline.runs.report_curves import training_curves
 from pipeline.runs.report_networks import pickable_networks

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from latency_tables.files import write_atomic
-from pipeline.runs.documents import TrainedNetwork
+from pipeline.runs.documents.finetune import TrainedNetwork
 from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 

@@ -12,7 +12,11 @@ from latency_tables.table import LatencyTable, Precision, read_precision
 from pipeline.budget import Budget, read_budget
 from pipeline.data.dataset import Dataset, Images, load_dataset
 from pipeline.runs.config import ONNX_FILES, Config
-from pipeline.runs.documents import Candidates, ResolvedBudget, RunError, StartFile, WinnerFile
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.finetune import WinnerFile
+from pipeline.runs.documents.profile import ResolvedBudget
+from pipeline.runs.documents.search import Candidates
+from pipeline.runs.documents.train import StartFile
 from pipeline.runs.events import Events
 from pipeline.runs.folder import STAGE_NAMES, RunFolder, open_run
 from pipeline.runs.team import Team

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.progress import Progress
 from pipeline.ranking.ranker import FEWEST_LABELS
-from pipeline.runs.documents import CalibrationFile
+from pipeline.runs.documents.split import CalibrationFile
 from pipeline.runs.team import SharedWork
 from pipeline.runs.timed import scheduled
 from pipeline.search.score_log import Numbers, ScoreLog

@@ -10,7 +10,8 @@ from latency_tables.files import write_atomic
 from pipeline.budget import BudgetError, read_budget
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import ONNX_FILES, BudgetConfig, Config, DeviceConfig
-from pipeline.runs.documents import RunError, Summary
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.outlook import Teller
 from pipeline.runs.run import Run

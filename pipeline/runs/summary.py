@@ -3,18 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.inventory import inventory_lines
-from pipeline.runs.documents import (
-    CheckFacts,
-    CheckFile,
-    Feasible,
-    MeasuredLatency,
-    RandomBaseline,
-    RegionSize,
-    SearchFacts,
-    Summary,
-    SummaryWinner,
-    WinnerLatency,
-)
+from pipeline.runs.documents.check import CheckFacts, CheckFile
+from pipeline.runs.documents.export import MeasuredLatency
+from pipeline.runs.documents.finetune import RandomBaseline
+from pipeline.runs.documents.report import Feasible, RegionSize, SearchFacts, Summary, SummaryWinner, WinnerLatency
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.run import Run
 

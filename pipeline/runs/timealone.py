@@ -5,7 +5,7 @@ from typing import Final
 
 from latency_tables.blocks import total_macs
 from pipeline.runs.alone import BATCHNORM_IMAGES
-from pipeline.runs.documents import Lengths, TrainedNetwork
+from pipeline.runs.documents.finetune import Lengths, TrainedNetwork
 from pipeline.runs.published import LINEAR_IMAGES
 from pipeline.runs.quantised import AWARE_COST
 from pipeline.runs.run import JUDGING_BATCHNORM_IMAGES, Run

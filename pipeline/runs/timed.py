@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from latency_tables.blocks import Block, total_macs
-from pipeline.runs.documents import Schedule
+from pipeline.runs.documents.train import Schedule
 from pipeline.runs.folder import STAGE_NAMES
 from pipeline.runs.run import JUDGING_BATCHNORM_IMAGES, Run
 from pipeline.search.settings import relaxing

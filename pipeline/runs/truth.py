@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.runs.alone import Job, trained_network
-from pipeline.runs.documents import Lengths, TrainedNetwork
+from pipeline.runs.documents.finetune import Lengths, TrainedNetwork
 from pipeline.runs.engine import counted, part_of, require_finished, stage_inputs
 from pipeline.runs.outlook import in_words
 from pipeline.runs.plan import run_plan

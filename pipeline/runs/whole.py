@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.comparison import comparison_note
 from pipeline.runs.config import Config
-from pipeline.runs.documents import Summary
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.engine import run_stage
 from pipeline.runs.expected import expected
 from pipeline.runs.outlook import Outlook, Teller

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.files import sha256_of
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 from pipeline.runs.quantised import calibration_images
 from pipeline.runs.run import Run, normalised
 from pipeline.spaces.architecture import Architecture

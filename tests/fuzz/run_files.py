@@ -7,10 +7,15 @@ from exporters import Metadata, Samples, export_all
 from pipeline.budget import Budget
 from pipeline.data.dataset import load_dataset
 from pipeline.fewshot.partition import Partition
-from pipeline.runs import documents
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.config_file import read_config
-from pipeline.runs.documents import Document
+from pipeline.runs.documents.base import Document
+from pipeline.runs.documents.check import CheckFile
+from pipeline.runs.documents.export import MeasuredLatency
+from pipeline.runs.documents.finetune import WinnerFile
+from pipeline.runs.documents.profile import ResolvedBudget
+from pipeline.runs.documents.report import Summary
+from pipeline.runs.documents.search import Candidates
 from pipeline.runs.folder import open_run
 from pipeline.runs.record import StageRecord
 from pipeline.search.costs import space_costs
@@ -121,10 +126,10 @@ KINDS = [
     Kind("export", "json", _export, _verify),
     Kind("exported inputs", "binary", _exported_inputs, _verify),
     _document("stage", StageRecord),
-    _document("winner", documents.WinnerFile),
-    _document("candidates", documents.Candidates),
-    _document("summary", documents.Summary),
-    _document("check", documents.CheckFile),
-    _document("latency", documents.MeasuredLatency),
-    _document("limits", documents.ResolvedBudget),
+    _document("winner", WinnerFile),
+    _document("candidates", Candidates),
+    _document("summary", Summary),
+    _document("check", CheckFile),
+    _document("latency", MeasuredLatency),
+    _document("limits", ResolvedBudget),
 ]

@@ -12,7 +12,9 @@ import pytest
 from latency_tables.files import sha256_of
 from pipeline.foreign import markdown
 from pipeline.runs.card import labels_text, render_card
-from pipeline.runs.documents import AnswersFile, RunError, Summary
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.finetune import AnswersFile
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.report_answers import MOST_BYTES, _mistakes, winner_answers
 from pipeline.runs.report_curves import training_curves
 from pipeline.runs.report_data import report_data

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.config_file import parse_config
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 from pipeline.runs.engine import require_finished, run_stage
 from pipeline.runs.run import Run, normalised
 from pipeline.runs.stages import STAGES

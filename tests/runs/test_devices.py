@@ -11,7 +11,7 @@ from pipeline.errors import InfeasibleBudget
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import Config
 from pipeline.runs.config_file import read_config
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 from pipeline.runs.engine import run_stage
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES

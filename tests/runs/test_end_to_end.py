@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from latency_tables.blocks import total_macs, total_params
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.statistics import kendall_tau
-from pipeline.runs.documents import Summary
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.report_data import report_data
 from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner

@@ -12,7 +12,7 @@ from pipeline.progress import Progress
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import Config, ConfigError
 from pipeline.runs.config_file import config_hash, parse_config
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 from pipeline.runs.engine import RunStage, require_finished, run_stage
 from pipeline.runs.folder import STAGE_NAMES, open_run
 from pipeline.runs.run import Run

@@ -14,7 +14,7 @@ from pipeline.runs.automatic import automatic_config, is_data
 from pipeline.runs.begin import create_or_open
 from pipeline.runs.config import ConfigError
 from pipeline.runs.config_file import parse_config, read_config
-from pipeline.runs.documents import RunError
+from pipeline.runs.documents.base import RunError
 from pipeline.runs.folder import open_run
 from pipeline.runs.options import Options
 from pipeline.runs.record import StageRecord

@@ -10,7 +10,7 @@ import pytest
 
 from latency_tables.files import sha256_of
 from pipeline.budget import BudgetError
-from pipeline.runs.documents import Summary
+from pipeline.runs.documents.report import Summary
 from pipeline.runs.report_data import report_data
 from pipeline.runs.run import Run
 from pipeline.runs.specialise import folder_name, parse_budget

@@ -9,7 +9,8 @@ import pytest
 from latency_tables.blocks import total_macs
 from latency_tables.store import load_table
 from pipeline.runs.config_file import parse_config
-from pipeline.runs.documents import Lengths, Schedule, TrainedNetwork
+from pipeline.runs.documents.finetune import Lengths, TrainedNetwork
+from pipeline.runs.documents.train import Schedule
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.run import Run
 from pipeline.runs.timealone import TimeAlone

@@ -9,7 +9,8 @@ from pipeline.gate.measure import LookPlan
 from pipeline.gate.reporters import junit
 from pipeline.gate.results import CheckResult, Report
 from pipeline.progress import Progress
-from pipeline.runs.documents import CheckFile, MeasuredLatency
+from pipeline.runs.documents.check import CheckFile
+from pipeline.runs.documents.export import MeasuredLatency
 from pipeline.runs.run import Run
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_tables.blocks import Block
 from pipeline.progress import Progress
-from pipeline.runs.documents import MeasuredLatency
+from pipeline.runs.documents.export import MeasuredLatency
 from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 

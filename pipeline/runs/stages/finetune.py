@@ -12,7 +12,7 @@ from pipeline.progress import Progress
 from pipeline.ranking.verdict import on_the_same_images, random_baseline
 from pipeline.runs.alone import Job, answers_of, record_path, train_alone, weights_path
 from pipeline.runs.comparison import too_few_others
-from pipeline.runs.documents import (
+from pipeline.runs.documents.finetune import (
     AnswersFile,
     PublishedBaseline,
     RandomBaseline,

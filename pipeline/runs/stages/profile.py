@@ -9,7 +9,8 @@ from latency_tables.store import load_table, save_table
 from latency_tables.table import LatencyTable, MissingRows
 from pipeline.budget import Budget, read_budget
 from pipeline.progress import Progress
-from pipeline.runs.documents import ResolvedBudget, RunError
+from pipeline.runs.documents.base import RunError
+from pipeline.runs.documents.profile import ResolvedBudget
 from pipeline.runs.run import Run, costs_on
 from pipeline.spaces.space import SearchSpace
 

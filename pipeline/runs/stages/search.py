@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InfeasibleBudget
 from pipeline.progress import Progress
-from pipeline.runs.documents import CandidateEntry, Candidates, RelaxedFile
+from pipeline.runs.documents.search import CandidateEntry, Candidates, RelaxedFile
 from pipeline.runs.relaxing import relaxed_networks
 from pipeline.runs.run import Run
 from pipeline.runs.timed import affordable_evaluations, scheduled

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.progress import Progress
 from pipeline.runs.curves import curve_of
-from pipeline.runs.documents import CalibrationFile
+from pipeline.runs.documents.split import CalibrationFile
 from pipeline.runs.engine import CHECKPOINT_SECONDS
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork

@@ -9,7 +9,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.runs.curves import curve_of
-from pipeline.runs.documents import Losses, StartFile
+from pipeline.runs.documents.train import Losses, StartFile
 from pipeline.runs.engine import CHECKPOINT_SECONDS, counted
 from pipeline.runs.run import Run
 from pipeline.runs.team import SharedWork
