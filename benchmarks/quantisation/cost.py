@@ -18,8 +18,9 @@ import torch
 from benchmarks.common import parser, print_table
 from exporters import ExportOptions, Metadata, Samples, Threshold, export_all
 from pipeline.runs.alone import BATCHNORM_IMAGES
+from pipeline.runs.images import normalised
 from pipeline.runs.quantised import AWARE_LR, CALIBRATION_IMAGES, calibration_images
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.run import Run
 from pipeline.supernets.augment import resize
 from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.evaluate import refresh_batchnorm

@@ -15,7 +15,8 @@ import numpy as np
 from benchmarks import common
 from pipeline.fewshot.prefix import JudgingImages
 from pipeline.ranking.statistics import kendall_tau
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.images import normalised
+from pipeline.runs.run import Run
 
 BATCHNORM = (32, 64, 128, 256, 512, 1024)
 

@@ -20,8 +20,8 @@ from pipeline.runs.run import Run
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import process_group
 from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.steps import Training
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import _Training
 
 _BITS = {32: torch.float32, 64: torch.float64}
 _STEPS = 3
@@ -45,7 +45,7 @@ def gradients(run: Run, bits: int) -> dict[str, Tensor]:
     same = kind(data.images, data.labels, data.mean, data.std, data.augment, data.seen_px)
     supernet = Supernet(run.space, config.sharing, run.config.seed).train().to(_BITS[bits])
     settings = TrainSettings(epochs=config.epochs, batch_size=config.batch_size, lr=config.learning_rate)
-    training = _Training(supernet, same, settings)
+    training = Training(supernet, same, settings)
     found = {}
     for step in range(1, _STEPS + 1):
         training.advance()

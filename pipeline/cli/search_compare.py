@@ -90,7 +90,7 @@ def _halves(run: "Run") -> "tuple[RegionScorer, Callable[[Sequence[Architecture]
     from dataclasses import replace
 
     from pipeline.fewshot.prefix import JudgingImages
-    from pipeline.runs.run import normalised
+    from pipeline.runs.images import normalised
 
     scorer = run.scorer.regions
     images, labels = normalised(run.dataset.search, run.dataset, None, 0)

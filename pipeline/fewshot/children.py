@@ -12,8 +12,9 @@ from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import is_first
 from pipeline.supernets.files import load_supernet, save_supernet
 from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.steps import EpochEnd
 from pipeline.supernets.supernet import Supernet, inherit
-from pipeline.supernets.training import EpochEnd, OnEpoch, train
+from pipeline.supernets.training import OnEpoch, train
 
 
 def child_file(folder: Path, region: int) -> Path:

@@ -13,7 +13,8 @@ from typing import Final, Literal, get_args
 
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 
 Kind = Literal["resolution", "width", "depth", "op", "kernel", "expand", "squeeze"]
 ABSENT: Final = "absent"

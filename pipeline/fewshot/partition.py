@@ -14,7 +14,8 @@ from pipeline.errors import PipelineError
 from pipeline.fewshot.decisions import Decision, SplitError
 from pipeline.spaces.architecture import Architecture, ArchitectureError
 from pipeline.spaces.files import space_from_dict, space_to_dict
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 
 Groups = tuple[tuple[str, ...], ...]
 

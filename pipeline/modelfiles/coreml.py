@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.modelfiles import wire
-from pipeline.modelfiles.coreml_shapes import Given, follow
+from pipeline.modelfiles.coreml_rules import Given
+from pipeline.modelfiles.coreml_shapes import follow
 from pipeline.modelfiles.errors import ModelFileError
 from pipeline.modelfiles.followed import Known
 from pipeline.modelfiles.graph import Constant, Graph, Node, Shape

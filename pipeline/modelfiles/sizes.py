@@ -89,3 +89,32 @@ def sliced(size: int | None, begin: int | None, end: int | None, step: int) -> i
     if size is None or step == 0:
         return None
     return len(range(*slice(begin, end, step).indices(size)))
+
+
+def stacked(shape: Shape, axis: int, count: int) -> Shape:
+    """With a new axis of `count` values."""
+    axis %= len(shape) + 1
+    return (*shape[:axis], count, *shape[axis:])
+
+
+def divided(shape: Shape, axis: int, parts: int) -> Shape | None:
+    """Of each of `parts` equal pieces along an axis."""
+    size = shape[axis]
+    return replaced(shape, axis, None if size is None else size // parts)
+
+
+def cut(shape: Shape, begins: Sequence[int], sizes: Sequence[int]) -> Shape:
+    """From `begins` on so many values along each axis; -1 takes the rest."""
+    taken = zip(shape, begins, sizes, strict=True)
+    return tuple(size if size != -1 else None if whole is None else whole - begin for whole, begin, size in taken)
+
+
+def padded(shape: Shape, pads: Sequence[int]) -> Shape:
+    """With so many further values before and after each axis, in turns."""
+    pairs = zip(shape, pads[::2], pads[1::2], strict=True)
+    return tuple(None if size is None else size + before + after for size, before, after in pairs)
+
+
+def tiled(shape: Shape, times: Sequence[int]) -> Shape:
+    """Repeated so many times along each axis."""
+    return tuple(None if size is None else size * each for size, each in zip(shape, times, strict=True))

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from pipeline.modelfiles import sizes
 from pipeline.modelfiles.followed import Known, NotKnown
 from pipeline.modelfiles.graph import Shape
-from pipeline.modelfiles.sizes import broadcast, joined, product, reduced, replaced, reshaped, sliced, windowed
 
 Options = Mapping[str, Any]
 Rule = Callable[[Sequence[Known], Options], Sequence[Shape | None]]
@@ -27,7 +27,7 @@ def _same(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
 
 
 def _elementwise(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [broadcast(*(known.shape for known in inputs))]
+    return [sizes.broadcast(*(known.shape for known in inputs))]
 
 
 def _image(inputs: Sequence[Known], height: int, width: int, channels: int | None, options: Options) -> Shape:
@@ -35,8 +35,8 @@ def _image(inputs: Sequence[Known], height: int, width: int, channels: int | Non
     padded = None if options["padding"] == 0 else 0
     return (
         batch,
-        windowed(rows, height, options["stride_h"], options.get("dilation_h", 1), padded),
-        windowed(columns, width, options["stride_w"], options.get("dilation_w", 1), padded),
+        sizes.windowed(rows, height, options["stride_h"], options.get("dilation_h", 1), padded),
+        sizes.windowed(columns, width, options["stride_w"], options.get("dilation_w", 1), padded),
         channels,
     )
 
@@ -58,19 +58,19 @@ def _pool(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
 def _connected(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     shape, (units, columns) = _one(inputs), _one(inputs, 1)
     if options["keep_num_dims"]:
-        return [replaced(shape, -1, units)]
-    return [replaced(reshaped(shape, (-1, columns or 1)), 1, units)]
+        return [sizes.replaced(shape, -1, units)]
+    return [sizes.replaced(sizes.reshaped(shape, (-1, columns or 1)), 1, units)]
 
 
 def _matrix_product(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [product(inputs[0].shape, inputs[1].shape, bool(options["adj_x"]), bool(options["adj_y"]))]
+    return [sizes.product(inputs[0].shape, inputs[1].shape, bool(options["adj_x"]), bool(options["adj_y"]))]
 
 
 def _reshape(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     target = inputs[1].whole if len(inputs) > 1 and inputs[1].values is not None else list(options["new_shape"])
     if not target and len(inputs) > 1 and inputs[1].values is None:
         raise NotKnown
-    return [reshaped(inputs[0].shape, target)]
+    return [sizes.reshaped(inputs[0].shape, target)]
 
 
 def _target(place: int) -> Rule:
@@ -84,42 +84,37 @@ def _resized(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
 
 
 def _concatenated(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [joined([known.shape for known in inputs], options["axis"])]
+    return [sizes.joined([known.shape for known in inputs], options["axis"])]
 
 
 def _packed(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    shape = _one(inputs)
-    axis = options["axis"] % (len(shape) + 1)
-    return [(*shape[:axis], len(inputs), *shape[axis:])]
+    return [sizes.stacked(_one(inputs), options["axis"], len(inputs))]
 
 
 def _unpacked(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [reduced(inputs[0].shape, [options["axis"]], False)] * int(options["num"])
+    return [sizes.reduced(inputs[0].shape, [options["axis"]], False)] * int(options["num"])
 
 
 def _split(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     axis, parts = inputs[0].whole[0], int(options["num"])
-    size = _one(inputs, 1)[axis]
-    return [replaced(inputs[1].shape, axis, None if size is None else size // parts)] * parts
+    return [sizes.divided(_one(inputs, 1), axis, parts)] * parts
 
 
 def _split_sizes(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    shape, sizes, axis = _one(inputs), inputs[1].whole, inputs[2].whole[0]
+    shape, asked, axis = _one(inputs), inputs[1].whole, inputs[2].whole[0]
     whole = shape[axis]
-    rest = None if whole is None else whole - sum(size for size in sizes if size >= 0)
-    return [replaced(shape, axis, rest if size < 0 else size) for size in sizes]
+    rest = None if whole is None else whole - sum(size for size in asked if size >= 0)
+    return [sizes.replaced(shape, axis, rest if size < 0 else size) for size in asked]
 
 
 def _squeezed(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     shape = _one(inputs)
     axes = list(options["squeeze_dims"]) or [place for place, size in enumerate(shape) if size == 1]
-    return [reduced(shape, axes, False)]
+    return [sizes.reduced(shape, axes, False)]
 
 
 def _expanded(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    shape = _one(inputs)
-    axis = inputs[1].whole[0] % (len(shape) + 1)
-    return [(*shape[:axis], 1, *shape[axis:])]
+    return [sizes.stacked(_one(inputs), inputs[1].whole[0], 1)]
 
 
 def _transposed(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
@@ -128,23 +123,19 @@ def _transposed(inputs: Sequence[Known], options: Options) -> list[Shape | None]
 
 
 def _reduced(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [reduced(inputs[0].shape, inputs[1].whole, bool(options["keep_dims"]))]
+    return [sizes.reduced(inputs[0].shape, inputs[1].whole, bool(options["keep_dims"]))]
 
 
 def _arg(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [reduced(inputs[0].shape, inputs[1].whole, False)]
+    return [sizes.reduced(inputs[0].shape, inputs[1].whole, False)]
 
 
 def _padded(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    shape, pads = _one(inputs), inputs[1].whole
-    pairs = zip(pads[::2], pads[1::2], strict=True)
-    return [tuple(None if s is None else s + a + b for s, (a, b) in zip(shape, pairs, strict=True))]
+    return [sizes.padded(_one(inputs), inputs[1].whole)]
 
 
 def _cut(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    shape, begins, sizes = _one(inputs), inputs[1].whole, inputs[2].whole
-    rest = [None if s is None else s - b for s, b in zip(shape, begins, strict=True)]
-    return [tuple(left if size == -1 else size for size, left in zip(sizes, rest, strict=True))]
+    return [sizes.cut(_one(inputs), inputs[1].whole, inputs[2].whole)]
 
 
 def _strided(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
@@ -159,7 +150,7 @@ def _strided(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
         elif not options["shrink"] & bit:
             begin = None if options["begin"] & bit else begins[place]
             end = None if options["end"] & bit else ends[place]
-            result.append(sliced(size, begin, end, steps[place]))
+            result.append(sizes.sliced(size, begin, end, steps[place]))
     return [tuple(result)]
 
 
@@ -175,8 +166,7 @@ def _gathered_nd(inputs: Sequence[Known], options: Options) -> list[Shape | None
 
 
 def _tiled(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    pairs = zip(_one(inputs), inputs[1].whole, strict=True)
-    return [tuple(None if size is None else size * times for size, times in pairs)]
+    return [sizes.tiled(_one(inputs), inputs[1].whole)]
 
 
 def _shape(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
@@ -227,7 +217,7 @@ def _from_batches(inputs: Sequence[Known], options: Options) -> list[Shape | Non
 
 
 def _top(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
-    return [replaced(inputs[0].shape, -1, inputs[1].whole[0])] * 2
+    return [sizes.replaced(inputs[0].shape, -1, inputs[1].whole[0])] * 2
 
 
 def _real_fft(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
@@ -238,7 +228,7 @@ def _real_fft(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
 def _sequence_lstm(inputs: Sequence[Known], options: Options) -> list[Shape | None]:
     projection = inputs[16].shape if len(inputs) > 16 else None
     outputs = _one(inputs, 5)[1] if projection is None else projection[0]
-    return [replaced(inputs[0].shape, -1, outputs)]
+    return [sizes.replaced(inputs[0].shape, -1, outputs)]
 
 
 def _table() -> dict[str, Rule]:

@@ -15,7 +15,8 @@ from torch import Tensor
 from pipeline.search.candidates import CodeArray, FloatArray
 from pipeline.spaces.architecture import SKIP, Architecture, Op
 from pipeline.spaces.codes import Codes
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

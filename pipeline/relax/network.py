@@ -16,7 +16,7 @@ from torch import Tensor
 from latency_tables.blocks import Block
 from pipeline.relax.gates import Gates, StageGates, real_ops
 from pipeline.spaces.architecture import SKIP, Op
-from pipeline.spaces.space import Stage
+from pipeline.spaces.stage import Stage
 from pipeline.supernets.meta_block import MetaBlock
 from pipeline.supernets.modules import BlockModule, SqueezeExcite
 from pipeline.supernets.shared_weights import SharedWeights

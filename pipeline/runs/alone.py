@@ -9,10 +9,11 @@ from pipeline.progress import Progress
 from pipeline.runs.curves import curve_of_network, curve_path
 from pipeline.runs.documents.finetune import TrainedNetwork
 from pipeline.runs.engine import CHECKPOINT_SECONDS
+from pipeline.runs.images import normalised, some, unchanged
 from pipeline.runs.published import published_network
 from pipeline.runs.quantised import AWARE_LR, CALIBRATION_IMAGES, answers_in_int8
 from pipeline.runs.reuse import take_trained
-from pipeline.runs.run import Run, normalised, some, unchanged
+from pipeline.runs.run import Run
 from pipeline.runs.timed import clock
 from pipeline.spaces.architecture import Architecture
 

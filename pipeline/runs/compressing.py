@@ -10,8 +10,9 @@ from pipeline.errors import PipelineError
 from pipeline.progress import Progress
 from pipeline.runs.alone import BATCHNORM_IMAGES
 from pipeline.runs.documents.compress import CompressedFile
+from pipeline.runs.images import some, unchanged
 from pipeline.runs.options import PEAK_RATES
-from pipeline.runs.run import Run, some, unchanged
+from pipeline.runs.run import Run
 from pipeline.runs.winner import load_winner
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.dataset import Dataset
+from pipeline.runs.images import normalised
 from pipeline.runs.plan import passes_per_step
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.run import Run
 from pipeline.spaces.space import SearchSpace
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Final
 
 from pipeline.runs.documents.finetune import LinearBaseline
-from pipeline.runs.run import Run, some, unchanged
+from pipeline.runs.images import some, unchanged
+from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture, StageChoice
 from pipeline.spaces.space import SearchSpace
 

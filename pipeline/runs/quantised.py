@@ -11,7 +11,8 @@ from pipeline.data.dataset import Images
 from pipeline.errors import PipelineError
 from pipeline.runs.config import Config
 from pipeline.runs.documents.finetune import TrainedNetwork
-from pipeline.runs.run import Run, normalised, unchanged
+from pipeline.runs.images import normalised, unchanged
+from pipeline.runs.run import Run
 
 if TYPE_CHECKING:
     from pipeline.supernets.evaluate import Answers

@@ -10,7 +10,7 @@ from latency_tables.documents import read_json
 from latency_tables.store import load_table
 from latency_tables.table import LatencyTable, Precision, read_precision
 from pipeline.budget import Budget, read_budget
-from pipeline.data.dataset import Dataset, Images, load_dataset
+from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.runs.config import ONNX_FILES, Config
 from pipeline.runs.documents.base import RunError
 from pipeline.runs.documents.finetune import WinnerFile
@@ -19,6 +19,7 @@ from pipeline.runs.documents.search import Candidates
 from pipeline.runs.documents.train import StartFile
 from pipeline.runs.events import Events
 from pipeline.runs.folder import STAGE_NAMES, RunFolder, open_run
+from pipeline.runs.images import normalised
 from pipeline.runs.team import Team
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.files import load_space
@@ -29,8 +30,6 @@ from pipeline.spaces.space import SearchSpace
 JUDGING_BATCHNORM_IMAGES: Final = 256
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pipeline.fewshot.partition import Partition
     from pipeline.fewshot.prefix import JudgingImages
     from pipeline.runs.scoring import RunScorer
@@ -266,41 +265,3 @@ def costs_on(
     # The gate judges accuracy; it is no cost that is known before training.
     limits = replace(budget, latency_ms=latency_ms or None, accuracy=None)
     return space_costs(space, limits, {own: table, **others}, main_device=own)
-
-
-def unchanged(images: Images, dataset: Dataset) -> "TrainingData":
-    """The images of one split as networks take them, without augmentation."""
-    import torch
-
-    from pipeline.supernets.augment import Augmentation
-    from pipeline.supernets.data import TrainingData
-
-    labels = torch.from_numpy(images.labels)
-    return TrainingData(images.pixels, labels, dataset.mean, dataset.std, Augmentation(), dataset.seen_px)
-
-
-def some(images: Images, dataset: Dataset, limit: int, seed: int) -> "tuple[Tensor | TrainingData, Tensor]":
-    """As `normalised`, (n, 3, size, size) and (n,), in a quarter of the memory where the images are arrays: they are
-    then kept as bytes."""
-    import numpy as np
-
-    if not isinstance(images.pixels, np.ndarray):
-        return normalised(images, dataset, limit, seed)
-    data = unchanged(images, dataset).subset(_chosen(len(images), limit, seed))
-    return data, data.labels
-
-
-def normalised(images: Images, dataset: Dataset, limit: int | None, seed: int) -> "tuple[Tensor, Tensor]":
-    """Float images (n, 3, size, size) of one split as networks take them, and labels (n,), all in memory.
-
-    `limit` takes that many at random, always the same ones for a seed.
-    """
-    data, chosen = unchanged(images, dataset), _chosen(len(images), limit, seed)
-    return data.normalised(chosen), data.labels[chosen]
-
-
-def _chosen(count: int, limit: int | None, seed: int) -> "Tensor":
-    import numpy as np
-    import torch
-
-    return torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(count)[:limit]))

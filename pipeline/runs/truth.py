@@ -12,11 +12,12 @@ from pipeline.progress import Progress
 from pipeline.runs.alone import Job, trained_network
 from pipeline.runs.documents.finetune import Lengths, TrainedNetwork
 from pipeline.runs.engine import counted, part_of, require_finished, stage_inputs
+from pipeline.runs.images import unchanged
 from pipeline.runs.outlook import in_words
 from pipeline.runs.plan import run_plan
 from pipeline.runs.record import Inputs
 from pipeline.runs.reuse import AWARE, FURTHER
-from pipeline.runs.run import Run, unchanged
+from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 from pipeline.runs.timed import clock, seconds_per_image
 from pipeline.search.candidates import keys

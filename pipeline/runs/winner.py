@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from latency_tables.files import sha256_of
 from pipeline.runs.documents.base import RunError
+from pipeline.runs.images import normalised
 from pipeline.runs.quantised import calibration_images
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.run import Run
 from pipeline.spaces.architecture import Architecture
 
 if TYPE_CHECKING:

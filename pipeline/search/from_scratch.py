@@ -16,7 +16,8 @@ from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import evaluate, refresh_batchnorm
 from pipeline.supernets.network import Network
 from pipeline.supernets.settings import TrainSettings
-from pipeline.supernets.training import EpochEnd, train
+from pipeline.supernets.steps import EpochEnd
+from pipeline.supernets.training import train
 
 
 class FromScratch(Remembered):

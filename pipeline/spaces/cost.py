@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from latency_tables.blocks import Block
 from pipeline.spaces.architecture import Architecture, Op, StageChoice
 from pipeline.spaces.codes import CodeArray, Codes
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 
 Costs = NDArray[np.float64]
 _ROWS_AT_ONCE = 1 << 15  # the working set of a chunk stays in a core's cache

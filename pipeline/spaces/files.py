@@ -12,7 +12,8 @@ from latency_tables.documents import parse_toml, read_toml, validated
 from pipeline.errors import PipelineError
 from pipeline.spaces.architecture import Architecture, Op
 from pipeline.spaces.scaling import Scaling, scaled
-from pipeline.spaces.space import BATCHNORM_EPS, Head, SearchSpace, SpaceError, SqueezeOf, Stage, Stem
+from pipeline.spaces.space import BATCHNORM_EPS, SearchSpace
+from pipeline.spaces.stage import Head, SpaceError, SqueezeOf, Stage, Stem
 
 # Bounds far above any network that a phone runs, so that a slip of the keyboard is refused before it is built.
 Channels = Annotated[int, Field(ge=1, le=65_536)]

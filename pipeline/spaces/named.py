@@ -9,7 +9,8 @@ from latency_tables.documents import parse_json
 from latency_tables.files import read_bounded
 from latency_tables.texts import decode_text
 from pipeline.spaces.architecture import SKIP, Architecture, ArchitectureError, Op, StageChoice
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 
 _MOST_BYTES: Final = 1 << 20
 _LONGEST_NAME: Final = 1000

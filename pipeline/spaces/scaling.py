@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from latency_tables.blocks import round_channels
 from pipeline.spaces.architecture import Architecture, StageChoice
-from pipeline.spaces.space import SearchSpace, SpaceError, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import SpaceError, Stage
 
 
 @dataclass(frozen=True, slots=True)

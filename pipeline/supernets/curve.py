@@ -15,8 +15,8 @@ from latency_tables.files import write_atomic
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.distributed import is_first
 from pipeline.supernets.evaluate import evaluate, evaluate_inherited
+from pipeline.supernets.steps import EpochEnd
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import EpochEnd
 
 BATCHNORM_IMAGES: Final = 128
 JUDGED_IMAGES: Final = 256

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeVar
 
 from pipeline.spaces.architecture import Architecture, Op, StageChoice
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 
 Teacher = Literal["none", "largest", "frozen"]
 T = TypeVar("T")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline.spaces.architecture import Architecture, StageChoice
-from pipeline.spaces.space import SearchSpace, Stage
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Stage
 from pipeline.supernets.files import WeightsError
 from pipeline.supernets.shared_weights import AXES, SharedWeights
 from pipeline.supernets.supernet import Supernet

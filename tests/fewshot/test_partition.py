@@ -13,7 +13,8 @@ from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
 from pipeline.fewshot.partition import Partition, Split
 from pipeline.spaces.architecture import ArchitectureError, Op
 from pipeline.spaces.files import load_space
-from pipeline.spaces.space import Head, SearchSpace, Stage, Stem
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Head, Stage, Stem
 from tests.spaces.families import FAMILIES
 
 MACRO = load_space("nas-bench-macro")

@@ -7,7 +7,8 @@ import torch
 from pipeline.budget import read_budget
 from pipeline.search.costs import Costs, space_costs
 from pipeline.spaces.architecture import Architecture, Op
-from pipeline.spaces.space import Head, SearchSpace, Stage, Stem
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Head, Stage, Stem
 from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.supernet import Supernet

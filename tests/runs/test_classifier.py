@@ -16,7 +16,8 @@ from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.data.division import divide
 from pipeline.data.prepare import prepare
 from pipeline.data.sources import open_source
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.images import normalised
+from pipeline.runs.run import Run
 from pipeline.spaces.files import load_space
 from pipeline.supernets.augment import resize
 from pipeline.supernets.network import Network

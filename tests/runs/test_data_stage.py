@@ -11,7 +11,8 @@ from pipeline.runs.begin import create_or_open
 from pipeline.runs.config_file import parse_config
 from pipeline.runs.documents.base import RunError
 from pipeline.runs.engine import require_finished, run_stage
-from pipeline.runs.run import Run, normalised
+from pipeline.runs.images import normalised
+from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 from pipeline.runs.summary import data_lines
 from tests.data.trees import make_tree, picture

@@ -17,7 +17,8 @@ from pipeline.spaces.architecture import SKIP, Architecture, ArchitectureError, 
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.files import load_space, preset_names, space_from_dict, space_to_dict
-from pipeline.spaces.space import SQUEEZES, Head, SearchSpace, SpaceError, Stage, Stem
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import SQUEEZES, Head, SpaceError, Stage, Stem
 
 PRESETS = {name: load_space(name) for name in preset_names()}
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "spaces" / "mobile-32px.toml"

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.spaces.architecture import SKIP, Op
-from pipeline.spaces.space import Head, SearchSpace, Stage, Stem
+from pipeline.spaces.space import SearchSpace
+from pipeline.spaces.stage import Head, Stage, Stem
 from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.data import TrainingData
 

@@ -11,7 +11,8 @@ from pipeline.supernets.aware import QuantisationAware
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.network import Network
 from pipeline.supernets.settings import TrainSettings
-from pipeline.supernets.training import EpochEnd, train
+from pipeline.supernets.steps import EpochEnd
+from pipeline.supernets.training import train
 
 torchao = pytest.importorskip("torchao", reason="torchao is not installed")
 

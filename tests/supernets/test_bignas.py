@@ -11,8 +11,8 @@ from pipeline.supernets.batches import Batches
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.recipes import RECIPES
 from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.steps import Training
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import _Training
 
 
 def test_layers_with_a_shortcut_begin_as_identities(tiny_space: SearchSpace) -> None:
@@ -46,7 +46,7 @@ def test_only_the_largest_network_drops_inputs_of_its_classifier(
     tiny_space: SearchSpace, tiny_data: TrainingData
 ) -> None:
     supernet = Supernet(tiny_space)
-    training = _Training(supernet.train(), tiny_data, TrainSettings("bignas", batch_size=16, seed=1))
+    training = Training(supernet.train(), tiny_data, TrainSettings("bignas", batch_size=16, seed=1))
     dropped: list[tuple[bool, float]] = []
     head = supernet._meta_block(supernet.place(tiny_space.max())[-1][1])
 

@@ -11,12 +11,13 @@ from pipeline.errors import PipelineError
 from pipeline.runs.config import ConfigError
 from pipeline.runs.config_file import parse_config
 from pipeline.spaces.files import load_space
-from pipeline.supernets import training
+from pipeline.supernets import steps, training
 from pipeline.supernets.augment import Augmentation
 from pipeline.supernets.compute import choose, device_of, present
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.files import read_tensors
 from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.steps import Training
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import train
 
@@ -93,7 +94,7 @@ def test_a_checkpoint_goes_on_in_another_precision(data: TrainingData, tmp_path:
 
 def _small_memory(most: int) -> Callable[..., float]:
     """A step that runs out of memory for more than `most` images, as a GPU's does."""
-    passes = training._Training._passes
+    passes = Training._passes
 
     def limited(self: Any, phase: Any, images: torch.Tensor, answers: Any) -> float:
         if len(images) > most:
@@ -111,8 +112,9 @@ def test_out_of_memory_names_the_batch_that_fits(
     most: int, count: int, said: str, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The batch of all processes: of two, each takes a half."""
-    monkeypatch.setattr(training._Training, "_passes", _small_memory(most))
-    monkeypatch.setattr(training, "processes", lambda: count)
+    monkeypatch.setattr(Training, "_passes", _small_memory(most))
+    for module in (steps, training):
+        monkeypatch.setattr(module, "processes", lambda: count)
     with pytest.raises(PipelineError, match=said) as raised:
         train(Supernet(SPACE, seed=0), data, _settings())
     assert "\n" not in str(raised.value)

@@ -74,7 +74,7 @@ def test_a_training_that_goes_on_continues_its_curve(
 
 
 def test_a_loss_that_is_no_number_is_null(curve: Make, tiny_space: SearchSpace, tmp_path: Path) -> None:
-    from pipeline.supernets.training import EpochEnd
+    from pipeline.supernets.steps import EpochEnd
 
     curve(tmp_path / "c.jsonl")(EpochEnd(1.0, 4, False, math.nan, 0.1, Supernet(tiny_space)))
     (point,) = read_curve(tmp_path / "c.jsonl")

@@ -18,8 +18,9 @@ from pipeline.spaces.files import load_space
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.distributed import process_group, processes, share
 from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.steps import Training
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import _Training, train
+from pipeline.supernets.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +48,7 @@ def trained(settings: TrainSettings) -> dict[str, torch.Tensor]:
     images = torch.randint(0, 255, (24, 16, 16, 3), generator=generator, dtype=torch.uint8)
     data = _Wide(images, torch.arange(24) % 10, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     supernet = Supernet(load_space("quickstart")).train().double()
-    training = _Training(supernet, data, settings)
+    training = Training(supernet, data, settings)
     found: dict[str, torch.Tensor] = {}
     for step in range(STEPS):
         training.advance()

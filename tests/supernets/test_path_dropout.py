@@ -11,8 +11,8 @@ from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.recipes import DROPPED, RECIPES, kept_paths
 from pipeline.supernets.settings import TrainSettings
+from pipeline.supernets.steps import Training
 from pipeline.supernets.supernet import Supernet, SupernetError
-from pipeline.supernets.training import _Training
 from tests.supernets.lively import lively
 
 RATE = 0.3
@@ -93,7 +93,7 @@ def test_what_is_dropped_has_no_gradient_and_does_not_decay(tiny_space: SearchSp
     """Weights of their own, so that an op that is dropped uses none of the kept one's."""
     supernet = Supernet(tiny_space, "separate", seed=3)
     before = {name: tensor.clone() for name, tensor in supernet.named_parameters()}
-    training = _Training(
+    training = Training(
         supernet.train(), tiny_data, TrainSettings("path-dropout", batch_size=16, weight_decay=0.1, seed=2)
     )
     training.step = training.steps - 1  # the rate is at its highest

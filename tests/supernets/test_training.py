@@ -18,8 +18,9 @@ from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import RECIPES, Phase
 from pipeline.supernets.schedule import phases_of, schedule
 from pipeline.supernets.settings import Optimizer, TrainSettings
+from pipeline.supernets.steps import Training
 from pipeline.supernets.supernet import Supernet
-from pipeline.supernets.training import TrainResult, _Training, train
+from pipeline.supernets.training import TrainResult, train
 
 ALL = [*RECIPES, "alone"]
 
@@ -171,7 +172,7 @@ def test_a_training_that_continues_another_has_the_last_phase_only_at_its_own_ra
 def test_a_step_of_the_sandwich_adds_four_gradients(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:
     settings = TrainSettings(epochs=1, batch_size=16, label_smoothing=0.1, seed=4)
     supernet = Supernet(tiny_space).train()
-    training = _Training(supernet, tiny_data, settings)
+    training = Training(supernet, tiny_data, settings)
     images, answers = training.batches(0)
     ((labels, _),) = answers
     phase = training.phases[0][0]
@@ -201,7 +202,7 @@ def test_mixup_blends_a_batch_with_itself_and_asks_for_both_answers(
     tiny_space: SearchSpace, tiny_data: TrainingData
 ) -> None:
     plain, mixed = (
-        _Training(_model(tiny_space, "alone"), tiny_data, TrainSettings("alone", batch_size=16, mixup=alpha))
+        Training(_model(tiny_space, "alone"), tiny_data, TrainSettings("alone", batch_size=16, mixup=alpha))
         for alpha in (0.0, 1.0)
     )
     (images, ((labels, _),)), (blended, answers) = plain.batches(0), mixed.batches(0)
@@ -255,7 +256,7 @@ def test_averaged_weights_are_what_a_training_leaves(tiny_space: SearchSpace, ti
 
 def test_the_learning_rate_warms_up_and_falls(tiny_space: SearchSpace, tiny_data: TrainingData) -> None:
     settings = TrainSettings(recipe="single-path", epochs=10, batch_size=16, lr=1.0, warmup=0.1)
-    training = _Training(Supernet(tiny_space), tiny_data, settings)
+    training = Training(Supernet(tiny_space), tiny_data, settings)
     rates = []
     for step in range(training.steps):
         training.step = step
