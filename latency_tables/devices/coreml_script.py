@@ -14,6 +14,7 @@ import platform
 import statistics
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class CoremlDevice:
 
     def time(self, name: str, model: bytes, protocol: dict[str, Any]) -> dict[str, Any]:
         """Time one zipped package: its name, the median of each fresh session in milliseconds, the number of runs."""
-        with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder:
+        with tempfile.TemporaryDirectory(prefix="pocketnas-") as folder, _temporary_files_in(folder):
             with zipfile.ZipFile(io.BytesIO(model)) as archive:
                 archive.extractall(folder)
             (package,) = Path(folder).glob("*.mlpackage")
@@ -116,6 +117,17 @@ class CoremlDevice:
 
         credentials = AppSigningCredentials(development_team=self.team)
         self._connected = await self._found().prepare_for_model_debugging(credentials, Path(self._folder.name))
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    """coremltools leaves a file for each prediction on a connected device."""
+    before = tempfile.tempdir
+    tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _inputs(package: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,6 +58,8 @@ def test_a_connected_phone_tells_how_long_its_predictions_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     phone = plug_in(tmp_path, monkeypatch)
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     url = urlsplit("coreml://Anna's iPhone?units=ne")
     runner = CoremlRunner(url, DeviceOptions(precision="fp16"), CoremlDevice("Anna's iPhone", "ne"))
     device = runner.describe()
@@ -72,6 +75,7 @@ def test_a_connected_phone_tells_how_long_its_predictions_took(
     out, err = capsys.readouterr()
     assert out == ""
     assert "data transfer" not in err
+    assert list(temporary.glob("*.bin")) == []  # coremltools leaves one a prediction
 
 
 def test_a_phone_that_is_not_connected_is_told_with_those_that_are(
