@@ -16,7 +16,7 @@ LARGEST_OUTPUT: Final = 1 << 30  # bytes
 
 
 def answer(job: dict[str, Any], inputs: Array | None) -> tuple[dict[str, Any], list[Array]]:
-    """What the job asks of the file, or the kind and the message of the error that this raises."""
+    """What the job asks of the file, for inputs (n, c, h, w), or kind and message of the error that this raises."""
     try:
         return _answer(job, inputs)
     except ExportError as error:

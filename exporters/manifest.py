@@ -159,7 +159,7 @@ def publish(
     expected: Array,
     thresholds: Mapping[Precision, Threshold],
 ) -> list[ExportReport]:
-    """Move the reported files out of `staging` to their names and write export.json last.
+    """Move the reported files out of `staging` to their names and write export.json last; `expected` is (n, classes).
 
     Reports that an earlier export of the same network, images and options left in the folder are kept.
     """

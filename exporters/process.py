@@ -72,7 +72,7 @@ class Worker:
         self.close()
 
     def ask(self, job: Mapping[str, Any], seconds: float, inputs: Array | None = None) -> tuple[Any, list[Array]]:
-        """The document and the arrays of the answer; WorkerDied where none came within `seconds`."""
+        """The document and the arrays, of any shape, of the answer; WorkerDied where none came within `seconds`."""
         arrays = [] if inputs is None else [inputs]
         with self._turn:
             if self._running is None or not self._running.answers:

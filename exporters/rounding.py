@@ -34,7 +34,7 @@ def half_precision_error(request: ExportRequest, expected: Array) -> float:
     """Root mean square of what the outputs change by where every weight and every operator's result is rounded to
     fp16, as a fraction of their usual range; infinite where fp16 cannot hold a number of the network's.
 
-    `expected` are the outputs in fp32.
+    `expected` are the outputs (n, classes) in fp32.
     """
     network = copy.deepcopy(request.network)
     try:

@@ -27,7 +27,7 @@ class Runtime(Protocol):
         """Outputs (n, classes), float32, of any number n of inputs."""
 
     def latency_ms(self, inputs: Array) -> float | None:
-        """Milliseconds of the batch `inputs` by `exporters.stopwatch`; None where no product would use this runtime."""
+        """Milliseconds of `inputs` (n, c, h, w) by `exporters.stopwatch`; None where no product uses this runtime."""
 
     def tensors(self, inputs: Array) -> list[tuple[str, Array]] | None:
         """Every intermediate result of one batch, by name and of any shape, in order of execution; None where out of

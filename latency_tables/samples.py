@@ -84,7 +84,7 @@ def _kept(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def slowness(timings: Sequence[Entry]) -> Array:
-    """How slow the device was at each of `timings`, which are in the order of time; 1 is usual.
+    """How slow the device was at each of `timings`, which are in the order of time: shape (timings,), 1 is usual.
 
     Every model that was timed more than once is a sentinel: log(time) = level of the model + state of the
     machine, the state being what the neighbours in time (not the timing itself) deviate from their own levels,

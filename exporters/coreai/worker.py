@@ -15,7 +15,8 @@ CLASSES: Final = 1_000_000  # more numbers an image are no classifier's
 
 
 def answer(job: dict[str, Any], inputs: Array | None) -> tuple[dict[str, Any], Array | None]:
-    """Of the asset at `path`: without inputs its signature, else their outputs or, with `timed`, a time."""
+    """Of the asset at `path`: without inputs (n, c, h, w) its signature, else their outputs (n, classes) or, with
+    `timed`, a time."""
     return asyncio.run(_answer(Path(job["path"]), bool(job.get("timed")), inputs))
 
 

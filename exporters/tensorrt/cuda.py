@@ -35,7 +35,7 @@ class Cuda:
         self._driver.cuDevicePrimaryCtxRelease_v2(self._device)
 
     def execute(self, context: Any, names: list[str], given: Array, result: Array) -> None:
-        """Run a TensorRT execution context on contiguous host arrays, copies included."""
+        """Run a TensorRT execution context on contiguous host arrays in the shapes of its tensors, copies included."""
         addresses = [self._allocate(array.nbytes) for array in (given, result)]
         try:
             for name, address in zip(names, addresses, strict=True):

@@ -14,7 +14,7 @@ LOG_LINES = 8
 
 
 def answer(job: dict[str, Any], inputs: Array | None) -> tuple[dict[str, Any], Array | None]:
-    """Build an engine or, where there are inputs, run one: what happened, and the outputs."""
+    """Build an engine or, where there are inputs (n, c, h, w), run one: what happened, and the outputs (n, classes)."""
     trt = importlib.import_module(job["module"])
     log = _log(trt)
     return (build(trt, log, job), None) if inputs is None else run(trt, log, job, inputs)
@@ -78,7 +78,7 @@ def _dynamic_batch(builder: Any, network: Any, config: Any, job: dict[str, Any])
 
 
 def run(trt: Any, log: Any, job: dict[str, Any], inputs: Array) -> tuple[dict[str, Any], Array | None]:
-    """Run the engine on all inputs and time one batch."""
+    """Run the engine on all inputs (n, c, h, w) and time one batch; the outputs are (n, classes)."""
     import numpy as np
 
     from exporters.runtime import as_shaped, in_batches

@@ -119,7 +119,7 @@ class TensorrtRuntime:
 
 
 def work(action: str, job: Mapping[str, Any], inputs: Array | None = None) -> tuple[dict[str, Any], Array | None]:
-    """The worker's answer and outputs; ConversionFailed with its last words where it crashed or hung."""
+    """The worker's answer, and outputs (n, classes) for inputs (n, c, h, w); ConversionFailed with its last words."""
     try:
         return ask(WORKER, job, LIMITS, inputs)
     except WorkerDied as death:

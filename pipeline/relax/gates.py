@@ -47,7 +47,7 @@ class Gates:
     stages: tuple[StageGates, ...]
 
     def vectors(self) -> list[Tensor]:
-        """Every vector once: resolutions, then of each stage widths, depths, keep and the ops layer by layer."""
+        """Every vector once, (options,) each: resolutions, then of each stage widths, depths, keep and ops by layer."""
         found = [self.resolutions]
         for stage in self.stages:
             found += [stage.widths, stage.depths, stage.keep, *stage.ops]
@@ -103,7 +103,7 @@ def most_probable(space: SearchSpace, gates: Gates) -> Architecture:
 
 
 def log_tables(space: SearchSpace, gates: Gates, floor: float = 1e-6) -> list[FloatArray]:
-    """For each gene of `Codes(space)` the log weight of its options, none below log(`floor`)."""
+    """For each gene of `Codes(space)` the log weights of its options, shape (options,), none below log(`floor`)."""
     tables = [gates.resolutions]
     for stage, own in zip(space.stages, gates.stages, strict=True):
         tables += [own.widths, own.depths, slot_weights(stage.slots[0], own.keep, own.ops[0]), *own.ops[1:]]

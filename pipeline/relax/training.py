@@ -146,7 +146,7 @@ class RelaxTraining:
         return self.method.gates(self.progress, self.generator(f"{purpose} gates {self.step}"))
 
     def loss(self, gates: Gates, batch: Batch) -> Tensor:
-        """Cross-entropy (nats) of the relaxed network on images and labels."""
+        """Cross-entropy (nats), a scalar, of the relaxed network on images (n, 3, size, size) and labels (n,)."""
         images, labels = batch
         return F.cross_entropy(self.logits(images, gates), labels)
 

@@ -34,14 +34,14 @@ class CandidateSpace(Protocol):
         """Which genes exist in each row, shape (n, genes)."""
 
     def sample(self, n: int, rng: np.random.Generator, /) -> CodeArray:
-        """`n` canonical rows, uniform over distinct networks."""
+        """Canonical rows (n, genes), uniform over distinct networks."""
 
     def decode(self, codes: CodeArray, /) -> Sequence[Any]:
-        """The networks that the rows stand for; `str` of one is its spelling."""
+        """The networks that the rows (n, genes) stand for; `str` of one is its spelling."""
 
 
 def keys(codes: CodeArray) -> list[bytes]:
-    """One hashable key per row."""
+    """One hashable key per row of `codes` (n, genes)."""
     rows = np.ascontiguousarray(codes, dtype=np.uint8)
     width = rows.shape[1]
     data = rows.tobytes()
@@ -49,7 +49,7 @@ def keys(codes: CodeArray) -> list[bytes]:
 
 
 def distinct(codes: CodeArray) -> CodeArray:
-    """The rows of `codes` without repeats, in the order of their first appearance."""
+    """The rows of `codes` (n, genes) without repeats, in the order of their first appearance."""
     if len(codes) < 2:
         return codes
     rows = np.ascontiguousarray(codes, dtype=np.uint8)
@@ -60,7 +60,7 @@ def distinct(codes: CodeArray) -> CodeArray:
 
 
 def enumerate_codes(space: CandidateSpace) -> CodeArray | None:
-    """Every network once, in a fixed order; None for a space of more than ENUMERATE_UP_TO gene combinations."""
+    """Every network once in a fixed order, (n, genes); None for more than ENUMERATE_UP_TO gene combinations."""
     if math.prod(space.cardinalities) > ENUMERATE_UP_TO:
         return None
     grid = np.indices(space.cardinalities, dtype=np.uint8).reshape(len(space.cardinalities), -1).T

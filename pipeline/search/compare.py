@@ -188,7 +188,7 @@ def _figures(
 
 
 def difference(ours: Sequence[float] | FloatArray, theirs: Sequence[float] | FloatArray = (0.0,)) -> Interval:
-    """Difference of two means with Welch's 95 % interval; against a constant, Student's.
+    """Difference of the means of (n,) and (m,) values with Welch's 95 % interval; against a constant, Student's.
 
     With the handful of seeds that a comparison has, a bootstrap interval would be far too narrow.
     """

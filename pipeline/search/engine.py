@@ -38,7 +38,7 @@ def evolve(
     start: CodeArray | None = None,
     progress: Progress | None = None,
 ) -> Found:
-    """Maximise `score` over feasible networks.
+    """Maximise `score` over feasible networks, from the rows of `start` (n, genes) or from random ones.
 
     Each generation breeds eight times `population` candidates from the best `population`, drops infeasible
     ones and those scored before, and scores the rest.
@@ -63,7 +63,8 @@ def evolve(
 
 
 def offspring(parents: CodeArray, count: int, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
-    """Uniform crossovers (3 in 10) and mutants of one gene to an eighth of all, of random parents."""
+    """Uniform crossovers (3 in 10) and mutants of one gene to an eighth of all, of random `parents` (n, genes): up to
+    (count, genes)."""
     one = parents[rng.integers(len(parents), size=count)]
     crossed = int(_CROSSED * count)
     other = parents[rng.integers(len(parents), size=crossed)]

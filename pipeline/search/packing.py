@@ -60,7 +60,7 @@ class Packing:
         return self.unpack(params) if params.keys() >= self.distributions.keys() else None
 
     def suggest(self, trial: Trial) -> CodeArray:
-        """The row that the study's sampler proposes for `trial`."""
+        """The row (genes,) that the study's sampler proposes for `trial`."""
         params = {
             group.name: trial.suggest_int(group.name, 0, math.prod(group.cardinalities) - 1) for group in self._groups
         }

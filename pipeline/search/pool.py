@@ -44,7 +44,7 @@ class FeasibleSpace:
 
     @cached_property
     def everything(self) -> CodeArray | None:
-        """Every feasible row in a fixed order, or None where the space is too large to enumerate."""
+        """Every feasible row in a fixed order, (n, genes); None where the space is too large to enumerate."""
         rows = enumerate_codes(self.space)
         return None if rows is None else rows[self.costs.feasible(rows)]
 
@@ -58,7 +58,7 @@ class FeasibleSpace:
 
     @cached_property
     def reservoir(self) -> CodeArray:
-        """A fixed set of about 2,000 random feasible rows, to start from; all of them in a small space."""
+        """A fixed set of about 2,000 random feasible rows (n, genes), to start from; all of them in a small space."""
         if self.everything is not None:
             return self.everything
         rng = np.random.default_rng(1)
@@ -84,7 +84,7 @@ class FeasibleSpace:
         return narrow
 
     def random(self, n: int, rng: np.random.Generator, seen: Seen = frozenset()) -> CodeArray:
-        """Up to `n` distinct feasible rows not in `seen`, uniform over distinct networks.
+        """Up to `n` distinct feasible rows (n, genes) not in `seen`, uniform over distinct networks.
 
         Where fewer than one network in a thousand fits, they are the ends of random walks inside the budget,
         which is uniform only nearly. May return fewer rows than asked for, even none: then hardly any are left.
@@ -96,18 +96,18 @@ class FeasibleSpace:
         return self._walked(n, rng, seen)
 
     def unseen(self, codes: CodeArray, seen: Seen) -> CodeArray:
-        """The rows of `codes` that are not in `seen`, in order."""
+        """The rows of `codes` (n, genes) that are not in `seen`, in order."""
         if not seen or not len(codes):
             return codes
         return codes[[key not in seen for key in keys(codes)]]
 
     def proper(self, codes: CodeArray, seen: Seen) -> CodeArray:
-        """`codes` made canonical, without infeasible, repeated and seen ones, in order."""
+        """`codes` (n, genes) made canonical, without infeasible, repeated and seen ones, in order."""
         codes = distinct(self.space.canonical(codes))
         return self.unseen(codes[self.costs.feasible(codes)], seen)
 
     def mutants(self, parents: CodeArray, rng: np.random.Generator, rate: float) -> CodeArray:
-        """One canonical row per parent: each gene drawn anew with probability `rate`, at least one of them."""
+        """One canonical row per parent (n, genes): each gene drawn anew with probability `rate`, at least one."""
         return self.space.canonical(mutate(parents, self.space.cardinalities, rng, rate))
 
     def _drawn(self, n: int, rng: np.random.Generator, seen: Seen) -> CodeArray:
@@ -152,15 +152,15 @@ class Niche(FeasibleSpace):
         self.reservoir = distinct(moved[whole.costs.feasible(moved)])
 
     def proper(self, codes: CodeArray, seen: Seen) -> CodeArray:
-        """As in the whole problem, after moving `codes` into the niche."""
+        """As in the whole problem, after moving `codes` (n, genes) into the niche."""
         return super().proper(self._moved(codes), seen)
 
     def holds(self, codes: CodeArray) -> NDArray[np.bool_]:
-        """Which rows are in this niche."""
+        """Which rows of `codes` (n, genes) are in this niche, shape (n,)."""
         return np.asarray(codes[:, self._gene] == self._option)
 
     def repaired(self, codes: CodeArray, rng: np.random.Generator) -> CodeArray:
-        """`codes` moved here, and changed one gene at a time, each change for the cheaper, until they fit.
+        """`codes` (n, genes) moved here, and changed one gene at a time, each for the cheaper, until they fit.
 
         Rows that still do not fit after a dozen changes are left out.
         """

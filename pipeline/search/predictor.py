@@ -53,18 +53,19 @@ class Predictor:
         return self
 
     def mean(self, codes: CodeArray) -> FloatArray:
-        """Predicted target of each row."""
+        """Predicted target, shape (n,), of each row of `codes` (n, genes)."""
         return np.asarray(self._kernel(*self._scaled(codes)) @ self._weights)
 
     def predict(self, codes: CodeArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of each row's target, the latter without noise."""
+        """Mean and standard deviation, both (n,), of the targets of `codes` (n, genes); the latter without noise."""
         kernel = self._kernel(*self._scaled(codes))
         explained = solve_triangular(self._lower, kernel.T, lower=True, check_finite=False)
         variance = sum(self._hyperparameters.scales) - np.einsum("ij,ij->j", explained, explained)
         return np.asarray(kernel @ self._weights), np.sqrt(np.maximum(variance, 1e-12))
 
     def expected_improvement(self, codes: CodeArray) -> FloatArray:
-        """Expected improvement of each row over the best target (Jones et al. 1998, eq. 15)."""
+        """Expected improvement of each row of `codes` (n, genes) over the best target, shape (n,) (Jones et al. 1998,
+        eq. 15)."""
         mean, deviation = self.predict(codes)
         gain = (mean - self.best) / deviation
         density = np.exp(-0.5 * gain**2) / np.sqrt(2 * np.pi)
@@ -82,7 +83,7 @@ class Predictor:
 
 
 def targets_of(scores: FloatArray) -> FloatArray:
-    """-log of the distance to just above the best score, standardised: differences among the best count most.
+    """-log of the distance of scores (n,) to just above the best, standardised: differences among the best count most.
 
     "Just above" is by the distance from the best to the upper quartile, so units do not matter.
     """
@@ -92,7 +93,7 @@ def targets_of(scores: FloatArray) -> FloatArray:
 
 
 def learn_hyperparameters(encoder: Encoder, codes: CodeArray, scores: FloatArray) -> Hyperparameters:
-    """The most probable hyper-parameters for the best (at most 256) of the judged networks."""
+    """The most probable hyper-parameters for the best (at most 256) of judged `codes` (n, genes), `scores` (n,)."""
     kept = np.sort(np.argsort(-scores, kind="stable")[:_FIT_ON])
     codes, scores = codes[kept], scores[kept]
     choices = encoder.choices(codes)

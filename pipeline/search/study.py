@@ -81,7 +81,7 @@ def enqueue(
     storage: str | Path,
     codes: CodeArray,
 ) -> None:
-    """Let the study at `storage` judge the rows of `codes` first, in their order; what it has already is left out.
+    """Let the study at `storage` judge the rows of `codes` (n, genes) first, in order; what it has already is left out.
 
     A later `search` with the same arguments judges them. A database that is away is waited for. Raises PipelineError
     as `search` does, and where one of them is not inside the limits.

@@ -53,7 +53,7 @@ class Codes:
         return np.array(rows, dtype=np.uint8).reshape(len(rows), len(self.names))
 
     def decode(self, codes: CodeArray) -> list[Architecture]:
-        """The networks that the rows of `codes` stand for."""
+        """The networks that the rows of `codes` (n, genes) stand for."""
         return [self._decode_row(row) for row in codes.tolist()]
 
     def active(self, codes: CodeArray) -> NDArray[np.bool_]:
@@ -66,11 +66,11 @@ class Codes:
         return mask
 
     def canonical(self, codes: CodeArray) -> CodeArray:
-        """A copy in which genes that do not exist are 0."""
+        """A copy of `codes` (n, genes) in which genes that do not exist are 0."""
         return np.where(self.active(codes), codes, np.uint8(0))
 
     def sample(self, n: int, rng: np.random.Generator, over_networks: bool = True) -> CodeArray:
-        """`n` rows, uniform over distinct networks, or over genes (each depth equally likely) if told so."""
+        """Rows (n, genes), uniform over distinct networks, or over genes (each depth equally likely) if told so."""
         codes = np.empty((n, len(self.names)), dtype=np.uint8)
         for gene, options in enumerate(self.cardinalities):
             codes[:, gene] = rng.integers(options, size=n)

@@ -57,7 +57,7 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def on(device: torch.device, tensor: Tensor) -> Tensor:
-    """`tensor` on `device`; itself where it is there."""
+    """`tensor`, of any shape, on `device`; itself where it is there."""
     return tensor.to(device, non_blocking=True)
 
 

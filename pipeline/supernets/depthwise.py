@@ -32,6 +32,7 @@ class DepthwiseConv2d(nn.Conv2d):
         self.pads = pads or (kernel // 2, kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) -> (n, channels, h', w')."""
         trains = self.training and self.weight.requires_grad and torch.is_grad_enabled()
         if trains and self.kernel_size[0] >= _STRIP and _is_plain_cpu(x):
             y: Tensor = _Depthwise.apply(x, self.weight, self.stride[0], self.pads)  # type: ignore[no-untyped-call]

@@ -82,6 +82,7 @@ class BatchNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d`, over the images of all processes while they train together (torch's own needs a GPU)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) -> the same shape."""
         if not self.training or processes() == 1:
             # Without nn.BatchNorm2d's counter of batches, which only an average without momentum would read.
             statistics = self.running_mean, self.running_var, self.weight, self.bias

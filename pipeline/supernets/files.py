@@ -64,14 +64,14 @@ def load_network(path: Path | str) -> Network:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write `tensors` and the JSON document `about` as one file, whole or not at all."""
+    """Write `tensors`, of any shape, and the JSON document `about` as one file, whole or not at all."""
     document = json.dumps({"schema_version": SCHEMA_VERSION, **about}, sort_keys=True)
     # Channels_last tensors are stored in plain order; sizes and values are what a file is about.
     write_atomic(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {_KEY: document}))
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and document of a file written by `write_tensors`; WeightsError if it is not a `kind`."""
+    """Tensors, in their shapes, and document of a file of `write_tensors`; WeightsError if it is not a `kind`."""
     if not path.is_file():
         raise WeightsError(f"no {kind} at {path}; give the file that training wrote")
     about = read_about(path)
@@ -108,6 +108,6 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix` and a dot, by the rest of their names."""
+    """The tensors, of any shape, whose names begin with `prefix` and a dot, by the rest of their names."""
     start = f"{prefix}."
     return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

@@ -33,14 +33,15 @@ class MetaBlock:
         return y
 
     def filled(self, tensors: dict[str, Tensor], training: bool) -> BlockModule:
-        """The module with `tensors` in their places, until the next call."""
+        """The module with `tensors`, in the shapes of its own, in their places, until the next call."""
         self._set_mode(training)
         for name, (owner, leaf) in self._places.items():
             owner[leaf] = tensors[name]
         return self.module
 
     def build(self, tensors: dict[str, Tensor], block: Block, training: bool) -> BlockModule:
-        """A module of its own that owns `tensors`; `block` may differ from the meta block's in its input size."""
+        """A module of its own that owns `tensors`, in the shapes of `block`, which may differ from the meta block's in
+        its input size."""
         self._set_mode(training)
         module = _copy_structure(self.module, tensors, "")
         module.block = block

@@ -36,6 +36,7 @@ class VectorConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
         exporting = torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting()
         if exporting or x.shape[-2:] != (1, 1):
             return super().forward(x)  # devices run it, and tables know it, as a convolution
@@ -54,6 +55,7 @@ class SqueezeExcite(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) -> the same shape."""
         gate: Tensor = self.gate(self.expand(self.act(self.reduce(self.pool(x)))))
         return x * gate
 
@@ -70,6 +72,7 @@ class BlockModule(nn.Sequential):
         self.batchnorm_eps = batchnorm_eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, in_channels, s, s) -> (n, out_channels, s', s') or (n, classes)."""
         y = x
         for layer in self:
             y = layer(y)

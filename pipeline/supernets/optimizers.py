@@ -40,7 +40,7 @@ def still(optimizer: torch.optim.Optimizer) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The state of every parameter, by names such as `momentum_buffer.0.conv.weight`."""
+    """The state of every parameter in its shape, by names such as `momentum_buffer.0.conv.weight`."""
     return {
         f"{key}.{name}": tensor
         for name, parameter in model.named_parameters()
@@ -49,6 +49,6 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave."""
+    """Take over what `optimizer_tensors` gave, in the same shapes."""
     for name, own in optimizer_tensors(optimizer, model).items():
         own.copy_(tensors[name])

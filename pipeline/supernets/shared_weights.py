@@ -57,7 +57,8 @@ class SharedWeights(nn.Module):
         self._cuts: dict[Block, list[_Place]] = {}
 
     def slices(self, block: Block) -> dict[str, Tensor]:
-        """The tensors of `block` by their names in a `BlockModule(block)`: views where nothing is transformed."""
+        """The tensors of `block` by their names and in their shapes in a `BlockModule(block)`: views where nothing is
+        transformed."""
         places = self._cuts.get(block)
         if places is None:
             places = self._cuts[block] = self._cut(block)

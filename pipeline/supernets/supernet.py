@@ -111,7 +111,7 @@ class Supernet(nn.Module):
         return network
 
     def slices(self, key: str, block: Block) -> dict[str, Tensor]:
-        """The shared tensors that `block` at the position `key` computes with, by their names in its module."""
+        """The shared tensors that `block` at the position `key` computes with, by name and in its shapes."""
         return self.bank(key).slices(block)
 
     def bank(self, key: str) -> SharedWeights:

@@ -28,9 +28,10 @@ class _Step:
 
 
 def layers_in_order(model: "onnx.ModelProto", source: str) -> dict[str, Tensor]:
-    """The tensors of `model` under the naming "onnx" of `namings`; WeightsError where it is no chain of such layers.
+    """The tensors of `model` under the naming "onnx" of `namings`, convolutions (out, in, k, k).
 
     Merged BatchNorms come back as ones that only add a bias: their variance is 1, less the epsilon of the space.
+    Raises WeightsError where the model is no chain of such layers.
     """
     steps = _steps(model, source)
     starts = [index for index, step in enumerate(steps) if step.kind == "depthwise"]
@@ -142,7 +143,7 @@ class _Constants:
 
 
 def onnx_tensor(stored: "onnx.TensorProto", source: str) -> Tensor:
-    """The numbers of a stored tensor; WeightsError where they are elsewhere, or cannot be read."""
+    """The numbers of a stored tensor in its shape; WeightsError where they are elsewhere, or cannot be read."""
     from onnx import numpy_helper
 
     shown = repr(stored.name[:60])

@@ -124,7 +124,8 @@ def _fill(supernet: Supernet, key: str, layer: Layer, filled: set[str]) -> None:
 
 
 def copy_overlap(target: Tensor, source: Tensor, channel_axes: int) -> None:
-    """Copy what both have: leading channels, and of kernels the centre.
+    """Copy what `target` and `source`, of (out, in, k, k) or the first of these axes, both have: leading channels along
+    `channel_axes` axes, and of kernels the centre.
 
     Old channels read new ones, and what lies around an old kernel, with zeros.
     """

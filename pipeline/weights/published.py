@@ -54,7 +54,7 @@ class Layer:
         return self.tensors["depthwise.weight"].shape[-1]
 
     def ordered(self, channels: Channels, order: Tensor) -> "Layer":
-        """The same with its `channels` ("in", "mid", "se" or "out") in another order; `order` is a permutation."""
+        """The same with its `channels` ("in", "mid", "se" or "out") in another `order`, a permutation of shape (n,)."""
         # Where nothing expands, what comes in is what the depthwise convolution has.
         meant = {channels, "mid"} if channels == "in" and not self.expands else {channels}
         tensors = {}

@@ -39,7 +39,7 @@ class MilInterpreter:
         self._steps = [_Step(op) for op in operations]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Every tensor that the program computes, by name, in order of execution.
+        """Every tensor that the program computes, in its shape and by name, in order of execution.
 
         Raises WrongInput unless exactly the program's inputs are given.
         """

@@ -42,7 +42,7 @@ class History:
         return History(self.codes[first:], self.scores[first:], self.inside[first:], self.seen)
 
     def best_first(self) -> CodeArray:
-        """The rows inside the limits, best score first; among equals the earlier one."""
+        """The rows (n, genes) inside the limits, best score first; among equals the earlier one."""
         order = np.argsort(-self.scores, kind="stable")
         return self.codes[order[self.inside[order]]]
 
@@ -85,7 +85,7 @@ class ProposalSampler(BaseSampler):
 
     @abstractmethod
     def propose(self, history: History, problem: FeasibleSpace, rng: np.random.Generator) -> CodeArray:
-        """Rows worth judging next, best first; infeasible and seen ones among them are dropped by the caller."""
+        """Rows (n, genes) worth judging next, best first; the caller drops infeasible and seen ones among them."""
 
     def next(self, history: History, rng: np.random.Generator) -> CodeArray:
         """The row (genes,) to judge next: the first feasible unseen one that the method proposes, else a random one.
@@ -106,7 +106,7 @@ class ProposalSampler(BaseSampler):
         return row
 
     def start_codes(self) -> CodeArray:
-        """The same random feasible rows for every method of a seed: fair comparisons begin alike."""
+        """The same random feasible rows (n, genes) for every method of a seed: fair comparisons begin alike."""
         return self.problem.random(64, np.random.default_rng([self.seed, 1]))
 
     # -- Optuna ------------------------------------------------------------------------------------

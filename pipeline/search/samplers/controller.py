@@ -52,7 +52,7 @@ class RecurrentController(nn.Module):
 
     @torch.no_grad()
     def draw(self, n: int, active: Active, rng: np.random.Generator) -> CodeArray:
-        """`n` rows from the policy; `active` tells which genes rows have, from the genes before them."""
+        """Rows (n, genes) from the policy; `active` tells which genes rows have, from the genes before them."""
         rows = np.zeros((n, len(self._cardinalities)), dtype=np.uint8)
         state = self._begin(n)
         for gene in range(len(self._cardinalities)):

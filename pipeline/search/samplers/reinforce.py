@@ -54,7 +54,7 @@ class Controller:
         return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
     def replay(self, codes: CodeArray, active: NDArray[np.bool_], scores: FloatArray) -> None:
-        """One update per judged network, in order."""
+        """One update per judged network, in order: `codes` and `active` (n, genes), `scores` (n,)."""
         for row, mask, reward in zip(codes, active, standardised(scores), strict=True):
             self.update(row, mask, float(reward))
 
@@ -72,7 +72,7 @@ class Controller:
         return np.asarray(chosen - self.probabilities())
 
     def draw(self, n: int, rng: np.random.Generator) -> CodeArray:
-        """`n` rows from the policy."""
+        """Rows (n, genes) from the policy."""
         edges = np.cumsum(self.probabilities(), axis=1)
         edges[:, -1] = 1.0
         options = (rng.random((n, len(edges), 1)) > edges).sum(axis=2)

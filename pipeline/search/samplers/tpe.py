@@ -35,7 +35,8 @@ class TPE(ProposalSampler):
 
 
 def log_density(codes: CodeArray, centres: CodeArray, options: tuple[int, ...]) -> FloatArray:
-    """Log density of each row under an equal mixture of Aitchison-Aitken kernels at `centres` and a uniform prior."""
+    """Log density, shape (n,), of each row of `codes` (n, genes) under an equal mixture of Aitchison-Aitken kernels at
+    `centres` (m, genes) and a uniform prior."""
     sizes = np.array(options, dtype=np.float64)
     spread = 1.0 / (1.0 + len(centres) / sizes)  # chance of leaving the centre's value, as Optuna's prior weight
     same = np.log(1 - spread + spread / sizes)

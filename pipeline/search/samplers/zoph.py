@@ -43,7 +43,7 @@ class Zoph(ProposalSampler):
         return np.concatenate([drawn, mixed])
 
     def rewards(self, codes: CodeArray, scores: FloatArray) -> FloatArray:
-        """What each judged network earned."""
+        """What each judged network earned, shape (n,)."""
         return scores
 
     def _controller(self, codes: CodeArray, rewards: FloatArray, problem: FeasibleSpace) -> "RecurrentController":
@@ -97,7 +97,8 @@ class MnasNet(PPO):
 
 
 def standardised(rewards: FloatArray) -> FloatArray:
-    """Each reward in standard deviations from the mean of it and those before it, so that later ones change nothing."""
+    """Each of (n,) rewards in standard deviations from the mean of it and those before it, so that later ones change
+    nothing."""
     count = np.arange(1, len(rewards) + 1)
     mean = np.cumsum(rewards) / count
     deviation = np.sqrt(np.maximum(np.cumsum(rewards**2) / count - mean**2, 0.0)) + 1e-9
