@@ -29,9 +29,12 @@ def profile(
     name: Annotated[str | None, typer.Option(help="What the table calls the device.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that a network may use on the device.")] = 1,
     networks: Annotated[
-        int, typer.Option(min=0, help="Whole random networks that the calibration is fitted on.")
-    ] = 200,
-    held_out: Annotated[int, typer.Option(min=0, help="Other ones that the error is reported on.")] = 100,
+        int | None,
+        typer.Option(min=0, help="Whole random networks that the calibration is fitted on: 200, with --like 20."),
+    ] = None,
+    held_out: Annotated[
+        int | None, typer.Option(min=0, help="Other ones that the error is reported on: 100, with --like 10.")
+    ] = None,
     visits: Annotated[int, typer.Option(min=1, help="How often each model is measured, at different times.")] = 3,
     classes: Annotated[int | None, typer.Option(min=2, help="Classes, where not the space's own.")] = None,
     quick: Annotated[bool, typer.Option(help="One short look: a tenth of the time, several times the error.")] = False,
@@ -45,7 +48,7 @@ def profile(
     ] = None,
     like: Annotated[
         list[str] | None,
-        typer.Option(help="Measure only --networks whole ones (10 to 50 do) and take the rest from this table."),
+        typer.Option(help="Measure only whole networks (10 to 50 do) and take the rest from this table."),
     ] = None,
     extend: Annotated[
         str | None, typer.Option(help="Measure only the rows that this table of the same device lacks.")
@@ -90,7 +93,11 @@ def profile(
     measure = MeasureOptions.quick(seed) if quick else MeasureOptions(visits=visits, seed=seed)
     if out is not None:
         refuse_foreign(out)
-    options = ProfileOptions(networks, held_out, seed, measure)
+    # Where networks cost money or somebody's minutes, none are timed that nobody asked for.
+    fitted, judging = (20, 10) if like else (200, 100)
+    options = ProfileOptions(
+        fitted if networks is None else networks, judging if held_out is None else held_out, seed, measure
+    )
     if kit is not None and from_kit is None:
         with progress_bar() as progress:
             models = write_kit(

@@ -122,6 +122,15 @@ def test_a_foreign_file_is_not_overwritten_by_a_table(tmp_path: Path, capsys: Ca
     assert theirs.read_text() == "{}"
 
 
+def test_with_another_devices_table_few_networks_are_timed(tmp_path: Path, capsys: Captured) -> None:
+    """Where each network is a job that costs money, the defaults must not ask for 300."""
+    out = str(tmp_path / "t.json")
+    words = ["profile", "quickstart", "--quick", "--like", "epyc-vm-quickstart", "--out", out, "--json"]
+    assert run_command(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["calibration"]["networks"], told["error"]["networks"]) == (20, 10)
+
+
 def test_rank_tells_how_many_rows_it_leaves_out(tmp_path: Path, capsys: Captured) -> None:
     rows = ["accuracy,score", *(f"{n},{n if n != 3 else 'nan'}" for n in range(8)), "9,"]
     (tmp_path / "r.csv").write_text("\n".join(rows))

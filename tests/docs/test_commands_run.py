@@ -65,7 +65,7 @@ ELSEWHERE = {
         "tests/latency_tables/test_coreml.py::test_a_kit_times_packages_and_tells_how"
     ),
     "profile efficientnet-lite0 --device qai-hub://Samsung Galaxy S24?compute_unit=npu --like browser.json"
-    " --networks 20 --held-out 10 --out galaxy.json": (
+    " --out galaxy.json": (
         "tests/latency_tables/test_qai_hub.py::test_twenty_jobs_and_a_table_of_another_device_make_one"
     ),
     "profile ofa-mbv3-1.0 --device web --out browser.json": IN_A_BROWSER,
