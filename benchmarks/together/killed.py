@@ -95,9 +95,11 @@ def disturbed(config: Path, run: Path, processes: int, nodes: int) -> list[list[
 def found(run: Path) -> dict[str, Any]:
     """The winner, the losses of the supernet, and the accuracy of each network that was trained alone."""
     files = [run / "supernet" / "losses.json", *sorted(run.glob("winner/trained/*.json"))]
-    return {"winner": json.loads((run / "winner" / "winner.json").read_text())["arch"]} | {
-        file.name: json.loads(file.read_text()) for file in files
-    }
+    read = {file.name: json.loads(file.read_text()) for file in files}
+    for document in read.values():
+        if isinstance(document, dict):
+            document.pop("seconds", None)
+    return {"winner": json.loads((run / "winner" / "winner.json").read_text())["arch"]} | read
 
 
 if __name__ == "__main__":
