@@ -216,7 +216,8 @@ def main() -> None:
 def _truth(experiment: Experiment, given: argparse.Namespace) -> None:
     truth, _ = networks(experiment.scale)
     experiment.truth("truth", truth[: given.networks], TRUTH_SEED)
-    experiment.truth("again", again(experiment.scale, truth), given.seeds[0])
+    if given.networks is None:
+        experiment.truth("again", again(experiment.scale, truth), given.seeds[0])
 
 
 if __name__ == "__main__":
