@@ -20,6 +20,7 @@ from benchmarks.ranking.lite0_train import WAYS
 from pipeline.ranking.features import Features
 from pipeline.ranking.prior import Prior
 from pipeline.ranking.ranker import Ranker
+from pipeline.ranking.weighing import FEWEST as FEWEST_TO_WEIGH
 from pipeline.ranking.weighing import weighed_without_own
 from pipeline.ranking.weighted import Floats
 from pipeline.spaces.architecture import Architecture
@@ -149,6 +150,7 @@ def rankings(networks: Networks, scores: dict[str, Scores], truth: Floats) -> di
         if name != ROOT:
             found[name + WITH_ROOT] = (raw + root) / 2
         found[name + RANKED] = ranker.values()
-        found[name + LABELLED] = ranker.values(truth)
-        found[name + WEIGHED] = ranker.weighed(truth)
+        if len(truth) >= FEWEST_TO_WEIGH:
+            found[name + LABELLED] = ranker.values(truth)
+            found[name + WEIGHED] = ranker.weighed(truth)
     return found

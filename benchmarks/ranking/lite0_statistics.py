@@ -65,7 +65,7 @@ class Judge:
     def interval(self, taus: Taus) -> tuple[float, float]:
         """95 % over seeds and networks together."""
         means = taus.resampled[self._drawn.T, np.arange(RESAMPLES)].mean(0)
-        low, high = np.percentile(means, [2.5, 97.5])
+        low, high = np.nanpercentile(means, [2.5, 97.5])
         return float(low), float(high)
 
     def _taus(self, rankings: Sequence[Floats], groups: Sequence[NDArray[np.intp]]) -> Taus:
