@@ -93,7 +93,9 @@ def _violations(parity: Parity, agreement: float, threshold: Threshold, scale: f
     if allowed is not None and not parity.max_abs_diff <= allowed:  # type: ignore[operator]
         found.append(f"largest difference {parity.max_abs_diff:.3g} is above {allowed:.3g} (outputs reach {scale:.3g})")
     if agreement < threshold.top1_agreement:
-        tied = "" if agreement == parity.top1_agreement else f", ties counted as agreement ({parity.top1_agreement:.2%}),"
+        tied = (
+            "" if agreement == parity.top1_agreement else f", ties counted as agreement ({parity.top1_agreement:.2%}),"
+        )
         found.append(f"top-1 agreement {agreement:.2%}{tied} is below {threshold.top1_agreement:.2%}")
     drop = _drop(parity)
     # A thousandth of an image of slack, or a drop of exactly the allowed size would hang on float rounding.

@@ -23,6 +23,8 @@ def exported_program(request: ExportRequest, float_pixels: bool = False) -> torc
 
 
 def _exported(request: ExportRequest, float_pixels: bool) -> torch.export.ExportedProgram:
+    if isinstance(request.network, torch.jit.ScriptModule):
+        raise ConversionFailed("torch.export takes no scripted module; give the module that it was scripted from")
     inputs = example(request, float_pixels)
     sizes = ({0: torch.export.Dim.DYNAMIC},) if request.options.batch is None else None
     try:

@@ -57,10 +57,9 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
     from coreai_torch import TorchConverter, get_decomp_table
 
     from exporters.program import exported_program
+    from exporters.variances import variances
 
-    aten = torch.ops.aten
-    parts: dict[Any, Any] = {aten.var.correction: _variance, aten.std.correction: _deviation}
-    parts[torch.ops.aten.adaptive_avg_pool2d.default] = _pooled
+    parts = {**variances(), torch.ops.aten.adaptive_avg_pool2d.default: _pooled}
     if precision != "fp32":
         request = _halved(request)
         parts[torch.ops.aten.linear.default] = _convolved
@@ -74,20 +73,6 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
     from coreai_opt.coreai_utils import DType, quantize_weights
 
     return quantize_weights(program, dtype=DType.INT8)
-
-
-def _variance(
-    values: Any, dim: Sequence[int] | None = None, correction: float | None = None, keepdim: bool = False
-) -> Any:
-    """By means, which coreai-torch 0.4 has: it knows no variance, and torch's own way leaves it whole."""
-    dims = tuple(range(values.dim())) if dim is None else tuple(dim)
-    apart = values - values.mean(dims, keepdim=True)
-    count = values.numel() // (apart * apart).sum(dims).numel()
-    return (apart * apart).sum(dims, keepdim=keepdim) / (count - (1 if correction is None else correction))
-
-
-def _deviation(*values: Any, **options: Any) -> Any:
-    return _variance(*values, **options).sqrt()
 
 
 def _pooled(image: Any, size: Sequence[int]) -> Any:

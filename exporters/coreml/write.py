@@ -84,9 +84,11 @@ def _decomposed(program: Any) -> Any:
     """With what coremltools has no translation for in its parts."""
     import torch
 
-    aten = torch.ops.aten
+    from exporters.variances import variances
+
+    parts = {**torch._decomp.get_decompositions([torch.ops.aten.channel_shuffle]), **variances()}
     with quiet():
-        return program.run_decompositions(torch._decomp.get_decompositions([aten.channel_shuffle]))
+        return program.run_decompositions(parts)
 
 
 def _traced(request: ExportRequest) -> Any:

@@ -34,6 +34,7 @@ class ExecutorchExporter:
         import torch
 
         from exporters.deployed import deployed, example
+        from exporters.variances import without_variances
 
         if request.options.batch is None:
             raise WrongInput("executorch: memory is planned for one batch size; set batch to a number")
@@ -46,7 +47,7 @@ class ExecutorchExporter:
                 methods: dict[str, Any] = request.described()
                 methods[SHAPE_METHOD] = " ".join(str(size) for size in inputs.shape)
                 program = to_edge_transform_and_lower(
-                    torch.export.export(deployed(request), (inputs,)),
+                    without_variances(torch.export.export(deployed(request), (inputs,))),
                     partitioner=[XnnpackPartitioner()],
                     constant_methods=methods,
                 ).to_executorch()

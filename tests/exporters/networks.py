@@ -80,6 +80,16 @@ class Standardised(nn.Conv2d):
         return functional.conv2d(x, (self.weight - mean) / (std + 1e-5), self.bias, self.stride, self.padding)
 
 
+class StandardisedOtherwise(nn.Conv2d):
+    """The same by `var_mean`, and by the batch normalisation that others abuse for it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=1)
+        weight = (self.weight - mean) * torch.rsqrt(variance + 1e-5)
+        weight = functional.batch_norm(weight.flatten(1)[None], None, None, training=True).reshape_as(weight)
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
 class BlurPool(nn.Module):
     """Anti-aliased downsampling by a fixed binomial filter."""
 
@@ -271,6 +281,9 @@ NETWORKS: dict[str, Foreign] = {
     "BlurPool": Foreign(lambda: nn.Sequential(conv(3, 16), BlurPool(16), conv(16, 16), head(16))),
     "weight standardisation": Foreign(
         lambda: nn.Sequential(Standardised(3, 16, 3, 2, 1), nn.GroupNorm(4, 16), nn.ReLU(), head(16))
+    ),
+    "weight standardisation, other ways": Foreign(
+        lambda: nn.Sequential(StandardisedOtherwise(3, 16, 3, 2, 1), nn.GroupNorm(4, 16), nn.ReLU(), head(16))
     ),
     "softplus of a parameter": Foreign(lambda: nn.Sequential(conv(3, 16, 2), Temperature(), head(16))),
     "weight norm": Foreign(_weight_normed),
