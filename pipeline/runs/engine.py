@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,6 +100,7 @@ def require_finished(run: RunFolder, stages: Sequence[RunStage], name: str) -> R
     Raises RunError naming the first that has not or whose files are no longer what it wrote, and the command that
     runs it.
     """
+    finished: dict[str, StageRecord] = {}
     for stage in stages:
         if stage.name == name:
             return stage
@@ -108,9 +109,10 @@ def require_finished(run: RunFolder, stages: Sequence[RunStage], name: str) -> R
             command = f"'pocketnas stage {stage.name} {run.path}' runs it, 'pocketnas run' everything"
             raise RunError(f"stage {name!r} needs {stage.name!r}, which has not finished in {run.path}; {command}")
         shared = run.home(stage.name) != run.path
-        if not shared and (changed := stage_inputs(run, stage).changed_from(record.inputs)):
+        if not shared and (changed := stage_inputs(run, stage, finished).changed_from(record.inputs)):
             raise RunError(_changed(run, stage.name, changed))
         run.verify_outputs(record)
+        finished[stage.name] = record
     raise RunError(f"no stage is called {name!r}; known are {', '.join(stage.name for stage in stages)}")
 
 
@@ -132,11 +134,14 @@ def counted(progress: Progress, each: int, what: str) -> Progress:
     return told
 
 
-def stage_inputs(run: RunFolder, stage: RunStage) -> Inputs:
-    """What the stage depends on now: its tables as the run's file has them, the seed, files of earlier stages."""
+def stage_inputs(run: RunFolder, stage: RunStage, known: Mapping[str, StageRecord] | None = None) -> Inputs:
+    """What the stage depends on now: its tables as the run's file has them, the seed, files of earlier stages.
+
+    `known` are records of stages that have just been read.
+    """
     earlier = {}
     for name in stage.after:
-        record = run.record(name)
+        record = (known or {}).get(name) or run.record(name)
         if record is None or not record.finished:
             raise RunError(f"stage {stage.name!r} needs {name!r}, which has not finished in {run.path}")
         earlier[name] = record.outputs

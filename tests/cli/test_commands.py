@@ -85,6 +85,24 @@ def test_debug_adds_the_traceback(capsys: Captured) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "theirs"),
+    [
+        (["-m", "pipeline"], ["exporters", "latency_tables"]),
+        (["-P", "-m", "pipeline"], ["exporters", "latency_tables", "pipeline"]),
+    ],
+)
+def test_packages_of_the_user_may_be_called_as_ours(command: list[str], theirs: list[str], tmp_path: Path) -> None:
+    """Where they stand, as a folder of code is found first by `python -m`."""
+    (tmp_path / "pipeline").mkdir()
+    for name in theirs:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('not ours')")
+    command = [sys.executable, *command, "space", "quickstart", "max"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and "MACs" in done.stdout
+
+
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: the system refuses the write in the same way."""
     config = tmp_path / "c.toml"
