@@ -44,8 +44,10 @@ class Samples:
         if self.labels is not None:
             if self.labels.shape != (len(self.images),):
                 raise WrongInput(f"samples have {len(self.images)} images but labels of shape {self.labels.shape}")
-            if self.labels.dtype.kind not in "iu" or self.labels.min() < 0:
-                raise WrongInput(f"samples.labels are {self.labels.dtype}; accepted are class numbers, 0 and above")
+            whole = self.labels.dtype.kind in "iu"
+            if not whole or self.labels.min() < 0:
+                told = f"reach down to {self.labels.min()}" if whole else f"are {self.labels.dtype}"
+                raise WrongInput(f"samples.labels {told}; accepted are class numbers, 0 and above")
         if self.calibration is not None and self.calibration.shape[1:] != self.images.shape[1:]:
             raise WrongInput(f"calibration images are {self.calibration.shape[1:]}, the others {self.images.shape[1:]}")
 
