@@ -105,12 +105,14 @@ class ExportRow:
 
 @dataclass(frozen=True, slots=True)
 class RandomBaseline:
-    """Accuracies of random architectures inside the budget, trained as the winner was."""
+    """Accuracies of random architectures inside the budget, trained as the winner was; `compared_accuracy` is the
+    winner's after as long a training, where it was trained on afterwards."""
 
     accuracies: tuple[float, ...]
     improvement_percent: float
     improvement_low: float
     improvement_high: float
+    compared_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ def front_figure(data: ReportData) -> Figure | None:
     traces = [
         _points("tried by the search", judged, {"color": ACCENT, "size": 7, "opacity": 0.45}),
         _points("best of them", best, {"color": ACCENT, "size": 8}, line={"shape": "hv", "width": 2, "color": ACCENT}),
-        _points("random, trained to the end", data.random_points, _RANDOM),
-        _points("finalists, trained to the end", data.finalists, _FINALIST),
-        _points("winner, trained to the end", (winner,), {"color": GOOD, "size": 17, "symbol": "star"}),
+        _points("random, trained alone", data.random_points, _RANDOM),
+        _points("finalists, trained alone", data.finalists, _FINALIST),
+        _points("winner, trained alone", (winner,), {"color": GOOD, "size": 17, "symbol": "star"}),
     ]
     layout = _layout("latency (ms, predicted)", "accuracy", yaxis={"tickformat": ".0%"})
     limit = data.budget.get("latency_ms")

@@ -89,6 +89,10 @@ def _against_random(baseline: RandomBaseline) -> str:
         f"{len(baseline.accuracies)} networks drawn at random inside the same limits and trained the same way reach"
         f" {mean:.1%} on average."
     )
+    if baseline.compared_accuracy is not None:
+        words += (
+            f" After as long a training the one found had {baseline.compared_accuracy:.1%}; it was then trained on."
+        )
     low, high = baseline.improvement_low, baseline.improvement_high
     span = f"{baseline.improvement_percent:+.1f} % relative, {low:+.1f} to {high:+.1f} with 95 % confidence"
     if low > 0:

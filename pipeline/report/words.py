@@ -13,10 +13,18 @@ def front_words(data: ReportData) -> str:
     words = f"{len(judged)} networks judged with inherited weights, {len(front(judged))} of them beaten by none."
     if data.random_points:
         words += (
-            f" {len(data.random_points)} random networks inside the budget were trained to the end, as the winner was; "
+            f" {len(data.random_points)} random networks inside the budget were trained {_as_long(data.baseline)}; "
             "compare the winner with these."
         )
     return words
+
+
+def _as_long(baseline: RandomBaseline | None) -> str:
+    if baseline is None or baseline.compared_accuracy is None:
+        return "to the end, as the winner was"
+    return (
+        f"for as long as the winner until it had {baseline.compared_accuracy:.1%}, from where it alone was trained on"
+    )
 
 
 def search_words(data: ReportData) -> str:

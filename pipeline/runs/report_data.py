@@ -61,6 +61,7 @@ def report_data(run: Run, summary: Summary) -> ReportData:
             improvement_percent=random.relative_improvement_percent,
             improvement_low=random.relative_improvement_ci95[0],
             improvement_high=random.relative_improvement_ci95[1],
+            compared_accuracy=random.compared_accuracy,
         ),
         random_points=_trained_points(run, "random"),
         finalists=_trained_points(run, "candidate"),

@@ -15,6 +15,7 @@ from pipeline.report.data import Answers, RandomBaseline, ReportData, ShownWinne
 from pipeline.report.next_steps import build_command, next_steps
 from pipeline.report.page import render_report
 from pipeline.report.story import story_section
+from pipeline.report.words import front_words
 from tests.report.example import HOSTILE, example_report
 
 
@@ -67,6 +68,14 @@ def test_names_of_classes_are_text_everywhere() -> None:
 def test_the_comparison_is_told_as_it_is(low: float, high: float, told: str) -> None:
     data = replace(example_report(), baseline=RandomBaseline((0.9, 0.92), (low + high) / 2, low, high))
     assert told in story_section(data)
+
+
+def test_a_winner_that_was_trained_on_is_compared_where_it_was_not_yet() -> None:
+    baseline = RandomBaseline((0.9, 0.92), 2.2, 1.0, 3.0, compared_accuracy=0.93)
+    data = replace(example_report(), baseline=baseline)
+    assert "After as long a training the one found had 93.0%" in story_section(data)
+    assert "as long as the winner until it had 93.0%" in front_words(data)
+    assert "as the winner was" in front_words(example_report())
 
 
 def test_a_run_without_any_of_it() -> None:
