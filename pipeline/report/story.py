@@ -99,7 +99,7 @@ def _against_random(baseline: RandomBaseline) -> str:
         return f"{words} The search was worth it: {span}."
     if high < 0:
         return f"{words} The winner is worse than these: {span}."
-    return f"{words} That the search found something better is not shown ({span}): any of them would do as well."
+    return f"{words} That the search found something better is not shown ({span}): it may be chance."
 
 
 def _mind(data: ReportData) -> str:
