@@ -2,9 +2,12 @@
 
 from exporters import Metadata, Samples, export_all
 export_all(network, Samples(images, labels), ["onnx", "coreml-fp16"], Path("out"), Metadata())
+
+Each name but the errors' is loaded when it is first used, so that a command that exports nothing does not wait for it.
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 from exporters.errors import (
     CannotRun,
@@ -18,24 +21,38 @@ from exporters.errors import (
     UnsupportedOperator,
     WrongInput,
 )
-from exporters.export import export_all
-from exporters.registry import EXPORTERS, OPTIONAL, Exporter
-from exporters.report import ExportReport, Parity
-from exporters.request import (
-    THRESHOLDS,
-    ExportOptions,
-    ExportRequest,
-    Metadata,
-    Preprocessing,
-    Resize,
-    Samples,
-    Threshold,
-    image_input,
-)
-from exporters.verify import verify
 
 if TYPE_CHECKING:
+    from exporters.export import export_all
     from exporters.opened import ModelFile, open_file
+    from exporters.registry import EXPORTERS, OPTIONAL, Exporter
+    from exporters.report import ExportReport, Parity
+    from exporters.request import (
+        THRESHOLDS,
+        ExportOptions,
+        ExportRequest,
+        Metadata,
+        Preprocessing,
+        Resize,
+        Samples,
+        Threshold,
+        image_input,
+    )
+    from exporters.verification import verify
+
+_REQUEST: Final = "THRESHOLDS ExportOptions ExportRequest Metadata Preprocessing Resize Samples Threshold image_input"
+_PLACES: Final = {
+    "export_all": "export",
+    "ModelFile": "opened",
+    "open_file": "opened",
+    "EXPORTERS": "registry",
+    "OPTIONAL": "registry",
+    "Exporter": "registry",
+    "ExportReport": "report",
+    "Parity": "report",
+    "verify": "verification",
+    **dict.fromkeys(_REQUEST.split(), "request"),
+}
 
 __all__ = [
     "EXPORTERS",
@@ -70,9 +87,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # What reads files back needs pydantic, which who writes them need not wait for.
-    if name in ("ModelFile", "open_file"):
-        from exporters import opened
-
-        return getattr(opened, name)
-    raise AttributeError(f"module 'exporters' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'exporters' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"exporters.{_PLACES[name]}"), name)

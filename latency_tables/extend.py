@@ -1,7 +1,6 @@
-"""Rows that a table lacks: measured on the same device, or, said aloud, interpolated between its own."""
+"""Rows that a table lacks, measured later on the same device."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -12,7 +11,7 @@ from latency_tables.errors import TableError
 from latency_tables.measure import MeasureOptions, Progress, measure_models
 from latency_tables.onnx_models import block_model
 from latency_tables.store import save_table
-from latency_tables.table import LatencyTable, MissingRows, Row
+from latency_tables.table import LatencyTable, Row
 
 
 def extend_table(
@@ -47,60 +46,10 @@ def extend_table(
         )
         for block in missing
     }
-    larger = _with_rows(table, rows, f"{len(rows)} row(s) were measured later, and scaled as others of their kind")
+    larger = table.with_rows(rows, f"{len(rows)} row(s) were measured later, and scaled as others of their kind")
     save_table(larger, out)
     journal.unlink(missing_ok=True)
     return larger
-
-
-def with_interpolated_classifiers(table: LatencyTable, blocks: Iterable[Block]) -> LatencyTable:
-    """`table` with rows for classifiers of other class counts, which need not be measured for everybody's images.
-
-    Between two measured counts a row lies on their line. Below the smallest one (a published table has 1,000
-    classes only) it is that row in proportion: no less, as a call costs something beside, and no more than that row.
-    The rows say that they are no measurements, and the provenance with which bounds. Raises MissingRows for anything
-    else that `blocks` need: other kinds, or more classes than were measured.
-    """
-    missing = table.missing(blocks)
-    found = {block: estimate for block in missing if (estimate := _estimate(table, block)) is not None}
-    if left := [block for block in missing if block not in found]:
-        raise MissingRows(table.device.name, left)
-    if not found:
-        return table
-    rows = {block.key: row for block, (row, _) in found.items()}
-    return _with_rows(table, rows, *dict.fromkeys(note for _, note in found.values()))
-
-
-def _estimate(table: LatencyTable, wanted: Block) -> tuple[Row, str] | None:
-    """A row for a classifier, and where it is from in words; None where nothing measured encloses it."""
-    if wanted.kind != "linear":
-        return None
-    known = {
-        block.out_channels: row
-        for key, row in table.rows.items()
-        if not row.interpolated and _differs_in_classes(block := Block.parse(key), wanted)
-    }
-    few = max((classes for classes in known if classes < wanted.out_channels), default=None)
-    many = min((classes for classes in known if classes > wanted.out_channels), default=None)
-    if many is None:
-        return None
-    low = known[few] if few is not None else Row(median_ms=0.0, network_ms=0.0)
-    high = known[many]
-    share = (wanted.out_channels - (few or 0)) / (many - (few or 0))
-    row = Row(
-        median_ms=low.median_ms + share * (high.median_ms - low.median_ms),
-        network_ms=low.network_ms + share * (high.network_ms - low.network_ms),
-        interpolated=True,
-    )
-    what = f"the classifier of {wanted.out_channels} classes is interpolated, not measured"
-    if few is not None:
-        return row, what
-    least, most = row.network_ms, high.network_ms
-    return row, f"{what}: that of {many} classes in proportion, {least:.3g} ms; at most {most:.3g} ms"
-
-
-def _differs_in_classes(block: Block, wanted: Block) -> bool:
-    return block.kind == "linear" and replace(block, out_channels=wanted.out_channels) == wanted
 
 
 def _factor(table: LatencyTable, wanted: Block) -> float:
@@ -114,14 +63,3 @@ def _factor(table: LatencyTable, wanted: Block) -> float:
         for kind in (wanted.kind, None)
     ]
     return median(kinds[0] or kinds[1])
-
-
-def _with_rows(table: LatencyTable, rows: dict[str, Row], *notes: str) -> LatencyTable:
-    provenance = table.provenance.model_copy(update={"notes": [*table.provenance.notes, *notes]})
-    return LatencyTable(
-        device=table.device,
-        calibration=table.calibration,
-        error=table.error,
-        provenance=provenance,
-        rows={**table.rows, **rows},
-    )

@@ -1,7 +1,7 @@
 """A latency table: what each block costs on one device, how far sums of it can be trusted, and where it is from."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self, get_args
@@ -238,6 +238,17 @@ class LatencyTable(_Model):
             return Prediction(latency_ms, None, None)
         low, high = 1 + self.error.residual_low, 1 + self.error.residual_high
         return Prediction(latency_ms, latency_ms * max(0.0, low), latency_ms * high)
+
+    def with_rows(self, rows: Mapping[str, Row], *notes: str) -> "LatencyTable":
+        """The same table with further `rows` by their keys, and what its provenance says of them."""
+        provenance = self.provenance.model_copy(update={"notes": [*self.provenance.notes, *notes]})
+        return LatencyTable(
+            device=self.device,
+            calibration=self.calibration,
+            error=self.error,
+            provenance=provenance,
+            rows={**self.rows, **rows},
+        )
 
     @cached_property
     def _network_ms(self) -> dict[Block, float]:

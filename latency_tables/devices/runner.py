@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from latency_tables.errors import TableError
-from latency_tables.onnx_models import NamedModel
 from latency_tables.table import DeviceInfo, Precision
+
+if TYPE_CHECKING:
+    from latency_tables.onnx_models import NamedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Runner(Protocol):
         """What the device is, and what clock times runs on it. Raises MeasurementError where it cannot be reached."""
         ...
 
-    def measure(self, models: Sequence[NamedModel], protocol: TimingProtocol) -> Iterator[Timing]:
+    def measure(self, models: "Sequence[NamedModel]", protocol: TimingProtocol) -> Iterator[Timing]:
         """Time `models` in this order. Raises MeasurementError where the device is lost or refuses a model."""
         ...
 

@@ -55,7 +55,7 @@ def predict(
 ) -> None:
     """The latency of one network in milliseconds, with the interval that held 95 % of measured networks."""
     from latency_tables.blocks import total_macs, total_params
-    from latency_tables.extend import with_interpolated_classifiers
+    from latency_tables.classifiers import with_interpolated_classifiers
     from latency_tables.store import load_table
     from pipeline.spaces.files import load_space
     from pipeline.spaces.named import resolve_architecture

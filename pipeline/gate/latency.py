@@ -7,15 +7,13 @@ result says which. What cannot be known is undecided and says what would settle 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from latency_tables.devices.registry import open_runner
-from latency_tables.devices.runner import DeviceOptions, Runner
 from latency_tables.errors import TableError
 from latency_tables.table import Clock, clock_words
 from pipeline.budget import Limit
 from pipeline.gate.budget_file import BudgetFile, Device
 from pipeline.gate.checks import relative_change
-from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure, GateError
 from pipeline.gate.host_rounds import host_clock, host_round
 from pipeline.gate.measure import LookPlan, Outcome, Round, Taken, judge_change, judge_latency, rounds_needed
@@ -25,6 +23,9 @@ from pipeline.gate.predict import PredictedMs, Table, open_table, predict
 from pipeline.gate.results import CheckResult, Status
 from pipeline.gate.units import amount, change
 from pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from latency_tables.devices.runner import Runner
 
 
 @dataclass
@@ -36,7 +37,7 @@ class LatencyJudge:
     seed: int = 0
     progress: Progress | None = None
     _tables: dict[str, Table] = field(default_factory=dict)
-    _runners: dict[tuple[str, int], Runner] = field(default_factory=dict)
+    _runners: dict[tuple[str, int], "Runner"] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         """The table of that name, read once. Raises TableError."""
@@ -128,10 +129,15 @@ class LatencyJudge:
         if device.url == "host":
             rng = random.Random(self.seed)
             return lambda: host_round(candidates, device.threads, rng)
+        from pipeline.gate.device_rounds import as_models, device_round
+
         runner, models = self._runner(device), as_models(candidates)
         return _guarded(lambda: device_round(models, runner))
 
-    def _runner(self, device: Device) -> Runner:
+    def _runner(self, device: Device) -> "Runner":
+        from latency_tables.devices.registry import open_runner
+        from latency_tables.devices.runner import DeviceOptions
+
         key = (device.url or "", device.threads)
         if key not in self._runners:
             self._runners[key] = open_runner(key[0], DeviceOptions(key[1]))

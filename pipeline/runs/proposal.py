@@ -138,7 +138,7 @@ def _start(chosen: Chosen) -> list[Check]:
 
 def _table(chosen: Chosen, checks: list[Check]) -> LatencyTable | None:
     """The latency table that was named; None where the device will be measured, which then has to answer."""
-    from latency_tables.extend import with_interpolated_classifiers
+    from latency_tables.classifiers import with_interpolated_classifiers
 
     device = chosen.document["device"]
     blocks = chosen.space.distinct_blocks()

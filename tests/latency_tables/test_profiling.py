@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from latency_tables.blocks import Block
+from latency_tables.classifiers import with_interpolated_classifiers
 from latency_tables.errors import TableError
-from latency_tables.extend import extend_table, with_interpolated_classifiers
+from latency_tables.extend import extend_table
 from latency_tables.journal import SENTINEL
 from latency_tables.measure import MeasureOptions
 from latency_tables.store import load_table, save_table

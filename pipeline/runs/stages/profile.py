@@ -52,7 +52,7 @@ def work(run: Run, progress: Progress) -> None:
 
 def _other_tables(run: Run, space: SearchSpace) -> dict[str, LatencyTable]:
     """The tables of `[devices]`; MissingRows where one lacks blocks of the space."""
-    from latency_tables.extend import with_interpolated_classifiers
+    from latency_tables.classifiers import with_interpolated_classifiers
 
     blocks = space.distinct_blocks()
     tables = {}
@@ -65,9 +65,9 @@ def _other_tables(run: Run, space: SearchSpace) -> dict[str, LatencyTable]:
 
 
 def _table(run: Run, space: SearchSpace, progress: Progress) -> LatencyTable:
+    from latency_tables.classifiers import with_interpolated_classifiers
     from latency_tables.devices.registry import opened_runner
     from latency_tables.devices.runner import DeviceOptions
-    from latency_tables.extend import with_interpolated_classifiers
     from latency_tables.measure import MeasureOptions
     from pipeline.profiling import ProfileOptions, profile_space
 
