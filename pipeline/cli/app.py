@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib.metadata
 import json
 import os
 import sys
@@ -79,9 +78,11 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def _tell_version(asked: bool) -> None:
     if asked:
+        from importlib import metadata
+
         try:
-            version = importlib.metadata.version("pocketnas")
-        except importlib.metadata.PackageNotFoundError:
+            version = metadata.version("pocketnas")
+        except metadata.PackageNotFoundError:
             version = "of a checkout that is not installed"
         typer.echo(f"pocketnas {version}")
         raise typer.Exit

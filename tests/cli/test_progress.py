@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.cli.progress import _Bars, _Lines, _Live
+from pipeline.cli.bars import Bars, Live
+from pipeline.cli.progress import Lines
 
 PARTS = [(0, 1, "listing images"), (0, 128, "train [/net]: images"), (64, 128, "train [/net]: images")]
 
@@ -48,8 +49,8 @@ def output(console: Console) -> str:
 
 
 def test_bars_end_full_and_notes_have_lines_of_their_own(terminal: Console) -> None:
-    with _Live(terminal) as live:
-        bars = _Bars(live)
+    with Live(terminal) as live:
+        bars = Bars(live)
         bars.whole("stage 3 of 9, train; about 12 min left of the whole run")
         bars(*PARTS[0])
         bars.note("images: 2 used [of] 2")
@@ -69,16 +70,16 @@ def test_bars_end_full_and_notes_have_lines_of_their_own(terminal: Console) -> N
 
 
 def test_a_part_that_ends_early_does_not_claim_more_than_was_done(terminal: Console) -> None:
-    with _Live(terminal) as live:
-        bars = _Bars(live)
+    with Live(terminal) as live:
+        bars = Bars(live)
         bars(12, 60, "evaluations")
         bars.end()
     assert "12/12" in output(terminal) and "60/60" not in output(terminal)
 
 
 def test_what_was_interrupted_is_not_drawn_full(terminal: Console) -> None:
-    with pytest.raises(KeyboardInterrupt), _Live(terminal) as live:
-        _Bars(live)(5, 60, "evaluations")
+    with pytest.raises(KeyboardInterrupt), Live(terminal) as live:
+        Bars(live)(5, 60, "evaluations")
         raise KeyboardInterrupt
     assert "5/60" in drawn(output(terminal))[0]
 
@@ -86,7 +87,7 @@ def test_what_was_interrupted_is_not_drawn_full(terminal: Console) -> None:
 def test_a_log_gets_a_line_a_part_with_units_and_the_time_left_of_everything() -> None:
     now = [0.0]
     console = Console(file=io.StringIO(), width=40)
-    lines = _Lines(console, lambda: now[0])
+    lines = Lines(console, lambda: now[0])
     lines(0, 1000, "train supernet: images")
     lines.whole("stage 3 of 9, train; about 2 min left of the whole run")
     for seconds, done in ((10, 100), (31, 310), (35, 350), (100, 1000), (101, 1000)):
