@@ -19,7 +19,7 @@ from pipeline.errors import first_line
 
 Positive = Annotated[float, Field(gt=0)]
 # All that NumPy raises for a damaged header or a short file, beside OSError and ValueError.
-_TORN: Final = (
+_UNREADABLE: Final = (
     EOFError,
     SyntaxError,
     tokenize.TokenError,
@@ -90,7 +90,7 @@ def load_dataset(folder: Path) -> Dataset:
         about = read_model(folder / "data.json", _Summary, DataError)
         train, search, test = (_images(folder, name, about) for name in SPLITS)
         names = _names(folder / TEST_NAMES)
-    except (OSError, ValueError, *_TORN) as error:
+    except (OSError, ValueError, *_UNREADABLE) as error:
         raise DataError(
             f"prepared images in {folder} are corrupt ({first_line(error)});"
             f" 'pocketnas stage data {folder.parent} --again' reads anew"

@@ -9,14 +9,14 @@ from latency_tables.blocks import Block
 from pipeline.relax.chains import Chains, Step
 from pipeline.relax.gates import real_ops
 from pipeline.spaces.architecture import Op
-from pipeline.supernets.supernet import Supernet, bank_key
+from pipeline.supernets.supernet import Supernet, position_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Some entries of one tensor of a bank."""
+    """Some entries of one tensor of the shared weights at `key`."""
 
-    bank: str
+    key: str
     tensor: str
     mask: Tensor
 
@@ -42,7 +42,7 @@ class Importances:
         )
 
     def _rms(self, parts: list[_Part]) -> Tensor:
-        entries = [self._supernet.bank(p.bank).weights.get_parameter(p.tensor)[p.mask] for p in parts]
+        entries = [self._supernet.shared(p.key).weights.get_parameter(p.tensor)[p.mask] for p in parts]
         return torch.cat(entries).square().mean().sqrt()
 
     def _added_and_kept(self, step: Step) -> tuple[list[_Part], list[_Part]]:
@@ -61,24 +61,24 @@ class Importances:
 
     def _between(self, step: Step, low: Op, high: Op) -> tuple[list[_Part], list[_Part]]:
         small, large = self._region(step.stage, step.layer, low), self._region(step.stage, step.layer, high)
-        if small.bank != large.bank:
+        if small.key != large.key:
             return [large], [small]
         if step.kind == "squeeze":
             before, after = self._hidden(step, low), self._hidden(step, high)
-            added = [_Part(b.bank, b.tensor, b.mask & ~a.mask) for a, b in zip(before, after, strict=True)]
+            added = [_Part(b.key, b.tensor, b.mask & ~a.mask) for a, b in zip(before, after, strict=True)]
             return [part for part in added if part.mask.any()], before if low.squeeze else [small]
-        return [_Part(large.bank, large.tensor, large.mask & ~small.mask)], [small]
+        return [_Part(large.key, large.tensor, large.mask & ~small.mask)], [small]
 
     def _rows(self, step: Step, op: Op, low: int, high: int) -> tuple[list[_Part], list[_Part]]:
-        key = bank_key(step.stage, 1, op, self._supernet.sharing)
-        weight = self._supernet.bank(key).weights.get_parameter("project.weight")
+        key = position_key(step.stage, 1, op, self._supernet.sharing)
+        weight = self._supernet.shared(key).weights.get_parameter("project.weight")
         rows = torch.arange(len(weight)).view(-1, 1, 1, 1).expand_as(weight)
         return [_Part(key, "project.weight", (rows >= low) & (rows < high))], [_Part(key, "project.weight", rows < low)]
 
     def _region(self, stage: int, layer: int, op: Op) -> _Part:
         """The depthwise weights of `op` at the most channels that it may get."""
-        key = bank_key(stage, layer, op, self._supernet.sharing)
-        weight = self._supernet.bank(key).weights.get_parameter("depthwise.weight")
+        key = position_key(stage, layer, op, self._supernet.sharing)
+        weight = self._supernet.shared(key).weights.get_parameter("depthwise.weight")
         block = self._largest(stage, layer, op)
         edge = (weight.shape[-1] - op.kernel) // 2
         mask = torch.zeros(weight.shape, dtype=torch.bool)
@@ -88,12 +88,12 @@ class Importances:
     def _hidden(self, step: Step, op: Op) -> list[_Part]:
         """What the hidden channels of the squeeze-and-excitation of `op` read and write; none where it has none."""
         key, block = (
-            bank_key(step.stage, step.layer, op, self._supernet.sharing),
+            position_key(step.stage, step.layer, op, self._supernet.sharing),
             self._largest(step.stage, step.layer, op),
         )
         parts = []
         for name, axis in (("squeeze.reduce.weight", 0), ("squeeze.expand.weight", 1)):
-            mask = torch.zeros(self._supernet.bank(key).weights.get_parameter(name).shape, dtype=torch.bool)
+            mask = torch.zeros(self._supernet.shared(key).weights.get_parameter(name).shape, dtype=torch.bool)
             mask.transpose(0, axis)[: block.se_channels] = True
             parts.append(_Part(key, name, mask))
         return parts

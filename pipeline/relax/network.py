@@ -3,7 +3,7 @@
 A layer is computed once, at its largest shape (Stamoulis et al. 2019, "superkernel"): its kernels are mixed into one,
 its middle channels are each weighted by the ops that have them, and so are the channels of a stage by its widths and
 a layer by its depths. Weights of 0 and 1 give exactly the network that they stand for. Ops whose weights are not
-shared (another bank) are computed beside each other and their outputs mixed.
+shared are computed beside each other and their outputs mixed.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from pipeline.spaces.stage import Stage
 from pipeline.supernets.meta_block import MetaBlock
 from pipeline.supernets.modules import BlockModule, SqueezeExcite
 from pipeline.supernets.shared_weights import SharedWeights
-from pipeline.supernets.supernet import Supernet, bank_key, head_keys
+from pipeline.supernets.supernet import Supernet, head_keys, position_key
 
-Weighted = list[tuple[Tensor, Block]]  # blocks that one bank computes, with weights that sum to 1
+Weighted = list[tuple[Tensor, Block]]  # blocks of the same shared weights, with weights that sum to 1
 _NOTHING = 1e-12
 
 
@@ -62,7 +62,7 @@ class Relaxation:
         width, projected = stage.widths[-1], None
         if SKIP in stage.slots[0]:
             projection = stage.first_block(x.shape[-1], inputs[-1][1], width, SKIP)
-            projected = self._plain(bank_key(number, 1, SKIP, self.supernet.sharing), projection, x)
+            projected = self._plain(position_key(number, 1, SKIP, self.supernet.sharing), projection, x)
         if not real_ops(stage.slots[0]) and projected is not None:
             return projected
         y = self._ops(number, 1, stage, own.ops[0], inputs, x)
@@ -75,10 +75,10 @@ class Relaxation:
     def _ops(
         self, number: int, layer: int, stage: Stage, weights: Tensor, inputs: Sequence[tuple[Tensor, int]], x: Tensor
     ) -> Tensor:
-        """A layer's ops without their residual: one superkernel for each bank, mixed by the weights of its ops."""
+        """A layer's ops without their residual: a superkernel for each of its weights, mixed by the ops' gates."""
         groups: dict[str, list[tuple[Tensor, Op]]] = {}
         for weight, op in zip(weights, real_ops(stage.slots[layer - 1]), strict=True):
-            groups.setdefault(bank_key(number, layer, op, self.supernet.sharing), []).append((weight, op))
+            groups.setdefault(position_key(number, layer, op, self.supernet.sharing), []).append((weight, op))
         if len(groups) == 1:
             ((key, ops),) = groups.items()
             return self._superkernel(key, self._joint(layer, stage, ops, inputs, x), x)
@@ -107,14 +107,14 @@ class Relaxation:
         ]
 
     def _superkernel(self, key: str, weighted: Weighted, x: Tensor) -> Tensor:
-        bank = self.supernet.bank(key)
+        shared = self.supernet.shared(key)
         if key not in self._masks:
-            self._masks[key] = _Masks([block for _, block in weighted], bank.weights.block)
+            self._masks[key] = _Masks([block for _, block in weighted], shared.weights.block)
         masks, weights = self._masks[key], torch.stack([weight for weight, _ in weighted]).to(x)
         channels = weights @ masks.middle.to(x)
         # All kernels are centred on the same pixels, so the largest one's padding is right for the others in it.
-        block = replace(bank.weights.block, in_size=x.shape[-1], padding=weighted[0][1].padding)
-        module = self._filled(key, block, {"depthwise.weight": _mixed_kernel(bank, masks, weights, channels)})
+        block = replace(shared.weights.block, in_size=x.shape[-1], padding=weighted[0][1].padding)
+        module = self._filled(key, block, {"depthwise.weight": _mixed_kernel(shared, masks, weights, channels)})
         y = _expanded(module, masks.share(masks.unexpanded, weights, channels), x)
         y = _run(module, y, ("depthwise", "depthwise_norm", "depthwise_act")) * channels.view(1, -1, 1, 1)
         squeeze = module._modules.get("squeeze")
@@ -136,7 +136,7 @@ class Relaxation:
 
 
 class _Masks:
-    """Which of the blocks that one bank computes has which part of it, as matrices with one row a block."""
+    """Which of the blocks of the same shared weights has which part of them, as matrices with one row a block."""
 
     def __init__(self, blocks: Sequence[Block], largest: Block) -> None:
         self.middle = torch.stack([torch.arange(largest.mid_channels) < b.mid_channels for b in blocks]).float()
@@ -164,13 +164,13 @@ class _Masks:
         return own @ self._squeezed.to(weights)
 
 
-def _mixed_kernel(bank: SharedWeights, masks: _Masks, weights: Tensor, channels: Tensor) -> Tensor:
+def _mixed_kernel(shared: SharedWeights, masks: _Masks, weights: Tensor, channels: Tensor) -> Tensor:
     """The depthwise weights (m, 1, K, K) of all kernels at once."""
-    full = bank.weights.get_parameter("depthwise.weight")
+    full = shared.weights.get_parameter("depthwise.weight")
     largest = full.shape[-1]
     mixed = full.new_zeros(())
     for kernel, part in masks.kernels.items():
-        weight = bank.kernel(full, kernel)
+        weight = shared.kernel(full, kernel)
         if len(masks.kernels) > 1:
             weight = weight * masks.share(part, weights, channels).view(-1, 1, 1, 1)
         mixed = mixed + F.pad(weight, [(largest - kernel) // 2] * 4)

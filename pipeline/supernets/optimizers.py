@@ -49,6 +49,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave, in the same shapes."""
+    """Take over what `optimizer_tensors` gave, in the same shapes; what is not there is as at the beginning."""
     for name, own in optimizer_tensors(optimizer, model).items():
-        own.copy_(tensors[name])
+        if name in tensors:
+            own.copy_(tensors[name])

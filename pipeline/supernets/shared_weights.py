@@ -1,6 +1,6 @@
 """The weights that all blocks of one position share, and the slices of them that a block is made of.
 
-A bank is a block module of the largest shape, so that its tensors have the names of a block's. A smaller block
+They are those of a block module of the largest shape, so that its tensors have the names of a block's. A smaller block
 takes the leading channels of every axis; a smaller kernel is the centre of the next larger one, transformed by
 a learned matrix (Cai et al. 2020, section 3.3, "elastic kernel size").
 """
@@ -122,7 +122,7 @@ class SharedWeights(nn.Module):
 
     @torch.no_grad()
     def load(self, parent: "SharedWeights") -> None:
-        """Take over what this smaller bank can use of `parent`; every block of it then computes the same."""
+        """Take over what these smaller weights can use of `parent`; every block of it then computes the same."""
         own = self.weights.state_dict()
         for name, tensor in parent.slices(self.weights.block).items():
             own[name].copy_(tensor)

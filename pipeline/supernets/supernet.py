@@ -20,7 +20,7 @@ from pipeline.supernets.shared_weights import SharedWeights
 
 Sharing = Literal["nested", "separate"]
 Dropping = Callable[[Tensor], Tensor]
-Placed = list[tuple[str, Block]]  # the blocks of a network, each with the key of the bank that holds its weights
+Placed = list[tuple[str, Block]]  # the blocks of a network, each with the key of the weights that it shares
 
 
 class SupernetError(PipelineError):
@@ -30,8 +30,8 @@ class SupernetError(PipelineError):
 class Supernet(nn.Module):
     """Shared weights of `space`; a network of it is `activate`d and run, or `extract`ed.
 
-    `sharing="nested"`: all ops of a layer slice one bank (Once-for-All). `"separate"`: each op has weights of
-    its own (single-path one-shot). Banks are keyed by meaning (stage, layer, op), never by option index, so
+    `sharing="nested"`: all ops of a layer slice the same weights (Once-for-All). `"separate"`: each op has weights of
+    its own (single-path one-shot). Weights are keyed by meaning (stage, layer, op), never by option index, so
     a region of the space finds its weights in its parent.
     """
 
@@ -39,7 +39,8 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         self.sharing: Sharing = sharing
-        self.banks = nn.ModuleDict({key: SharedWeights(*shape) for key, shape in _bank_shapes(space, sharing).items()})
+        # Called as the tensors of saved supernets are.
+        self.banks = nn.ModuleDict({key: SharedWeights(*shape) for key, shape in _bounds(space, sharing).items()})
         initialise(self, seed)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._meta_blocks: dict[Block, MetaBlock] = {}
@@ -93,7 +94,7 @@ class Supernet(nn.Module):
         return [(whole[0],), *between, *((placed,) for placed in head)]
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; meta blocks take it from here, and banks, which are never run, have none."""
+        """Set the mode; meta blocks take it from here, and shared weights, which are never run, have none."""
         self.training = mode
         return self
 
@@ -112,20 +113,20 @@ class Supernet(nn.Module):
 
     def slices(self, key: str, block: Block) -> dict[str, Tensor]:
         """The shared tensors that `block` at the position `key` computes with, by name and in its shapes."""
-        return self.bank(key).slices(block)
+        return self.shared(key).slices(block)
 
-    def bank(self, key: str) -> SharedWeights:
+    def shared(self, key: str) -> SharedWeights:
         """The shared weights of the position `key`."""
-        bank = self.banks[key]
-        if not isinstance(bank, SharedWeights):
-            raise TypeError(f"bank {key!r} is a {type(bank).__name__}")
-        return bank
+        shared = self.banks[key]
+        if not isinstance(shared, SharedWeights):
+            raise TypeError(f"the weights at {key!r} are a {type(shared).__name__}")
+        return shared
 
     def sort_channels(self) -> None:
         """Move the most important middle channels of every layer to the front; the largest network is unchanged."""
-        for bank in self.banks.values():
-            if isinstance(bank, SharedWeights):
-                bank.sort_channels()
+        for shared in self.banks.values():
+            if isinstance(shared, SharedWeights):
+                shared.sort_channels()
 
     @torch.no_grad()
     def zero_gammas(self) -> None:
@@ -134,13 +135,13 @@ class Supernet(nn.Module):
         for key, block in _all_blocks(self.space, self.sharing):
             residual[key] = residual.get(key, True) and block.residual
         for key in (key for key, always in residual.items() if always):
-            self.bank(key).weights.get_parameter("project_norm.weight").zero_()
+            self.shared(key).weights.get_parameter("project_norm.weight").zero_()
 
     def place(self, arch: Architecture) -> Placed:
-        """The blocks of `arch` in order, each with the key of its bank."""
+        """The blocks of `arch` in order, each with the key of its weights."""
         keys = ["stem"]
         for number, choice in enumerate(arch.stages, 1):
-            keys += [bank_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
+            keys += [position_key(number, layer, op, self.sharing) for layer, op in enumerate(choice.ops, 1)]
         blocks = self.space.blocks(arch)
         keys += head_keys(blocks[len(keys) :])
         return list(zip(keys, blocks, strict=True))
@@ -168,10 +169,10 @@ def inherit(parent: Supernet, region: SearchSpace) -> Supernet:
             "a supernet hands its weights to parts of its own space only"
         )
     child = Supernet(region, parent.sharing)
-    for key, bank in child.banks.items():
+    for key, shared in child.banks.items():
         source = parent.banks[key]
-        if isinstance(bank, SharedWeights) and isinstance(source, SharedWeights):
-            bank.load(source)
+        if isinstance(shared, SharedWeights) and isinstance(source, SharedWeights):
+            shared.load(source)
     return child.train(parent.training)
 
 
@@ -198,8 +199,8 @@ def _layout(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
 
 
-def bank_key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
-    """The bank that holds the weights of `op` in a layer; stages and layers count from 1."""
+def position_key(stage: int, layer: int, op: Op, sharing: Sharing) -> str:
+    """The position whose weights `op` of a layer shares; stages and layers count from 1."""
     key = f"stage{stage}_layer{layer}"
     name = str(op).replace(".", "_")  # modules have no dots in their names
     return f"{key}_{name}" if sharing == "separate" or op == SKIP else key
@@ -210,8 +211,8 @@ def head_keys(blocks: Sequence[Block]) -> list[str]:
     return [*(f"head_{'hidden' if b.kind == 'linear' else b.kind}" for b in blocks[:-1]), f"head_{blocks[-1].kind}"]
 
 
-def _bank_shapes(space: SearchSpace, sharing: Sharing) -> dict[str, tuple[Block, int, bool]]:
-    """For each bank the block that bounds all it serves, their smallest kernel, and whether all of them expand."""
+def _bounds(space: SearchSpace, sharing: Sharing) -> dict[str, tuple[Block, int, bool]]:
+    """For each position the block that bounds all it serves, their smallest kernel, and whether all of them expand."""
     shapes: dict[str, tuple[Block, int, bool]] = {}
     for key, block in _all_blocks(space, sharing):
         bare = replace(block, in_size=1, residual=False)
@@ -221,13 +222,13 @@ def _bank_shapes(space: SearchSpace, sharing: Sharing) -> dict[str, tuple[Block,
 
 
 def _all_blocks(space: SearchSpace, sharing: Sharing) -> Iterator[tuple[str, Block]]:
-    """Every block of the space with the key of its bank, at one resolution (weights do not depend on it)."""
+    """Every block of the space with the key of its weights, at one resolution (weights do not depend on it)."""
     yield "stem", space.stem_block(space.resolutions[-1])
     channels: tuple[int, ...] = (space.stem.channels,)
     for number, stage in enumerate(space.stages, 1):
         for layer, ops in enumerate(stage.slots, 1):
             for op, width in product(ops, stage.widths):
-                key = bank_key(number, layer, op, sharing)
+                key = position_key(number, layer, op, sharing)
                 if layer > 1:
                     yield key, stage.later_block(1, width, op)
                 else:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
+from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.process import for_networks
@@ -27,6 +29,9 @@ from pipeline.supernets.schedule import Trained
 from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.steps import EpochEnd, Training, largest
 from pipeline.supernets.supernet import Supernet
+
+# What trainings did before a setting was one, whose checkpoints do not name it.
+_OLDER: Final = {"optimizer": "sgd", "mixup": 0.0}
 
 OnEpoch = Callable[[EpochEnd], None]
 
@@ -114,8 +119,9 @@ def _save(training: Training, path: Path) -> None:
 def _restore(training: Training, path: Path) -> None:
     """Go on from a file of `_save`; PipelineError where it is of another training."""
     tensors, about = read_tensors(path, "checkpoint")
-    if about["training"] != _identity(training):
-        changed = sorted(k for k, v in _identity(training).items() if about["training"].get(k) != v)
+    own, theirs = _identity(training), _OLDER | about["training"]
+    if theirs != own:
+        changed = sorted(name for name, value in own.items() if theirs.get(name) != value)
         raise PipelineError(
             f"{path} is the checkpoint of another training ({', '.join(changed)} differ); "
             "delete it to start anew, or restore the settings to go on"
@@ -123,7 +129,7 @@ def _restore(training: Training, path: Path) -> None:
     training.step = about["step"]
     training.losses = tensors["losses"].tolist()
     load_weights(training.model, below(tensors, "model"), path)
-    restore_optimizer(training.optimizer, training.model, below(tensors, "optimizer"))
+    restore_optimizer(training.optimizer, training.model, below(tensors, "optimizer") or _older_momentum(tensors))
     if training.scaler.is_enabled() and about.get("scaler"):
         training.scaler.load_state_dict(about["scaler"])
     training.average.tensors = {name: on(training.device, tensor) for name, tensor in below(tensors, "average").items()}
@@ -131,6 +137,11 @@ def _restore(training: Training, path: Path) -> None:
     if teacher and isinstance(training.model, Supernet):
         training.teacher = largest(training.model)
         load_weights(training.teacher, teacher, path)
+
+
+def _older_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of SGD, the one optimiser of version 0.1, by today's names."""
+    return {f"momentum_buffer.{name}": tensor for name, tensor in below(tensors, "momentum").items()}
 
 
 def _identity(training: Training) -> dict[str, object]:

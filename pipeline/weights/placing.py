@@ -90,7 +90,7 @@ def place(network: Published, supernet: Supernet, source: str) -> Placement:
             if position <= len(layers):
                 _fill(supernet, key, layers[position - 1], filled)
             else:
-                _bank(supernet, key).weights.state_dict()["project_norm.weight"].zero_()
+                _shared(supernet, key).weights.state_dict()["project_norm.weight"].zero_()
     for kind, tensors in ordered.head.items():
         if kind != "linear" or ordered.classes == space.classes:
             _fill(supernet, f"head_{kind}", Layer(tensors), filled)
@@ -102,24 +102,24 @@ def place(network: Published, supernet: Supernet, source: str) -> Placement:
     )
 
 
-def _bank(supernet: Supernet, key: str) -> SharedWeights:
-    if key not in supernet.banks or not isinstance(bank := supernet.banks[key], SharedWeights):
+def _shared(supernet: Supernet, key: str) -> SharedWeights:
+    if key not in supernet.banks or not isinstance(shared := supernet.banks[key], SharedWeights):
         raise WeightsError(
             f"space {supernet.space.name!r} shares no weights at {key}; a start needs nested weights and no 'skip'"
         )
-    return bank
+    return shared
 
 
 def _fill(supernet: Supernet, key: str, layer: Layer, filled: set[str]) -> None:
-    bank = _bank(supernet, key)
-    own = bank.weights.state_dict()
+    shared = _shared(supernet, key)
+    own = shared.weights.state_dict()
     for name, tensor in layer.tensors.items():
         if name in own:
             copy_overlap(own[name], tensor, len(AXES[name.rpartition(".")[0]]))
             filled.add(f"banks.{key}.weights.{name}")
     for name, matrix in layer.transforms.items():
-        if name in bank.transforms:
-            bank.transforms[name].copy_(matrix)
+        if name in shared.transforms:
+            shared.transforms[name].copy_(matrix)
             filled.add(f"banks.{key}.transforms.{name}")
 
 

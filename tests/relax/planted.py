@@ -64,7 +64,7 @@ def planted(
         _soften(supernet)
         logits = supernet.train()(data.normalised())
         mean, std = logits.mean(0), logits.std(0)
-        linear = supernet.bank("head_linear").weights
+        linear = supernet.shared("head_linear").weights
         linear.get_parameter("linear.weight").mul_(4 / std[:, None])
         linear.get_parameter("linear.bias").copy_(-4 * mean / std)
         labels = supernet(data.normalised()).argmax(1)
@@ -79,7 +79,7 @@ def _soften(supernet: Supernet) -> None:
     for key in supernet.banks:
         if not key.startswith("stage"):
             continue
-        weights = supernet.bank(key).weights
+        weights = supernet.shared(key).weights
         block = weights.block
         depthwise = weights.get_parameter("depthwise.weight")
         ring = torch.ones_like(depthwise)

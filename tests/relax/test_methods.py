@@ -188,7 +188,7 @@ def _choices(arch: Architecture) -> list[int]:
 def test_of_two_equal_options_neither_is_missed() -> None:
     """Expected of perturbation, and why it cannot choose between copies: leaving out one of them costs nothing."""
     problem = planted(seed=1)
-    weight = problem.supernet.bank("stage1_layer1").weights.get_parameter("depthwise.weight")
+    weight = problem.supernet.shared("stage1_layer1").weights.get_parameter("depthwise.weight")
     with torch.no_grad():
         ring = torch.ones_like(weight)
         ring[:, :, 1:-1, 1:-1] = 0

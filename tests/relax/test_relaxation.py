@@ -132,7 +132,7 @@ def test_an_importance_is_the_size_of_what_a_step_adds(tiny_space: SearchSpace) 
     importances = Importances(chains, supernet)
     before = importances().detach()
     (place,) = (n for n, s in enumerate(chains.steps) if str(s) == "stage2.layer2.kernel k3e1 to k5e1")
-    weight = supernet.bank("stage2_layer2").weights.get_parameter("depthwise.weight")
+    weight = supernet.shared("stage2_layer2").weights.get_parameter("depthwise.weight")
     with torch.no_grad():
         ring = torch.zeros_like(weight)
         ring[:, :, 1:-1, 1:-1], ring[:, :, 2:-2, 2:-2] = 1.0, 0.0
@@ -150,7 +150,7 @@ def test_squeeze_and_excitation_is_a_step_with_its_ratio_behind_it(squeezed_spac
     assert chains.steps[second].parent == first
     importances = Importances(chains, supernet)
     before = importances().detach()
-    weights = supernet.bank("stage1_layer2").weights
+    weights = supernet.shared("stage1_layer2").weights
     with torch.no_grad():
         weights.get_parameter("squeeze.reduce.weight")[8:16] *= 3
         weights.get_parameter("squeeze.expand.weight")[:, 8:16] *= 3

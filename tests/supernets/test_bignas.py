@@ -38,8 +38,8 @@ def test_layers_that_only_some_networks_have_a_shortcut_in_begin_as_ever(tiny_sp
     wide = tiny_space.with_stage(1, replace(second, depths=(1,), slots=second.slots[:1], stride=1))
     supernet = Supernet(wide)
     supernet.zero_gammas()
-    assert not supernet.bank("stage1_layer2").weights.get_parameter("project_norm.weight").any()
-    assert supernet.bank("stage2_layer1").weights.get_parameter("project_norm.weight").all()
+    assert not supernet.shared("stage1_layer2").weights.get_parameter("project_norm.weight").any()
+    assert supernet.shared("stage2_layer1").weights.get_parameter("project_norm.weight").all()
 
 
 def test_only_the_largest_network_drops_inputs_of_its_classifier(

@@ -97,12 +97,12 @@ def test_identity_transforms_give_centre_crops(tiny_space: SearchSpace) -> None:
 def test_learned_transforms_apply_step_by_step(tiny_space: SearchSpace) -> None:
     supernet = lively(tiny_space)
     key, seven = next(p for p in supernet.place(tiny_space.max()) if p[1].kernel == 7)
-    bank = supernet.banks[key]
-    assert isinstance(bank, SharedWeights)
+    shared = supernet.banks[key]
+    assert isinstance(shared, SharedWeights)
     channels = seven.mid_channels - 8
-    weight = bank.weights.depthwise.weight[:channels, 0]  # type: ignore[union-attr,index]
-    five = (weight[:, 1:6, 1:6].reshape(-1, 25) @ bank.transforms["7to5"].T).reshape(-1, 5, 5)
-    three = (five[:, 1:4, 1:4].reshape(-1, 9) @ bank.transforms["5to3"].T).reshape(-1, 1, 3, 3)
+    weight = shared.weights.depthwise.weight[:channels, 0]  # type: ignore[union-attr,index]
+    five = (weight[:, 1:6, 1:6].reshape(-1, 25) @ shared.transforms["7to5"].T).reshape(-1, 5, 5)
+    three = (five[:, 1:4, 1:4].reshape(-1, 9) @ shared.transforms["5to3"].T).reshape(-1, 1, 3, 3)
     got = supernet.slices(key, replace(seven, kernel=3, mid_channels=channels))["depthwise.weight"]
     torch.testing.assert_close(got, three)
 
@@ -229,9 +229,9 @@ def test_gradients_reach_exactly_the_slices_in_use(tiny_space: SearchSpace) -> N
     for key, block in supernet.place(tiny_space.min()):
         for name, tensor in supernet.slices(key, block).items():
             if tensor.requires_grad and name == "project.weight":
-                bank = supernet.banks[key]
-                assert isinstance(bank, SharedWeights)
-                grad = dict(bank.weights.named_parameters())[name].grad
+                shared = supernet.banks[key]
+                assert isinstance(shared, SharedWeights)
+                grad = dict(shared.weights.named_parameters())[name].grad
                 assert grad is not None
                 assert grad[: block.out_channels, : block.mid_channels].abs().sum() > 0
                 assert grad[block.out_channels :].abs().sum() == 0

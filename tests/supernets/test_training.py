@@ -13,7 +13,14 @@ from pipeline.errors import PipelineError
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.data import TrainingData
 from pipeline.supernets.evaluate import evaluate, evaluate_inherited, refresh_batchnorm
-from pipeline.supernets.files import load_network, load_supernet, save_network, save_supernet
+from pipeline.supernets.files import (
+    load_network,
+    load_supernet,
+    read_tensors,
+    save_network,
+    save_supernet,
+    write_tensors,
+)
 from pipeline.supernets.network import Network
 from pipeline.supernets.recipes import RECIPES, Phase
 from pipeline.supernets.schedule import phases_of, schedule
@@ -77,6 +84,27 @@ def test_a_killed_training_goes_on_bit_for_bit(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     again = train(_model(tiny_space, recipe, seed=99), tiny_data, settings, checkpoint)
     assert again == expected  # a finished training is only read
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(
+    tiny_space: SearchSpace, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """Version 0.1 knew one optimiser, whose momentum it named plainly, and neither wrote its name nor that of mixup."""
+    settings, checkpoint = replace(_settings("single-path"), optimizer="sgd"), tmp_path / "checkpoint.safetensors"
+    expected = train(_model(tiny_space, "single-path"), tiny_data, settings)
+
+    def kill(done: int, total: int, what: str) -> None:
+        if done == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(_model(tiny_space, "single-path"), tiny_data, settings, checkpoint, kill)
+    tensors, about = read_tensors(checkpoint, "checkpoint")
+    assert about["training"].pop("optimizer") == "sgd" and about["training"].pop("mixup") == 0
+    older = {name.replace("optimizer.momentum_buffer.", "momentum."): tensor for name, tensor in tensors.items()}
+    assert older.keys() != tensors.keys()
+    write_tensors(checkpoint, older, about)
+    assert train(_model(tiny_space, "single-path", seed=99), tiny_data, settings, checkpoint) == expected
 
 
 @pytest.mark.parametrize("recipe", ALL)
