@@ -16,10 +16,11 @@ class Inputs(BaseModel):
 
     `tables` holds what the run's own file says, never a default of the program that reads it later; `after` maps
     each earlier stage to its files and their SHA-256. `outside` are hashes of what lies outside the run, by what it
-    is; what is no longer there is left out, since the stage has its own copy.
+    is; what is no longer there is left out, since the stage has its own copy. What another version names beside
+    these is passed over, as in every document of a run.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     seed: int
     tables: dict[str, dict[str, Any]]

@@ -70,6 +70,16 @@ def test_a_finished_stage_is_not_done_again(run: Run) -> None:
     assert [time.ran_now for time in times] == [False, False]
 
 
+def test_what_another_version_says_of_a_finished_stage_is_passed_over(run: Run) -> None:
+    toy = _Counting()
+    run_stage(run, toy.stages[0], _silent)
+    file = run.folder.record_path("data")
+    record = json.loads(file.read_text())
+    record["inputs"]["weather"] = record["weather"] = {"outside": "rain"}
+    file.write_text(json.dumps(record))
+    assert not run_stage(run, toy.stages[0], _silent).ran_now and toy.calls == ["data"]
+
+
 def test_a_stopped_stage_goes_on_with_what_it_left(run: Run) -> None:
     toy = _Counting()
     run_stage(run, toy.stages[0], _silent)
