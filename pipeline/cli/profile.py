@@ -13,7 +13,10 @@ from pipeline.cli.progress import progress_bar
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
+    from latency_tables.devices.runner import DeviceOptions
     from latency_tables.table import LatencyTable
+    from pipeline.profiling import ProfileOptions
+    from pipeline.spaces.space import SearchSpace
 
 
 def profile(
@@ -70,21 +73,12 @@ def profile(
 
     A stopped measurement continues when the same command is run again.
     """
-    from latency_tables.devices.kit import kit_runtime, table_from_kit, write_kit
-    from latency_tables.devices.registry import opened_runner
+    from latency_tables.devices.kit import table_from_kit
     from latency_tables.devices.runner import DeviceOptions
-    from latency_tables.extend import extend_table
     from latency_tables.measure import MeasureOptions
-    from latency_tables.store import load_table, save_table
+    from latency_tables.store import save_table
     from latency_tables.table import read_precision
-    from pipeline.profiling import (
-        ProfileOptions,
-        profile_by_transfer,
-        profile_plan,
-        profile_space,
-        space_sha256,
-        table_blocks,
-    )
+    from pipeline.profiling import ProfileOptions, space_sha256
     from pipeline.spaces.files import load_space
 
     found = load_space(space)
@@ -98,12 +92,9 @@ def profile(
     options = ProfileOptions(
         fitted if networks is None else networks, judging if held_out is None else held_out, seed, measure
     )
+    there = DeviceOptions(threads, read_precision(precision), listen, ort_web)
     if kit is not None and from_kit is None:
-        with progress_bar() as progress:
-            models = write_kit(
-                kit, profile_plan(found, options), options.measure, threads, read_precision(precision),
-                kit_runtime(device), progress,
-            )  # fmt: skip
+        models = _write_kit(kit, found, device, there, options)
         emit({"kit": str(kit), "models": models}, as_json, lambda console: _render_kit(console, kit, models))
         return
     if out is None:
@@ -113,15 +104,7 @@ def profile(
         table = table_from_kit(from_kit, out, space_sha256(found), kit)
         name = name or (device if device != "host" else None)
     else:
-        options_there = DeviceOptions(threads, read_precision(precision), listen, ort_web)
-        with opened_runner(device, options_there) as runner, progress_bar() as progress:
-            if extend is not None:
-                table = extend_table(load_table(extend), table_blocks(found), runner, out, options.measure, progress)
-            elif like:
-                sources = [load_table(name) for name in like]
-                table = profile_by_transfer(found, runner, out, sources, options, progress)
-            else:
-                table = profile_space(found, runner, out, options, progress)
+        table = _measured(found, device, there, options, out, like or [], extend)
     if name is not None:
         table = table.model_copy(update={"device": table.device.model_copy(update={"name": name})})
         save_table(table, out)
@@ -130,6 +113,39 @@ def profile(
     unstable = sum(row.unstable for row in table.rows.values())
     if unstable:
         note(f"{unstable} row(s) stayed unstable; a quieter or cooler device would give a better table")
+
+
+def _write_kit(kit: Path, space: "SearchSpace", device: str, there: "DeviceOptions", options: "ProfileOptions") -> int:
+    """Write what is carried to the device; returns how many models it has."""
+    from latency_tables.devices.kit import kit_runtime, write_kit
+    from pipeline.profiling import profile_plan
+
+    plan, runtime = profile_plan(space, options), kit_runtime(device)
+    with progress_bar() as progress:
+        return write_kit(kit, plan, options.measure, there.threads, there.precision, runtime, progress)
+
+
+def _measured(
+    space: "SearchSpace",
+    device: str,
+    there: "DeviceOptions",
+    options: "ProfileOptions",
+    out: Path,
+    like: list[str],
+    extend: str | None,
+) -> "LatencyTable":
+    """A table measured now: whole, only the rows that `extend` lacks, or from whole networks and the tables `like`."""
+    from latency_tables.devices.registry import opened_runner
+    from latency_tables.extend import extend_table
+    from latency_tables.store import load_table
+    from pipeline.profiling import profile_by_transfer, profile_space, table_blocks
+
+    with opened_runner(device, there) as runner, progress_bar() as progress:
+        if extend is not None:
+            return extend_table(load_table(extend), table_blocks(space), runner, out, options.measure, progress)
+        if like:
+            return profile_by_transfer(space, runner, out, [load_table(name) for name in like], options, progress)
+        return profile_space(space, runner, out, options, progress)
 
 
 def refuse_foreign(out: Path) -> None:
