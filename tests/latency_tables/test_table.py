@@ -161,6 +161,19 @@ def test_the_method_that_the_device_needs_is_chosen() -> None:
     assert max(off) < 0.03
 
 
+def test_a_correction_is_judged_on_networks_that_it_was_not_fitted_on() -> None:
+    """Where nothing but noise is left, more freedom must not look better."""
+    rng = random.Random(0)
+    blocks = [Block("mbconv", 8, 8 * width, 8 * width, 3, 1, 16, 0, "relu", True) for width in range(1, 41)]
+    rows = {block: plain_cost_ms(block) for block in blocks}
+    noisy = [
+        MeasuredNetwork(net, sum(map(plain_cost_ms, net)) * rng.gauss(1, 0.1))
+        for net in (tuple(rng.sample(blocks, 5)) for _ in range(40))
+    ]
+    errors = calibrate(rows, noisy).terms
+    assert errors["cv_mape_percent.blocks"] > 0.95 * errors["cv_mape_percent.none"]
+
+
 def test_an_injected_cost_per_network_shows_in_the_bias_term() -> None:
     rows = {block: plain_cost_ms(block) for block in BLOCKS}
     nets = [MeasuredNetwork(n.blocks, n.latency_ms + 0.05) for n in _networks(60, plain_cost_ms)]
