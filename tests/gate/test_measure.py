@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from scipy.stats import wilcoxon
 
 from pipeline.gate.device_rounds import as_models, device_round
 from pipeline.gate.errors import CannotMeasure
-from pipeline.gate.host_rounds import TimedModel, host_round
+from pipeline.gate.host_rounds import TimedModel, _time, host_clock, host_round
 from pipeline.gate.interval import _cut, middle_interval
 from pipeline.gate.measure import LookPlan, Taken, judge_change, judge_latency, rounds_needed
 
@@ -53,6 +54,13 @@ def _p_value(values: NDArray[np.float64], side: str) -> float:
 def test_too_few_values_give_no_bound() -> None:
     interval = middle_interval([1.0, 2.0, 3.0], 0.01)
     assert (interval.middle, interval.low, interval.high) == (2.0, -math.inf, math.inf)
+
+
+def test_one_thread_is_not_charged_for_what_it_waits() -> None:
+    """Other programs that want the machine make a call wait, here by sleeping; of several threads all is counted."""
+    alone, several = (_time(lambda: time.sleep(0.02), 1, host_clock(threads)) for threads in (1, 2))
+    assert alone.ms < 10 and alone.wall_ms >= 20
+    assert several.ms == several.wall_ms >= 20
 
 
 def decided(change: float, noise: Noise, seed: int) -> str:
