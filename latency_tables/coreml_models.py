@@ -9,13 +9,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from latency_tables.blocks import Activation, Block, require_chain
 from latency_tables.random_weights import BIAS_SCALE, RandomWeights, weight_scale
 from latency_tables.table import Precision
-
-INPUT: Final = "image"
 
 
 def build_coreml(blocks: Sequence[Block], precision: Precision = "fp16", seed: int = 0) -> bytes:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latency_tables.accuracy import error_report
 from latency_tables.blocks import Block
@@ -119,14 +118,6 @@ def random_networks(space: SearchSpace, n: int, rng: random.Random) -> list[Arch
         draw = space.sample_genes if len(found) % 2 else space.sample
         found.setdefault(draw(rng))
     return list(found)
-
-
-def predict_architectures(
-    table: LatencyTable, space: SearchSpace, archs: Sequence[Architecture]
-) -> NDArray[np.float64]:
-    """Predicted milliseconds of each network, shape (n,). MissingRows lists every row of `space` that lacks."""
-    cost = latency_cost(table, space)
-    return cost(cost.codes.encode(archs))
 
 
 def latency_cost(table: LatencyTable, space: SearchSpace) -> AdditiveCost:

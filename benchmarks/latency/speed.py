@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import common
 from latency_tables.store import load_table
-from pipeline.profiling import latency_cost, predict_architectures
+from pipeline.profiling import latency_cost
 from pipeline.spaces.files import load_space
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     blocks = [space.blocks(arch) for arch in archs[:5000]]
     for name, work, networks in (
         ("encoded array", lambda: cost(codes), len(codes)),
-        ("Architecture objects", lambda: predict_architectures(table, space, archs), len(archs)),
+        ("Architecture objects", lambda: cost(cost.codes.encode(archs)), len(archs)),
         ("tuples of blocks, one at a time", lambda: [table.network_ms(each) for each in blocks], len(blocks)),
     ):
         print(f"{name}: {networks / common.best_seconds(work):,.0f} networks/s")

@@ -42,7 +42,6 @@ class GraphCost:
 
     macs: int
     params: int
-    macs_by_operator: Mapping[str, int] = field(default_factory=dict)
     unsupported: Mapping[str, int] = field(default_factory=dict)
     macs_most: int | None = None
 
@@ -65,8 +64,7 @@ def graph_cost(graph: Graph, rules: CostRules, ignored: Sequence[str] = ()) -> G
 
     Raises Contradiction where the shapes of a node do not fit each other.
     """
-    least: Counter[str] = Counter()
-    most = 0
+    least = most = 0
     unsupported: Counter[str] = Counter()
     for node in graph.nodes:
         counter = rules.counters.get(node.operator)
@@ -78,12 +76,11 @@ def graph_cost(graph: Graph, rules: CostRules, ignored: Sequence[str] = ()) -> G
             continue
         else:
             found = GraphCost(0, 0, unsupported={node.operator: 1})
-        least[node.operator] += found.macs
+        least += found.macs
         most += found.macs if found.macs_most is None else found.macs_most
         unsupported.update(found.unsupported)
     params = sum(_weights(graph, rules).values())
-    by_operator = {name: macs for name, macs in least.items() if macs}
-    return GraphCost(sum(least.values()), params, by_operator, dict(sorted(unsupported.items())), most)
+    return GraphCost(least, params, dict(sorted(unsupported.items())), most)
 
 
 def _counted(graph: Graph, node: Node, counter: CostCounter, ignored: Sequence[str]) -> GraphCost:

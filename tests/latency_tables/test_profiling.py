@@ -20,7 +20,6 @@ from pipeline.cli.app import run_command as run
 from pipeline.profiling import (
     ProfileOptions,
     latency_cost,
-    predict_architectures,
     profile_by_transfer,
     profile_plan,
     profile_space,
@@ -122,11 +121,11 @@ def test_predictions_of_many_networks_equal_those_of_one_and_are_fast() -> None:
     rng = random.Random(0)
     archs = [space.sample(rng) for _ in range(4000)]
     start = time.process_time()
-    predicted = predict_architectures(table, space, archs)
+    cost = latency_cost(table, space)
+    predicted = cost(cost.codes.encode(archs))
     per_second = len(archs) / (time.process_time() - start)
     assert per_second >= 20_000
     assert np.allclose(predicted[:50], [table.network_ms(space.blocks(arch)) for arch in archs[:50]])
-    cost = latency_cost(table, space)
     codes = cost.codes.sample(200_000, np.random.default_rng(0))
     start = time.process_time()
     cost(codes)
