@@ -147,7 +147,9 @@ def stage_inputs(run: RunFolder, stage: RunStage, known: Mapping[str, StageRecor
         earlier[name] = record.outputs
     said = run.document
     tables = {
-        name: {k: v for k, v in said.get(name, {}).items() if k not in HOW_ONLY.get(name, ())} for name in stage.reads
+        name: {key: value for key, value in said[name].items() if key not in HOW_ONLY.get(name, ())}
+        for name in stage.reads
+        if name in said  # a table that is newer than the run is no input of it
     }
     return Inputs(seed=run.config.seed, tables=tables, after=earlier, outside=stage.outside(run))
 
