@@ -1,6 +1,6 @@
 """`kill -9` while files are written, checked or timed: what stays in the system's temporary folder.
 
-    python -m benchmarks.exports.killed rows.jsonl [--kills 12] [--targets onnx,coreml-fp16] [--work DIR]
+    python -m benchmarks.exports.killed ROWS.jsonl --work DIR [--kills 12]
 
 A run of the embedded digits is made once in DIR. Then `pocketnas export`, `pocketnas check` with measuring, and
 `pocketnas run` in its export stage are killed at `--kills` moments each, evenly spread over the time that they take
@@ -58,8 +58,8 @@ def victims(run: Path, job: Job, work: Path, targets: str) -> list[Victim]:
             (copy / "stages" / f"{stage}.json").unlink()
 
     export = pocketnas("export", run, "--to", targets, "--out", out, "--skip-missing", "--json")
-    models = sorted(str(path) for path in (run / "exports").glob("model.*"))
-    check = pocketnas("check", *models, "--budget", budget, "--device", "host", "--json")
+    model = run / "exports" / "model.onnx"
+    check = pocketnas("check", model, "--budget", budget, "--device", "host", "--json")
     return [
         Victim("export", export, lambda: None, out),
         Victim("check", check, lambda: None, work),
@@ -121,7 +121,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--kills", type=int, default=12)
-    parser.add_argument("--targets", default="onnx,onnx-int8,coreml-fp16,litert,executorch,coreai,pt2")
+    parser.add_argument("--targets", default="onnx,ort,coreml,coreml-fp16,pt2")
     parser.add_argument("--work", type=Path, required=True)
     given = parser.parse_args()
     job, run, log = Job(given.work / "job", 1), given.work / "run", given.work / "log"
