@@ -59,7 +59,11 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
     from exporters.program import exported_program
     from exporters.variances import variances
 
-    parts = {**variances(), torch.ops.aten.adaptive_avg_pool2d.default: _pooled}
+    parts = {
+        **variances(),
+        torch.ops.aten.adaptive_avg_pool2d.default: _pooled,
+        torch.ops.aten.avg_pool2d.default: _pooled_inside,
+    }
     if precision != "fp32":
         request = _halved(request)
         parts[torch.ops.aten.linear.default] = _convolved
@@ -78,6 +82,27 @@ def _program(request: ExportRequest, precision: Precision) -> Any:
 def _pooled(image: Any, size: Sequence[int]) -> Any:
     """Pooling to one pixel as a plain mean: torch's own way leaves `as_strided` after pixels in NHWC."""
     return image.mean((-2, -1), keepdim=True) if tuple(size) == (1, 1) else NotImplemented
+
+
+def _pooled_inside(
+    image: Any,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Mean pooling that leaves out the padding: coreai-torch 0.4 counts it, whatever is asked for."""
+    import torch
+
+    if count_include_pad or ceil_mode or divisor_override is not None or not any(padding):
+        return NotImplemented
+    size, step, pads = list(kernel), list(stride or kernel), list(padding)
+    whole, inside = (
+        torch.nn.functional.avg_pool2d(each, size, step, pads) for each in (image, torch.ones_like(image[:1, :1]))
+    )
+    return whole / inside
 
 
 def _convolved(features: Any, weight: Any, bias: Any = None) -> Any:
