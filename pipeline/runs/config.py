@@ -39,7 +39,7 @@ class DataConfig(_Table):
     image_column: str = Field("image", description="Parquet and hub: the column of images")
     label_column: str = Field("label", description="Parquet, hub and metadata.csv: the column of labels")
     group: str | None = Field(None, description="Column, or pattern on the file name, of what must stay in one split")
-    search_fraction: Fraction = Field(0.15, description="Share of images that judge the search")
+    search_fraction: Fraction = Field(0.15, description="Share of images that networks of the search are evaluated on")
     test_fraction: Fraction = Field(0.2, description="Share kept for the final test, where the data brings none")
     limit: Count | None = Field(None, description="At most this many images per split, for a quick look")
     decoded_gb: Annotated[float, Field(ge=0)] = Field(
@@ -133,7 +133,7 @@ class TrainConfig(_Table):
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
         "auto",
-        description="Where networks train and are judged: auto (a GPU where there is one), cpu, cuda, cuda:1, mps",
+        description="Where networks train and are evaluated: auto (a GPU where there is one), cpu, cuda, cuda:1, mps",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
@@ -183,14 +183,15 @@ class SearchConfig(_Table):
     only: str | None = Field(
         None, description="Build this network, in any spelling of 'pocketnas space', instead of searching for one"
     )
-    evaluations: Count = Field(100, description="How many architectures are judged")
+    evaluations: Count = Field(100, description="How many architectures are evaluated")
     judge_by: Literal["inherited", "private", "scratch"] = Field(
         "inherited",
         description="inherited: with the supernet's weights; private: after private_batches of training alone from"
         " them; scratch: trained alone from random weights, as long as [finetune] says. Never mixed in one ranking",
     )
     images: Count = Field(
-        1024, description="Search images that judge a network; as many training images, at most 256, for its BatchNorm"
+        1024,
+        description="Search images that evaluate a network; as many training images, at most 256, for its BatchNorm",
     )
     pruner: Literal["none", "hyperband"] = Field(
         "none",
@@ -214,7 +215,7 @@ class SearchConfig(_Table):
         12, description="How many of the best are ranked anew after the same private training"
     )
     private_batches: Count = Field(10, description="Batches of a private training, from inherited weights")
-    workers: Count = Field(1, description="Processes that judge at the same time; with 1 a seed decides everything")
+    workers: Count = Field(1, description="Processes that evaluate at the same time; with 1 a seed decides everything")
     storage: str | None = Field(None, description="Optuna URL of a study that several machines share (PostgreSQL)")
 
 
