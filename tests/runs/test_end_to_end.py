@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import optuna
 import pytest
@@ -33,6 +34,18 @@ def test_what_one_worker_judged_no_other_judges_again(finished: FinishedRun, tmp
     scores = killed.scorer(archs)
     judged = worker.folder.judged.read_text()
     assert worker.scorer(archs) == scores and worker.folder.judged.read_text() == judged
+
+
+def test_the_test_split_has_no_part_in_a_score(finished: FinishedRun, tmp_path: Path) -> None:
+    """Networks are judged again with nothing but noise in its place, and get the scores that they had."""
+    path = Path(shutil.copytree(finished.path, tmp_path / "run"))
+    known = Run.open(path).scorer.judged([Run.open(path).space.max()])
+    (path / "judged.jsonl").unlink()
+    noise = np.load(path / "data" / "test.npy")
+    np.save(path / "data" / "test.npy", np.random.default_rng(0).integers(0, 256, noise.shape, np.uint8))
+    np.save(path / "data" / "test_labels.npy", np.roll(np.load(path / "data" / "test_labels.npy"), 1))
+    run = Run.open(path)
+    assert run.scorer.judged([run.space.max()]) == known
 
 
 def test_the_printed_document_keeps_the_contract(finished: FinishedRun) -> None:
