@@ -15,9 +15,10 @@ from pipeline.runs.engine import run_stage
 from pipeline.runs.run import Run
 from pipeline.runs.stages import STAGES
 
-DIGITS = """
+_DIGITS = """
 [data]
 path = "digits"
+limit = {limit}
 flip = false
 [space]
 name = "quickstart"
@@ -28,26 +29,41 @@ table = "epyc-vm-quickstart"
 latency_quantile = 0.5
 [train]
 epochs = 3
+batch_size = {batch_size}
 [split]
 regions = 2
 epochs = 2
 [search]
-evaluations = 16
-images = 256
+evaluations = {evaluations}
+images = {images}
 labels = 8
-private = 4
-private_batches = 4
+private = {private}
+private_batches = {private}
 [finetune]
-epochs = 6
+candidates = {candidates}
+epochs = {epochs}
 [export]
 formats = ["onnx"]
 """
 
 
+def digits(
+    limit: int = 2000,
+    batch_size: int = 64,
+    evaluations: int = 16,
+    images: int = 256,
+    private: int = 4,
+    candidates: int = 3,
+    epochs: int = 6,
+) -> str:
+    """The configuration of a run on the embedded digits, by default on all of them."""
+    return _DIGITS.format_map(locals())
+
+
 def begin(path: Path, stages: int) -> None:
-    """Bring a run of `DIGITS` so many stages far, by this process on one thread."""
+    """Bring a run of `digits` so many stages far, by this process on one thread."""
     torch.set_num_threads(1)
-    with create_or_open(path, parse_config(tomllib.loads(DIGITS), "the benchmark")) as folder:
+    with create_or_open(path, parse_config(tomllib.loads(digits()), "the benchmark")) as folder:
         for stage in STAGES[:stages]:
             run_stage(Run(folder), stage, lambda done, total, what: None)
 

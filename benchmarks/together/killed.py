@@ -12,40 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import parser, print_table
-from benchmarks.together.common import start, workers
+from benchmarks.together.common import digits, start, workers
 from pipeline.runs.folder import STAGE_NAMES
 
 # Small: every kill takes a start of all processes.
-CONFIG = """
-[data]
-path = "digits"
-limit = 200
-flip = false
-[space]
-name = "quickstart"
-resolutions = [16]
-[device]
-table = "epyc-vm-quickstart"
-[budget]
-latency_quantile = 0.5
-[train]
-epochs = 3
-batch_size = 32
-[split]
-regions = 2
-epochs = 2
-[search]
-evaluations = 8
-images = 64
-labels = 8
-private = 2
-private_batches = 2
-[finetune]
-candidates = 2
-epochs = 4
-[export]
-formats = ["onnx"]
-"""
+CONFIG = digits(limit=200, batch_size=32, evaluations=8, images=64, private=2, candidates=2, epochs=4)
 _POLL_SECONDS = 0.02
 _LONG = ("train", "split", "search", "finetune")
 _INTO_SECONDS = 0.5  # so that a long stage has begun to work
