@@ -5,13 +5,16 @@
     python -m benchmarks.search.finals judge --work DIR --macs 60M          # each network once; goes on where it was
     python -m benchmarks.search.finals report --work DIR --table TABLE
 
-All networks under the largest of `--macs` are judged at `--pixels`, so that every search below that is free. The report
-does what `pocketnas run` does: 120 random networks inside the limit teach the ranker, `guided` judges 100 by the ranker
-or by the inherited score, the best k are "trained" (the first of the benchmark's three trainings), the best of them by
+`judge` judges all networks under the largest of `--macs` at `--pixels`, so that every search below that is free and
+rankings of all of them can be compared with the truth; without it the report judges what a search asks for. It does
+what `pocketnas run` does: 120 random networks inside the limit teach the ranker, `guided` judges 100 by the ranker or
+by the inherited score, the best k are "trained" (the first of the benchmark's three trainings), the best of them by
 that is the winner, and the mean of the three is what it is worth. Intervals are Student's over the supernets.
 """
 
 import argparse
+import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ from benchmarks.ranking.macro_train import at_resolution, one_thread
 from latency_tables.store import load_table
 from pipeline.budget import read_budget
 from pipeline.fewshot.partition import Partition
-from pipeline.fewshot.prefix import judge_all
+from pipeline.fewshot.prefix import JudgingImages, judge_all
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.statistics import kendall_tau
 from pipeline.search.costs import Costs, space_costs
@@ -41,6 +44,7 @@ from pipeline.search.study import search
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.supernets.files import load_supernet
+from pipeline.supernets.supernet import Supernet
 
 Floats = NDArray[np.float64]
 LEARNED_FROM, EVALUATIONS, AT_ONCE = 120, 100, 60
@@ -50,37 +54,50 @@ RANDOM_DRAWS, ASKED_REGRET = 2000, 0.15
 
 @dataclass(frozen=True)
 class Judged:
-    """The networks that one supernet has judged, in a file of its own."""
+    """The networks that one supernet has judged, in a file of its own; others are judged when they are asked for."""
 
     folder: Path
     pixels: int
+    batchnorm_images: int
+    images: int
 
     @cached_property
     def log(self) -> ScoreLog:
         """Accuracy and cross-entropy by network."""
         return ScoreLog(self.folder / f"judged-{self.pixels}px.jsonl", "accuracy", "cross_entropy")
 
+    @cached_property
+    def supernet(self) -> Supernet:
+        return at_resolution(load_supernet(self.folder / "oneshot.safetensors"), self.pixels)
+
+    @cached_property
+    def judging(self) -> JudgingImages:
+        return judging_images(self.folder.parent, "cpu", self.batchnorm_images, self.images)
+
     def scores(self, archs: Sequence[Architecture]) -> list[float]:
         """Minus the cross-entropy of each."""
+        self.judge(archs)
         known = self.log.known()
         return [-known[str(arch)]["cross_entropy"] for arch in archs]
 
-    def judge(self, archs: Sequence[Architecture], work: Path, bn: int, images: int, seconds: float) -> bool:
+    def knows(self, archs: Sequence[Architecture]) -> bool:
+        """Whether all have been judged."""
+        return {str(arch) for arch in archs} <= self.log.known().keys()
+
+    def judge(self, archs: Sequence[Architecture], seconds: float = math.inf) -> bool:
         """Judge what is new for so many CPU seconds; whether everything is known then."""
         known = self.log.known()
         new = sorted((arch for arch in archs if str(arch) not in known), key=str)  # neighbours share beginnings
-        if not new:
-            return True
-        supernet = at_resolution(load_supernet(self.folder / "oneshot.safetensors"), self.pixels)
-        judging = judging_images(work, "cpu", bn, images)
         for first in range(0, len(new), AT_ONCE):
             part = new[first : first + AT_ONCE]
             if time.process_time() > seconds:
                 return False
             small = [Architecture(self.pixels, arch.stages) for arch in part]
-            found = zip(part, judge_all(supernet, small, judging), strict=True)
+            found = zip(part, judge_all(self.supernet, small, self.judging), strict=True)
             self.log.add({str(arch): {"accuracy": s.accuracy, "cross_entropy": s.cross_entropy} for arch, s in found})
-            print(f"{time.strftime('%H:%M:%S')} {self.folder.name}: {len(self.log.known())}", flush=True)
+            print(
+                f"{time.strftime('%H:%M:%S')} {self.folder.name}: {len(self.log.known())}", file=sys.stderr, flush=True
+            )
         return True
 
 
@@ -196,13 +213,17 @@ def truth(given: argparse.Namespace) -> None:
     common.print_table((*head, "regret of the best of 8 random", "its gain over the mean"), rows)
 
 
+def judged_by(given: argparse.Namespace, seed: int) -> Judged:
+    """What the supernet of `seed` has judged."""
+    return Judged(given.work / f"seed{seed}", given.pixels, given.batchnorm_images, given.images)
+
+
 def judge(given: argparse.Namespace) -> None:
     """Judge for `--seconds`, one supernet after another."""
     one_thread()
     (limit,) = limits([given.macs[-1]], (), None)
     for seed in given.seeds:
-        judged = Judged(given.work / f"seed{seed}", given.pixels)
-        if not judged.judge(limit.archs, given.work, given.batchnorm_images, given.images, given.seconds):
+        if not judged_by(given, seed).judge(limit.archs, given.seconds):
             raise SystemExit("the same command goes on")
 
 
@@ -237,7 +258,8 @@ def over_seeds(values: Floats) -> str:
 
 def report(given: argparse.Namespace) -> None:
     """Print the tables: what each way ends as, and how well each ranking agrees with the truth."""
-    seeds = {seed: Judged(given.work / f"seed{seed}", given.pixels) for seed in given.seeds}
+    one_thread()
+    seeds = {seed: judged_by(given, seed) for seed in given.seeds}
     endings, agreements = [], []
     for limit in limits(given.macs, given.latency_ms, given.table):
         print(
@@ -249,8 +271,9 @@ def report(given: argparse.Namespace) -> None:
             for k in FINALISTS:
                 worth = np.array([limit.won(found[:k]) for found in orders])
                 endings.append(Ending(limit, worth).row(name, str(k)))
-        taus = [agreement(limit, judged, seed) for seed, judged in seeds.items()]
-        agreements.append([limit.name, *(over_seeds(np.array(column)) for column in zip(*taus, strict=True))])
+        if all(judged.knows(limit.archs) for judged in seeds.values()):
+            taus = [agreement(limit, judged, seed) for seed, judged in seeds.items()]
+            agreements.append([limit.name, *(over_seeds(np.array(column)) for column in zip(*taus, strict=True))])
     print()
     head = ("limit", "networks from", "finalists", "worth, by supernet, %", "regret: median (most)")
     common.print_table((*head, "over random, % [95 %]", "behind most MACs"), endings)
