@@ -140,9 +140,10 @@ def table(rows: Sequence[Row]) -> None:
         ["network", *targets], [[name, *(_cell(found.get((name, target))) for target in targets)] for name in names]
     )
     print()
+    others = [name for name in EXPORTERS if name not in FORMATS and any(row.target == name for row in rows)]
     common.print_table(
         ["target", "networks", "kept", "off by", "images with another class", "of those beyond a tie"],
-        [_line([row for row in rows if row.target == name]) for name in EXPORTERS if name not in FORMATS],
+        [_line([row for row in rows if row.target == name]) for name in others],
     )
     print()
     for row in rows:
@@ -158,8 +159,6 @@ def _cell(row: Row | None) -> str:
 
 def _line(rows: Sequence[Row]) -> list[str]:
     """One target's, of the networks that it has an answer for."""
-    if not rows:
-        return ["-"] * 6
     off = sorted(row.off_by for row in rows if row.off_by is not None)
     others, beyond = (sum(getattr(row, name) or 0 for row in rows) for name in ("others", "beyond"))
     kept = sum(row.status != "failed" for row in rows)
