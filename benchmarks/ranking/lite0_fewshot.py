@@ -172,7 +172,8 @@ def collect(experiment: Experiment, seeds: Sequence[int], out: Path) -> None:
             rows += [
                 [f"{number}", name, f"{numbers[arch]}", f"{s['region']:.0f}", f"{s['cross_entropy']:.5f}",
                  f"{s['accuracy']:.4f}"]
-                for arch, s in sorted(found.items(), key=lambda entry: numbers[entry[0]])
+                for arch, s in sorted(found.items(), key=lambda entry: numbers.get(entry[0], -1))
+                if arch in numbers
             ]  # fmt: skip
     _write(out.with_name(out.name + "-scores.csv"), rows)
 
