@@ -58,7 +58,8 @@ class Scale:
 
 SCALES = {
     "tiny": Scale(64, 32, 32, 40, 8, 8, 2, 1, 4, 1, 1),  # does it run?
-    "small": Scale(1600, 400, 100, 2500, 40, 32, 8, 3, 1.5, 2, 4),  # about five CPU minutes a seed, eight the truth
+    "small": Scale(1600, 400, 100, 2500, 40, 32, 8, 3, 1.5, 2, 4),  # about five CPU minutes a seed, eleven the truth
+    "medium": Scale(3500, 1024, 256, 4000, 60, 60, 10, 6, 4, 6, 4),  # a quiet machine's: some hours in all
 }
 
 
