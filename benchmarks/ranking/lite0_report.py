@@ -71,9 +71,9 @@ class Table:
         cells = [f"{one} minus {other}"]
         for taus in (self.overall, self.inside):
             difference = taus[one].minus(taus[other])
-            low, high = students(difference.exact)
-            each = ", ".join(f"{value:+.3f}" for value in difference.exact)
-            cells += [self.told(difference, "+.3f"), f"[{low:+.3f}, {high:+.3f}]", each]
+            ends = students(difference.exact)
+            alone = "" if ends is None else f"[{ends[0]:+.3f}, {ends[1]:+.3f}]"
+            cells += [self.told(difference, "+.3f"), alone, ", ".join(f"{value:+.3f}" for value in difference.exact)]
         return cells
 
     def told(self, taus: Taus, form: str = ".3f") -> str:

@@ -1,8 +1,7 @@
 """Kendall's tau over training seeds and networks together, overall and inside bands of MACs.
 
 A resample draws seeds with replacement, and networks with replacement inside each band: the same for every ranking, so
-differences are paired. With three seeds such an interval is too narrow rather than too wide (the spread of three
-values drawn anew is two thirds of their variance), so Student's over the seeds is told beside it.
+differences are paired. Of three seeds such an interval can be too narrow, and Student's over the seeds is told beside it.
 """
 
 from collections.abc import Sequence
@@ -79,8 +78,10 @@ class Judge:
         return Taus(np.array(exact), np.array(resampled))
 
 
-def students(values: Floats) -> tuple[float, float]:
-    """95 % of the mean over seeds alone."""
+def students(values: Floats) -> tuple[float, float] | None:
+    """95 % of the mean over seeds alone; None of one seed."""
+    if len(values) < 2:
+        return None
     reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
     return float(values.mean()) - reach, float(values.mean()) + reach
 
