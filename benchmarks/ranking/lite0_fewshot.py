@@ -6,8 +6,8 @@
     python -m benchmarks.ranking.lite0_fewshot collect --work DIR --out docs/results/fewshot-lite0
 
 The truth's networks inherit from a supernet of their own, which ranks nothing, and are trained by the recipe that a
-run's finalists have. Every network and every supernet leaves a file and is not done again; what was killed goes on. DIR is of one scale.
-`--seconds` of CPU time after which to stop between two of them.
+run's finalists have. Every network and every supernet leaves a file in DIR, which is of one scale, and is not done
+again; what was killed goes on. `--seconds` of CPU time after which to stop between two of them.
 """
 
 import argparse

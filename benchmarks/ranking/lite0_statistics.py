@@ -1,7 +1,7 @@
 """Kendall's tau over training seeds and networks together, overall and inside bands of MACs.
 
 A resample draws seeds with replacement, and networks with replacement inside each band: the same for every ranking, so
-differences are paired. Of three seeds such an interval can be too narrow, and Student's over the seeds is told beside it.
+differences are paired. Of three seeds such an interval can be too narrow; Student's over the seeds is told beside it.
 """
 
 from collections.abc import Sequence
