@@ -51,10 +51,11 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _forget(run: RunFolder, created: bool) -> None:
-    for made in (run.path / "data", run.path / "stages"):
-        shutil.rmtree(made, ignore_errors=True)
-    for name in ("run.json", "events.jsonl", ".lock"):
-        (run.path / name).unlink(missing_ok=True)
+    for made in run.path.iterdir():  # all of it is ours: the folder was empty, or was not there
+        if made.is_dir() and not made.is_symlink():
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            made.unlink(missing_ok=True)
     if created and not any(run.path.iterdir()):
         run.path.rmdir()
 

@@ -58,6 +58,7 @@ def run_stage(run: Run, stage: RunStage, progress: Progress, again: bool = False
     if record is not None and record.finished and changed and not (again or renew or stage.summary):
         raise RunError(_changed(folder, stage.name, changed))
     if record is not None and (again or changed):
+        _require_removable(stage.outputs(folder))
         # Made from other inputs, or to be made anew: nothing of it may be continued, also after a kill right now.
         folder.write_record(stage.name, _NOTHING)
         _remove(stage.outputs(folder))
@@ -178,6 +179,13 @@ def _changed(run: RunFolder, name: str, changed: str) -> str:
         f"stage {name!r} in {run.path} was made from other inputs than are there now: {changed}; it is kept until"
         f" 'pocketnas stage {name} {run.path} --again' makes it anew ('pocketnas run … --again': all such stages)"
     )
+
+
+def _require_removable(outputs: Sequence[Path]) -> None:
+    """RunError before anything is touched where one of `outputs` could not be removed."""
+    for output in outputs:
+        if output.exists() and not os.access(output.parent, os.W_OK):
+            raise RunError(f"{output} cannot be made anew: {output.parent} is not writable")
 
 
 def _remove(outputs: Sequence[Path]) -> None:

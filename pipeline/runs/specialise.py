@@ -16,6 +16,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.outlook import Teller
 from pipeline.runs.run import Run
 from pipeline.runs.whole import all_stages
+from pipeline.spaces.named import resolve_architecture
 
 _LIMITS: Final = ("latency_ms", "macs", "params", "size_mb")
 
@@ -58,12 +59,17 @@ def specialise(source: RunFolder, out: Path, wish: Wish, teller: Teller, renew: 
     children and the images of `source`, which are verified and only read. What `source` judged or trained to the end
     is not done again. Killed, the same call continues.
 
-    Raises RunError where `source` has not got so far, or `out` holds something else; and what a stage raises.
+    Raises RunError where `source` has not got so far, or `out` lies inside it or holds something else,
+    ArchitectureError for an `arch` that its space has not; and what a stage raises.
     """
     base = source.base or source
     base.shared_records()
-    if out.resolve() == source.path.resolve():
-        raise RunError(f"--out {out} is the run itself; choose another folder")
+    for there in (source.path, base.path):
+        if out.resolve().is_relative_to(there.resolve()):
+            told = "is the run itself" if out.resolve() == there.resolve() else f"lies inside the run {there}"
+            raise RunError(f"--out {out} {told}; choose another folder")
+    if wish.arch is not None:
+        resolve_architecture(Run(source).space, wish.arch)  # before anything is made
     with create_or_open(out, specialised(source, wish), base) as folder:
         _take_scores(source, folder)
         run = Run(folder)

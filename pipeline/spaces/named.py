@@ -29,6 +29,8 @@ def resolve_architecture(space: SearchSpace, text: str) -> Architecture:
 
 
 def _resolve(space: SearchSpace, text: str) -> Architecture:
+    if len(text) > _LONGEST_NAME and not text.startswith("{"):
+        raise ArchitectureError(f"{text[:40]!r}… names no architecture: it has {len(text):,} characters")
     if text == "max":
         return space.max()
     if text == "min":
@@ -45,7 +47,7 @@ def _resolve(space: SearchSpace, text: str) -> Architecture:
         return from_macro_digits(space, text)
     if re.match(r"r\d+_w", text):
         return Architecture.parse(text)
-    if Path(text).is_file():
+    if _is_file(text):
         return _resolve(space, _from_file(Path(text)))
     raise ArchitectureError(f"{text!r} names no architecture; accepted are {_ACCEPTED}")
 
@@ -123,9 +125,16 @@ def _has_choices(stage: Stage) -> bool:
     return len(stage.widths) * sum(stage.layer_counts().values()) > 1
 
 
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
 def _from_file(path: Path) -> str:
     text = decode_text(read_bounded(path, ArchitectureError, _MOST_BYTES), str(path), ArchitectureError).strip()
-    if len(text) < _LONGEST_NAME and Path(text).is_file():
+    if _is_file(text):
         raise ArchitectureError(f"{path} names another file, {text!r}; accepted are {_ACCEPTED}")
     return text
 

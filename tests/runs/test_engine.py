@@ -222,6 +222,16 @@ def test_of_two_starts_at_once_the_second_changes_nothing(tmp_path: Path) -> Non
         assert open_run(run.path).config == run.config
 
 
+def test_of_a_new_run_that_fails_at_once_nothing_is_left(tmp_path: Path) -> None:
+    """Whatever it has made by then, so that the same folder can be named again."""
+    for there in (tmp_path / "new", tmp_path):
+        with pytest.raises(RunError, match="too early"), create_or_open(there, _config()) as run:
+            (run.path / "judged.jsonl").write_text("{}")
+            (run.path / "stages").mkdir(exist_ok=True)
+            raise RunError("too early")
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(RunError, match="holds something that is no run"):

@@ -82,6 +82,8 @@ def test_a_network_of_the_front_is_built_as_it_is(finished: FinishedRun, tmp_pat
 def test_what_cannot_be_specialised_is_refused(finished: FinishedRun, tmp_path: Path) -> None:
     for arguments, message in (
         (["--out", finished.path, "--macs", "1M"], "is the run itself"),
+        (["--out", finished.path / "inside", "--macs", "1M"], "lies inside the run"),
+        (["--out", tmp_path / "i", "--arch", "nope"], "'nope' names no architecture"),
         (["--out", tmp_path / "a", "--macs", "1"], "no network of this space reaches macs <= 1"),
         (["--out", tmp_path / "b", "--macs", "many"], "macs"),
         (["--out", tmp_path / "c", "--budget", "macs=1M", "--macs", "1M"], "not both"),
@@ -95,6 +97,8 @@ def test_what_cannot_be_specialised_is_refused(finished: FinishedRun, tmp_path: 
         assert done.returncode in (1, 2), (arguments, done.stderr)
         assert message in done.stderr, (arguments, done.stderr)
         assert "internal error" not in done.stderr
+    assert not (finished.path / "inside").exists()
+    assert list(tmp_path.iterdir()) == []  # the same name may be tried again
 
 
 def test_budgets_as_text_and_as_folders() -> None:

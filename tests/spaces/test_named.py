@@ -57,6 +57,9 @@ def test_what_the_space_has_not_is_refused(more: dict[str, Any], message: str) -
         ('{"d": [2], "d": [3], "ks": [3], "e": [3]}', "'d' stands there twice"),
         ('{"ks": [3], "e": [3]}', "lacks 'd'; an example is"),
         ("{" * 2000, "corrupt"),
+        ("x" * 500, "names no architecture"),
+        ("r" + "1" * 5000, "it has 5,001 characters"),
+        ("a\0b", "names no architecture"),
         ('{"d": 1', "corrupt"),
     ],
 )
