@@ -45,6 +45,7 @@ def trained(run: Run, kind: str, epochs: float, folder: Path) -> Network:
         recipe="alone",
         epochs=epochs,
         batch_size=config.train.batch_size,
+        optimizer=config.finetune.optimizer,
         lr=config.finetune.learning_rate * AWARE_LR,
         seed=config.seed,
     )
