@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.search.compare import difference
 from pipeline.spaces.architecture import SKIP, Architecture, Op, StageChoice
 from pipeline.spaces.space import SearchSpace
 
@@ -32,6 +36,13 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A Markdown table."""
     for cells in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(cells) + " |")
+
+
+def over_seeds(values: Sequence[float] | NDArray[np.float64], form: str) -> tuple[str, str]:
+    """Mean of (seeds,) values, and Student's 95 % interval as `[low, high]`, which one seed does not have."""
+    found = difference(values)
+    ends = "" if found.low is None or found.high is None else f"[{found.low:{form}}, {found.high:{form}}]"
+    return f"{found.value:{form}}", ends
 
 
 def progress(done: int, total: int, what: str) -> None:

@@ -17,7 +17,7 @@ from benchmarks.plot import dot_plot
 from benchmarks.ranking.lite0_fewshot import AVERAGED, ROOT
 from benchmarks.ranking.lite0_problem import bands
 from benchmarks.ranking.lite0_rankings import RANKED, WITH_ROOT, Networks, Scores, rankings, read_scores
-from benchmarks.ranking.lite0_statistics import Judge, Taus, best_tau, reliability, students
+from benchmarks.ranking.lite0_statistics import Judge, Taus, best_tau, reliability
 from benchmarks.ranking.lite0_train import WAYS
 from pipeline.ranking.statistics import kendall_tau
 from pipeline.ranking.weighted import Floats
@@ -71,9 +71,8 @@ class Table:
         cells = [f"{one} minus {other}"]
         for taus in (self.overall, self.inside):
             difference = taus[one].minus(taus[other])
-            ends = students(difference.exact)
-            alone = "" if ends is None else f"[{ends[0]:+.3f}, {ends[1]:+.3f}]"
-            cells += [self.told(difference, "+.3f"), alone, ", ".join(f"{value:+.3f}" for value in difference.exact)]
+            each = ", ".join(f"{value:+.3f}" for value in difference.exact)
+            cells += [self.told(difference, "+.3f"), common.over_seeds(difference.exact, "+.3f")[1], each]
         return cells
 
     def told(self, taus: Taus, form: str = ".3f") -> str:

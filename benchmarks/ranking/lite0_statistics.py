@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from pipeline.ranking.weighted import Floats, KendallTree, resample_weights
 
@@ -76,14 +75,6 @@ class Judge:
                 exact.append(np.nanmean([tree.tau(np.ones((1, len(own))))[0] for own, tree in trees]))
                 resampled.append(np.nanmean([tree.tau(self._weights[:, own]) for own, tree in trees], axis=0))
         return Taus(np.array(exact), np.array(resampled))
-
-
-def students(values: Floats) -> tuple[float, float] | None:
-    """95 % of the mean over seeds alone; None of one seed."""
-    if len(values) < 2:
-        return None
-    reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
-    return float(values.mean()) - reach, float(values.mean()) + reach
 
 
 def reliability(noise: float, spread: float) -> float:

@@ -6,11 +6,7 @@ Reads one line per ranking and seed, prints means over seeds with Student's 95 %
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
-
-from scipy.stats import t
 
 from benchmarks import common
 from benchmarks.plot import dot_plot
@@ -35,16 +31,9 @@ def main(source: Path, picture: Path) -> None:
     for one, other in PAIRS:
         differences = [a - b for a, b in zip(taus[one], taus[other], strict=True)]
         each = ", ".join(f"{d:+.3f}" for d in differences)
-        print(f"| {one} minus {other} | {interval(differences)} | {each} |")
+        print(f"| {one} minus {other} | {' '.join(common.over_seeds(differences, '+.3f'))} | {each} |")
     points = {name: {str(seed): tau for seed, tau in enumerate(values)} for name, values in taus.items()}
     picture.write_text(dot_plot(TITLE, points, (0.45, 0.82), (0.5, 0.6, 0.7, 0.8)))
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean and Student's 95 % interval over seeds."""
-    reach = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    mean = fmean(values)
-    return f"{mean:+.3f} [{mean - reach:+.3f}, {mean + reach:+.3f}]"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from benchmarks import common
 from benchmarks.ranking.macro_data import SPACE, judging_images
@@ -243,17 +242,9 @@ class Ending:
             *names,
             ", ".join(f"{one:.2f}" for one in self.worth),
             f"{np.median(best - self.worth):.2f} ({(best - self.worth).max():.2f})",
-            over_seeds(improvement),
+            " ".join(common.over_seeds(improvement, "+.2f")),
             f"{(self.worth < self.limit.largest).sum()} of {len(self.worth)}",
         ]
-
-
-def over_seeds(values: Floats) -> str:
-    """Mean with Student's 95 % interval."""
-    if len(values) < 2:
-        return f"{values.mean():+.2f}"
-    reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
-    return f"{values.mean():+.2f} [{values.mean() - reach:+.2f}, {values.mean() + reach:+.2f}]"
 
 
 def report(given: argparse.Namespace) -> None:
@@ -273,7 +264,9 @@ def report(given: argparse.Namespace) -> None:
                 endings.append(Ending(limit, worth).row(name, str(k)))
         if all(judged.knows(limit.archs) for judged in seeds.values()):
             taus = [agreement(limit, judged, seed) for seed, judged in seeds.items()]
-            agreements.append([limit.name, *(over_seeds(np.array(column)) for column in zip(*taus, strict=True))])
+            agreements.append(
+                [limit.name, *(" ".join(common.over_seeds(column, "+.2f")) for column in zip(*taus, strict=True))]
+            )
     print()
     head = ("limit", "networks from", "finalists", "worth, by supernet, %", "regret: median (most)")
     common.print_table((*head, "over random, % [95 %]", "behind most MACs"), endings)
