@@ -43,13 +43,18 @@ def _variance(
     """`dim` is `unbiased` where torch's oldest form is called, var(values, unbiased)."""
     if isinstance(dim, bool):
         return _variance(values, None, dim)
-    dims = list(dim) if dim else list(range(values.dim()))
+    dims = _axes(values, dim)
     apart = values - values.mean(dims, keepdim=True)
     squared = (apart * apart).mean(dims, keepdim=keepdim)
     count = math.prod(values.shape[axis] for axis in dims)
     lost = float(unbiased) if correction is None else correction
     # A mean first: coremltools takes a sum that is divided by nearly as many numbers for one.
     return squared * (count / (count - lost)) if lost else squared
+
+
+def _axes(values: Tensor, dim: Sequence[int] | bool | None) -> list[int]:
+    """Those that are asked for; all where none are."""
+    return list(range(values.dim())) if isinstance(dim, bool) or not dim else list(dim)
 
 
 def _deviation(*arguments: Any, **named: Any) -> Tensor:
@@ -59,10 +64,8 @@ def _deviation(*arguments: Any, **named: Any) -> Tensor:
 def _with_mean(result: Any) -> Any:
     def both(values: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
         spread = result(values, *arguments, **named)
-        dim = arguments[0] if arguments else named.get("dim")
-        dims = list(range(values.dim())) if dim is None or isinstance(dim, bool) or not dim else list(dim)
-        kept = spread.dim() == values.dim()
-        return spread, values.mean(dims, keepdim=kept)
+        dims = _axes(values, arguments[0] if arguments else named.get("dim"))
+        return spread, values.mean(dims, keepdim=spread.dim() == values.dim())
 
     return both
 
