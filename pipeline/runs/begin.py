@@ -46,7 +46,9 @@ def _refuse_foreign(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise RunError(f"--out {path} is a file, not a folder")
     ours = (path / "run.json").exists() or not path.exists()
-    if not ours and any(not entry.name.startswith((".lock", ".run.json.")) for entry in path.iterdir()):
+    # A kill leaves no more than these of a run that was not yet written.
+    left = (entry.name == ".lock" or entry.name.startswith(".run.json.") for entry in path.iterdir())
+    if not ours and not all(left):
         raise RunError(f"--out {path} holds something that is no run; choose an empty or new folder")
 
 
