@@ -68,11 +68,15 @@ def test_attention_over_any_number_of_images(target: str, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(bool(HERE), reason="of the main environment")
 def test_a_crash_of_the_runtime_is_that_targets_own_report(tmp_path: Path) -> None:
+    """ONNX Runtime 1.31.1 ends by a segmentation fault where it loads this valid file on some processors."""
     network, samples = made("multi-head attention")
-    # ONNX Runtime 1.31.1 ends by a segmentation fault when it loads this valid file.
-    with pytest.raises(RunFailed, match="the process that runs it ended with signal 11"):
+    try:
         export_all(network, samples, ["onnx-fp16", "onnx"], tmp_path, Metadata(), ExportOptions(batch=None))
-    assert [report.parity.status for report in verify(tmp_path)] == ["failed", "passed"]
+        expected = ["passed", "passed"]
+    except RunFailed as error:
+        assert "the process that runs it ended with signal 11" in str(error)
+        expected = ["failed", "passed"]
+    assert [report.parity.status for report in verify(tmp_path)] == expected
 
 
 def test_all_targets_of_one_network(tmp_path: Path) -> None:
