@@ -49,7 +49,6 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave, in the same shapes; what is not there is as at the beginning."""
+    """Take over what `optimizer_tensors` gave, in the same shapes."""
     for name, own in optimizer_tensors(optimizer, model).items():
-        if name in tensors:
-            own.copy_(tensors[name])
+        own.copy_(tensors[name])

@@ -129,7 +129,7 @@ def _restore(training: Training, path: Path) -> None:
     training.step = about["step"]
     training.losses = tensors["losses"].tolist()
     load_weights(training.model, below(tensors, "model"), path)
-    restore_optimizer(training.optimizer, training.model, below(tensors, "optimizer") or _older_momentum(tensors))
+    restore_optimizer(training.optimizer, training.model, below(tensors, "optimizer") or _older(training, tensors))
     if training.scaler.is_enabled() and about.get("scaler"):
         training.scaler.load_state_dict(about["scaler"])
     training.average.tensors = {name: on(training.device, tensor) for name, tensor in below(tensors, "average").items()}
@@ -139,9 +139,10 @@ def _restore(training: Training, path: Path) -> None:
         load_weights(training.teacher, teacher, path)
 
 
-def _older_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state of SGD, the one optimiser of version 0.1, by today's names."""
-    return {f"momentum_buffer.{name}": tensor for name, tensor in below(tensors, "momentum").items()}
+def _older(training: Training, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of SGD, the one optimiser of version 0.1, by today's names; it had none of what had not moved yet."""
+    moved = {f"momentum_buffer.{name}": tensor for name, tensor in below(tensors, "momentum").items()}
+    return optimizer_tensors(training.optimizer, training.model) | moved
 
 
 def _identity(training: Training) -> dict[str, object]:
