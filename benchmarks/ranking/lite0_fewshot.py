@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import common
-from benchmarks.ranking.lite0_problem import SCALES, SPACE, Pictures, Scale, macs, networks, pictures
+from benchmarks.ranking.lite0_pictures import Pictures, pictures
+from benchmarks.ranking.lite0_problem import SCALES, SPACE, Scale, macs, networks
 from benchmarks.ranking.lite0_train import BATCH, WAYS, Seed, slug
 from benchmarks.ranking.lite0_zero import zero_cost
 from latency_tables.blocks import total_params
@@ -203,7 +204,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     scale = SCALES[given.scale]
-    experiment = Experiment(given.work, scale, pictures(given.work, scale), given.seconds)
+    taken = pictures(given.work, scale.pictures, scale.train, scale.search, scale.test)
+    experiment = Experiment(given.work, scale, taken, given.seconds)
     if given.what == "collect":
         collect(experiment, given.seeds, given.out)
     elif given.what == "truth":

@@ -15,7 +15,8 @@ from statistics import fmean
 import torch
 
 from benchmarks import common
-from benchmarks.ranking.lite0_problem import SPACE, Pictures, Scale, started
+from benchmarks.ranking.lite0_pictures import Pictures
+from benchmarks.ranking.lite0_problem import SPACE, Scale, started
 from pipeline.fewshot.criteria import Evidence, divide, gradient_passes
 from pipeline.fewshot.decisions import Decision, decisions_of
 from pipeline.fewshot.partition import Partition
@@ -71,7 +72,9 @@ class Seed:
     def root(self) -> Supernet:
         """The supernet of the whole space, from published weights."""
         settings = self.settings(self.scale.root_epochs, ROOT_LR, False)
-        return self.trained(self.folder / "root.safetensors", lambda: started(self.seed), settings)
+        return self.trained(
+            self.folder / "root.safetensors", lambda: started(self.seed, self.pictures.classes), settings
+        )
 
     def partition(self, name: str) -> Partition:
         """How this way divides the space; gradients are those of the root."""

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ranking.lite0_problem import Pictures, started
+from benchmarks.ranking.lite0_pictures import Pictures
+from benchmarks.ranking.lite0_problem import started
 from pipeline.fewshot.gradients import network_gradient
 from pipeline.spaces.architecture import Architecture
 from pipeline.supernets.augment import resize
@@ -18,7 +19,7 @@ IMAGES = 32
 
 def zero_cost(archs: Sequence[Architecture], pictures: Pictures) -> list[dict[str, float]]:
     """`nonlinearities`, `naswot` and `gradient_norm` of each network with the published weights, higher is better."""
-    supernet = started(0)
+    supernet = started(0, pictures.classes)
     chosen = torch.arange(IMAGES)
     images, labels = pictures.train.normalised(chosen), pictures.train.labels[chosen]
     found = []
