@@ -39,7 +39,7 @@ def main() -> None:
     weeding(truth, proxies)
     equal_size(truth, proxies)
     calibrations(truth, proxies, regions, len(names))
-    priors(truth, proxies, one_hot)
+    priors(truth, proxies, one_hot, sizes_of(columns))
     rankers(truth, proxies, one_hot)
 
 
@@ -114,23 +114,37 @@ def calibrations(truth: Floats, proxies: dict[str, Floats], regions: np.ndarray,
     print(f"| perfect: each region given its true distribution | {kendall_tau(truth, perfect):.3f} |")
 
 
-def priors(truth: Floats, proxies: dict[str, Floats], one_hot: Floats) -> None:
+def priors(truth: Floats, proxies: dict[str, Floats], one_hot: Floats, sizes: Floats) -> None:
     """The product's ranker without labels, its smoothing learned from 120 judged networks (`ranking.prior`)."""
-    print("\n| score | raw | smoothed | half raw, half smoothed, and log MACs |\n|---|---|---|---|")
+    print("\n| score | raw | smoothed | half raw, half smoothed, and size |\n|---|---|---|---|")
     for name in ("one-shot", "few-shot"):
         score, taus = _ranks(proxies[name]), []
         for draw in range(DRAWS):
             judged = np.random.default_rng(draw).choice(len(truth), 120, replace=False)
-            found = ranked(score, proxies["MACs"], one_hot, judged)
+            found = ranked(score, sizes, one_hot, judged)
             taus.append([kendall_tau(truth, one) or 0.0 for one in found])
         means = np.mean(taus, axis=0)
         print(f"| {name} | {kendall_tau(truth, score):.3f} | {means[0]:.3f} | {means[1]:.3f} |")
 
 
-def ranked(score: Floats, macs: Floats, one_hot: Floats, judged: np.ndarray) -> tuple[Floats, Floats]:  # type: ignore[type-arg]
-    """Scores smoothed over the `judged` networks, and what the product's ranker makes of both and MACs."""
+def sizes_of(columns: Columns) -> Floats:
+    """Log MACs, log parameters and the number of convolutions in a cell, shape (networks, 3)."""
+    convolutions = [sum("conv" in op for op in row.values()) for row in table_of_options(columns.text("arch_str"))]
+    logs = [np.log(columns.numbers(name)) for name in ("macs", "params")]
+    return np.stack([*logs, np.array(convolutions, dtype=float)], axis=1)
+
+
+def ranked(score: Floats, sizes: Floats, one_hot: Floats, judged: np.ndarray) -> tuple[Floats, Floats]:  # type: ignore[type-arg]
+    """Scores smoothed over the `judged` networks, and what the product's ranker makes of both and size."""
     smoothed = smoothed_scores(score, one_hot, judged)
-    return smoothed, (_standardised(score) + _standardised(smoothed)) / 2 + _standardised(np.log(macs))
+    size = size_as_repaid(score, sizes, judged)
+    return smoothed, (_standardised(score) + _standardised(smoothed)) / 2 + size
+
+
+def size_as_repaid(score: Floats, sizes: Floats, judged: np.ndarray) -> Floats:  # type: ignore[type-arg]
+    """The mean of log MACs and what size explains of the scores of the `judged` networks, as `ranking.prior` has it."""
+    explained = Ridge.fit(sizes[judged], score[judged])(sizes)
+    return (_standardised(sizes[:, 0]) + _standardised(explained)) / 2
 
 
 def smoothed_scores(score: Floats, one_hot: Floats, judged: np.ndarray) -> Floats:  # type: ignore[type-arg]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import common
-from benchmarks.ranking.nb201 import options_of_each, smoothed_scores
+from benchmarks.ranking.nb201 import options_of_each, size_as_repaid, sizes_of, smoothed_scores
 from benchmarks.search.problems import ofa
 from pipeline.ranking.prior import WEIGHTS, Prior
 from pipeline.ranking.report import Columns
@@ -26,13 +26,15 @@ LEARNED_FROM, RANKED, TRAINED = 120, 800, (20, 40, 80)
 def nb201(score: str) -> Iterator[tuple[Floats, Floats]]:
     """Parts and truth of all networks, for each draw of the networks that are learned from, which come first."""
     columns = Columns.read(common.SHARED / "nasbench201_supernets.csv.gz")
-    truth, macs = columns.numbers("true_acc"), columns.numbers("macs")
+    truth, sizes = columns.numbers("true_acc"), sizes_of(columns)
     places = np.argsort(np.argsort(columns.numbers(score), kind="stable"), kind="stable") / len(truth)
     for draw in range(8):
         order = np.random.default_rng(draw).permutation(len(truth))
         smoothed = smoothed_scores(places, options_of_each(columns), order[:LEARNED_FROM])
-        parts = np.stack([places, smoothed, np.log(macs)], axis=1)
-        yield ((parts - parts.mean(0)) / parts.std(0))[order], truth[order]
+        size = size_as_repaid(places, sizes, order[:LEARNED_FROM])
+        parts = np.stack([places, smoothed, size], axis=1)
+        spreads = np.append(parts[:, :2].std(0), 1.0)  # size is made of standardised columns
+        yield ((parts - parts.mean(0)) / spreads)[order], truth[order]
 
 
 def once_for_all(limit_ms: int, noise: float) -> Iterator[tuple[Floats, Floats]]:

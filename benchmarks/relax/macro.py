@@ -127,7 +127,7 @@ class Bench:
         journal = self.work / f"seed{seed}" / f"{method.replace(', ', '-')}.{limit.replace(' ', '-')}.journal"
         journal.unlink(missing_ok=True)
         settings = SearchSettings("guided", EVALUATIONS, seed)
-        best = search(codes, self.limits[limit], Scored("predictor", rank), settings, journal).best
+        best = search(codes, self.limits[limit], Scored("ranker", rank), settings, journal).best
         return Architecture.parse(best.arch), trained - began, time.process_time() - trained
 
     def children(self, method: str, partition: Partition, seed: int) -> list[Supernet]:

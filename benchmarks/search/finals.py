@@ -145,7 +145,7 @@ def searched(limit: Limit, seed: int, score: Callable[[Sequence[Architecture]], 
     """What `guided` judged, best first."""
     with TemporaryDirectory() as folder:
         settings = SearchSettings("guided", EVALUATIONS, seed)
-        evaluator, problem = Scored("predictor", score), limit.problem
+        evaluator, problem = Scored("ranker", score), limit.problem
         found = search(problem.space, limit.costs, evaluator, settings, Path(folder) / "study.journal")
     return [Architecture.parse(candidate.arch) for candidate in found.candidates]
 

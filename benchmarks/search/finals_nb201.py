@@ -10,7 +10,7 @@ each of 20 draws. Regret: points behind the best network inside, median over the
 import numpy as np
 
 from benchmarks import common
-from benchmarks.ranking.nb201 import options_of_each, ranked
+from benchmarks.ranking.nb201 import options_of_each, ranked, sizes_of
 from pipeline.ranking.report import Columns
 from pipeline.ranking.ridge import Floats
 
@@ -33,7 +33,7 @@ def limits(columns: Columns) -> dict[str, Floats]:
     }
 
 
-def orders(columns: Columns, inside: Floats, one_hot: Floats, draw: int) -> dict[str, Floats]:
+def orders(columns: Columns, inside: Floats, one_hot: Floats, sizes: Floats, draw: int) -> dict[str, Floats]:
     """Each way to rank the networks inside, best first, as places among them."""
     rng = np.random.default_rng(draw)
     macs = columns.numbers("macs")[inside]
@@ -42,7 +42,7 @@ def orders(columns: Columns, inside: Floats, one_hot: Floats, draw: int) -> dict
     for name in ("oneshot", "fewshot"):
         score = columns.numbers(f"{name}_acc")[inside]
         places = np.argsort(np.argsort(score, kind="stable"), kind="stable") / len(score)
-        found |= {f"{name} score": score, f"{name} ranker": ranked(places, macs, one_hot[inside], judged)[1]}
+        found |= {f"{name} score": score, f"{name} ranker": ranked(places, sizes[inside], one_hot[inside], judged)[1]}
     best_first = {name: np.argsort(-values, kind="stable") for name, values in found.items()}
     for name in ("oneshot ranker", "fewshot ranker"):
         best_first[f"{name}, most MACs second"] = np.insert(best_first[name], 1, best_first["MACs"][0])
@@ -53,11 +53,11 @@ def main() -> None:
     """Print the table."""
     common.parser(__doc__).parse_args()
     columns = Columns.read(common.SHARED / "nasbench201_supernets.csv.gz")
-    truth, one_hot = columns.numbers("true_acc"), options_of_each(columns)
+    truth, one_hot, sizes = columns.numbers("true_acc"), options_of_each(columns), sizes_of(columns)
     rows = []
     for limit, inside in limits(columns).items():
         worth = truth[inside]
-        drawn = [orders(columns, inside, one_hot, draw) for draw in range(DRAWS)]
+        drawn = [orders(columns, inside, one_hot, sizes, draw) for draw in range(DRAWS)]
         largest = worth[drawn[0]["MACs"][0]]
         for name in drawn[0]:
             cells = []

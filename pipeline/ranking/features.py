@@ -10,12 +10,12 @@ import numpy as np
 
 from pipeline.fewshot.decisions import SplitError
 from pipeline.ranking.ridge import Floats
-from pipeline.spaces.architecture import Architecture, Op
+from pipeline.spaces.architecture import SKIP, Architecture, Op
 from pipeline.spaces.codes import CodeArray, Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.space import SearchSpace
 
-Part = Literal["score", "size", "totals", "options", "region"]
+Part = Literal["score", "size", "layers", "totals", "options", "region"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 # What one layer does must show more clearly than what holds everywhere (docs/results/fewshot.md has the effect).
 _BELIEF_IN_OPTIONS: Final = 0.2
@@ -25,7 +25,8 @@ _BELIEF_IN_OPTIONS: Final = 0.2
 class Features:
     """The columns that a ranker sees, for networks of one space; each of `parts` can be left out.
 
-    score: the supernet's. size: log MACs and log parameters. totals: how many layers each op has, over the whole
+    score: the supernet's. size: log MACs and log parameters. layers: how many
+    layers are more than a projection. totals: how many layers each op has, over the whole
     network. options: each option of each gene as 0 or 1, believed less than the rest. region: as 0 or 1.
     """
 
@@ -44,6 +45,7 @@ class Features:
         columns: dict[Part, Callable[[], Floats]] = {
             "score": lambda: np.asarray(scores, float)[:, None],
             "size": lambda: np.log(np.stack([self._macs(codes), self._params(codes)], axis=1)),
+            "layers": lambda: self._layers(archs),
             "totals": lambda: self._totals(archs),
             "options": lambda: self._options(codes),
             "region": lambda: (np.asarray(regions)[:, None] == np.arange(self.regions)) * 1.0,
@@ -56,6 +58,7 @@ class Features:
         widths = {
             "score": 1,
             "size": 2,
+            "layers": 1,
             "totals": len(self._ops),
             "options": sum(options for options in self._codes.cardinalities if options > 1),
             "region": self.regions,
@@ -71,6 +74,9 @@ class Features:
             if options > 1
         ]
         return np.concatenate(columns, axis=1) if columns else np.empty((len(codes), 0))
+
+    def _layers(self, archs: Sequence[Architecture]) -> Floats:
+        return np.array([[float(sum(op != SKIP for stage in arch.stages for op in stage.ops))] for arch in archs])
 
     def _totals(self, archs: Sequence[Architecture]) -> Floats:
         counts = [Counter(op for stage in arch.stages for op in stage.ops) for arch in archs]

@@ -1,8 +1,11 @@
-"""What is believed of a network before anything is labelled: its score, what its ops explain of scores, its MACs.
+"""What is believed of a network before anything is labelled: its score, what its ops explain of scores, its size.
 
 A supernet's score of one network is noisy, what it says of an op over many networks is not: on NAS-Bench-Macro the
 scores as ops explain them rank better than the scores themselves (docs/results/fewshot.md). Converged supernets
 in spaces where ops act together gain nothing from it, so both have half a say.
+
+Size tells what scores do not, but not every space repays MACs alike: some repay depth instead. So half of what size
+says is its MACs, and half what MACs, parameters and layers explain of the scores.
 """
 
 from collections.abc import Sequence
@@ -16,17 +19,17 @@ from pipeline.ranking.ridge import Floats, Ridge
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.space import SearchSpace
 
-Weights = tuple[float, float, float]  # of score, smoothed score and log MACs, each in standard deviations
+Weights = tuple[float, float, float]  # of score, smoothed score and size
 WEIGHTS: Final[Weights] = (0.5, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A weighted sum of three standardised columns; only the smoothing is learned, from judged networks."""
+    """A weighted sum of a network's score, its smoothed score and its size; `smoothing` and `sizing` are what judged
+    networks taught, `means` and `spreads` (4,) those of their columns."""
 
-    smoothing: Features
-    size: Features
-    ridge: Ridge
+    smoothing: "Explained"
+    sizing: "Explained"
     means: Floats
     spreads: Floats
     weights: Weights = WEIGHTS
@@ -42,22 +45,43 @@ class Prior:
         weights: Weights = WEIGHTS,
     ) -> "Prior":
         """From the scores of judged networks; `where[i]` is the region of network i, of `regions`."""
-        smoothing = Features(space, regions, ("totals", "options", "region"))
-        ridge = Ridge.fit(smoothing(archs, scores, where), np.asarray(scores, float), smoothing.belief)
-        blank = cls(smoothing, Features(space, 1, ("size",)), ridge, np.zeros(3), np.ones(3))
-        columns = blank.columns(archs, scores, where)
+        smoothing = Explained.learn(Features(space, regions, ("totals", "options", "region")), archs, scores, where)
+        sizing = Explained.learn(Features(space, 1, ("size", "layers")), archs, scores, where)
+        columns = cls(smoothing, sizing, np.zeros(4), np.ones(4)).columns(archs, scores, where)
         spreads = columns.std(0)
-        return cls(smoothing, blank.size, ridge, columns.mean(0), np.where(spreads > 0, spreads, np.inf), weights)
+        return cls(smoothing, sizing, columns.mean(0), np.where(spreads > 0, spreads, np.inf), weights)
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
         """How good each network is believed to be, in about standard deviations; higher is better."""
         return np.asarray(self.standardised(archs, scores, where) @ np.array(self.weights))
 
     def standardised(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
-        """The columns in standard deviations of the networks that were learned from, shape (n, 3)."""
-        return np.asarray((self.columns(archs, scores, where) - self.means) / self.spreads)
+        """Score, smoothed score and size, shape (n, 3), in standard deviations of the networks that were learned from;
+        size is the mean of log MACs and of what it explains of the scores."""
+        columns = (self.columns(archs, scores, where) - self.means) / self.spreads
+        return np.column_stack([columns[:, :2], columns[:, 2:].mean(1)])
 
     def columns(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
-        """Score, smoothed score and log MACs of each network, shape (n, 3), not standardised."""
-        smoothed = self.ridge(self.smoothing(archs, scores, where))
-        return np.stack([np.asarray(scores, float), smoothed, self.size(archs, scores, where)[:, 0]], axis=1)
+        """Score, smoothed score, log MACs and the score as size explains it, shape (n, 4), not standardised."""
+        smoothed, sized = self.smoothing(archs, scores, where), self.sizing(archs, scores, where)
+        macs = self.sizing.features(archs, scores, where)[:, 0]
+        return np.stack([np.asarray(scores, float), smoothed, macs, sized], axis=1)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What `features` explain of networks' scores."""
+
+    features: Features
+    ridge: Ridge
+
+    @classmethod
+    def learn(
+        cls, features: Features, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]
+    ) -> "Explained":
+        """From judged networks' scores."""
+        return cls(features, Ridge.fit(features(archs, scores, where), np.asarray(scores, float), features.belief))
+
+    def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
+        """The score that each network would have by its features alone, shape (n,)."""
+        return self.ridge(self.features(archs, scores, where))

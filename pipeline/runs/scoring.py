@@ -82,7 +82,7 @@ class RunScorer:
                 return self.private
             case "scratch":
                 return self._scratch
-        fidelity = "predictor" if scheduled(self._run).rank_by == "ranker" else "inherited"
+        fidelity = "ranker" if scheduled(self._run).rank_by == "ranker" else "inherited"
         return Scored(fidelity, self.learn())
 
     @property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.supernets.settings import TrainSettings
     from pipeline.supernets.supernet import Supernet
 
-Fidelity = Literal["inherited", "fine-tuned", "from-scratch", "table", "predictor"]
+Fidelity = Literal["inherited", "fine-tuned", "from-scratch", "table", "ranker"]
 FIDELITIES: Final[tuple[Fidelity, ...]] = get_args(Fidelity)
 
 
