@@ -3,12 +3,14 @@
     python -m benchmarks.quantisation.cost RUN --out FOLDER [--epochs 2]
 
 RUN is a finished run; its winner is trained on as a run does it, with a quarter of the fine-tune's learning rate. All
-test images are answered by each file: `onnx-int8` and `onnx-int8-tensorrt` by ONNX Runtime, Core ML's by the MIL
-interpreter. The same epochs without simulation stand beside it, so that nothing is won by longer training alone. What
-is in FOLDER is not done again; the last line of its `rows.jsonl` completes the table, which is then printed.
+test images are answered by each file of `--formats`: `onnx-int8` and `onnx-int8-tensorrt` by ONNX Runtime, Core ML's by
+the MIL interpreter, `coreai-int8` (not by default: it needs that extra) by Core AI's own. The same epochs without
+simulation stand beside it, so that nothing is won by longer training alone. What is in FOLDER is not done again; the
+last line of its `rows.jsonl` completes the table, which is then printed.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,8 +64,8 @@ def trained(run: Run, kind: str, epochs: float, folder: Path) -> Network:
     return network
 
 
-def rows(run: Run, kind: str, epochs: float, folder: Path) -> list[dict[str, Any]]:
-    """The accuracy on the test split of the network and of its files."""
+def rows(run: Run, kind: str, epochs: float, folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+    """The accuracy on the test split of the network and of its files in `formats`."""
     network = trained(run, kind, epochs, folder)
     images, labels = normalised(run.dataset.test, run.dataset, None, 0)
     test = np.ascontiguousarray(resize(images, network.resolution).numpy())
@@ -71,7 +73,7 @@ def rows(run: Run, kind: str, epochs: float, folder: Path) -> list[dict[str, Any
     reports = export_all(
         network,
         samples,
-        FORMATS,
+        formats,
         folder / kind.replace(" ", "-"),
         Metadata(),
         ExportOptions(thresholds=dict.fromkeys(("fp32", "fp16", "int8"), _ANY)),
@@ -96,6 +98,7 @@ def main() -> None:
     arguments.add_argument("run", type=Path)
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--epochs", type=float, default=2.0)
+    arguments.add_argument("--formats", nargs="+", default=list(FORMATS))
     given = arguments.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -103,14 +106,15 @@ def main() -> None:
     lines = file.read_text().splitlines() if file.exists() else []
     found = [json.loads(line) for line in lines]
     for kind in KINDS:
-        if kind in {row["kind"] for row in found}:
+        known = {row["format"] for row in found if row["kind"] == kind}
+        if not (missing := [name for name in given.formats if name not in known]):
             continue
-        new = rows(run, kind, given.epochs, given.out)
+        new = [row for row in rows(run, kind, given.epochs, given.out, missing) if row["format"] not in known]
         found += new
         with file.open("a") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in new)
     by = {(row["kind"], row["format"]): row["accuracy"] for row in found}
-    cells = [(name, *(f"{by[kind, name]:.2%}" for kind in KINDS)) for name in ("fp32", *FORMATS)]
+    cells = [(name, *(f"{by[kind, name]:.2%}" for kind in KINDS)) for name in ("fp32", *given.formats)]
     print_table(("test accuracy", *KINDS), cells)
 
 
