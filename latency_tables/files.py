@@ -19,8 +19,16 @@ MOST_BYTES: Final = 64 << 20  # of a text file; the largest table of a preset sp
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path` under a temporary name beside it, flush it to the disk, then rename.
 
-    Raises OSError (no space left, read-only folder); the file that was there before is then unchanged.
+    Raises OSError with `path` as its file (no space left, read-only folder); what was there before is then unchanged.
     """
+    try:
+        _write_atomic(path, data)
+    except OSError as error:
+        # The temporary name says nothing to whoever asked for `path`.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_atomic(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -128,11 +128,18 @@ def run_command(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        what = "no space left on the disk; free some and run the same command again" if full else str(error)
-        return _fail(what, 2, debug)
+        return _fail(_trouble(error), 2, debug)
     except Exception as error:  # whatever else: one line still, and no half-told story
         return _fail(f"internal error: {type(error).__name__}: {error}; --debug shows where", 2, debug)
+
+
+def _trouble(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "no space left on the disk; free some and run the same command again"
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{str(error.filename)!r}: {error.strerror}"
 
 
 def _usage(error: Exception) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from latency_tables.documents import parse_json, read_json, read_model, read_toml, validated
-from latency_tables.files import read_bounded, sha256_of, write_json
+from latency_tables.files import read_bounded, sha256_of, write_atomic, write_json
 
 
 class Refused(Exception):
@@ -106,3 +106,11 @@ def test_the_first_wrong_key_is_told_with_its_place(document: object, told: str,
     (tmp_path / "a.json").write_text(json.dumps(document))
     with pytest.raises(Refused, match=r"a\.json"):
         read_model(tmp_path / "a.json", Document, Refused)
+
+
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "table.json", Path("/proc/table.json")):
+        with pytest.raises(OSError, match=path.name) as refused:
+            write_atomic(path, b"")
+        assert refused.value.filename == str(path)
