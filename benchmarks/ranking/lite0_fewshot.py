@@ -24,7 +24,7 @@ from benchmarks import common
 from benchmarks.ranking.lite0_pictures import Pictures, pictures
 from benchmarks.ranking.lite0_problem import SCALES, SPACE, Scale, macs, networks
 from benchmarks.ranking.lite0_train import BATCH, WAYS, Seed, slug
-from benchmarks.ranking.lite0_zero import zero_cost
+from benchmarks.ranking.lite0_zero import ZERO_COST, zero_cost
 from latency_tables.blocks import total_params
 from latency_tables.files import write_atomic
 from pipeline.fewshot.children import average_weights
@@ -41,7 +41,6 @@ from pipeline.supernets.training import train
 TRUTH_SEED = 99  # of the supernet that the truth's networks inherit from
 ALONE_LR, BATCHNORM_ALONE = 1e-3, 2000  # a run's own
 ROOT = "root"
-ZERO_COST = ("nonlinearities", "naswot", "gradient_norm")
 AVERAGED = ", late average"  # of the weights after the last two epochs
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from benchmarks.ranking.lite0_fewshot import AVERAGED, ROOT, ZERO_COST
+from benchmarks.ranking.lite0_fewshot import AVERAGED, ROOT
 from benchmarks.ranking.lite0_problem import SPACE
 from benchmarks.ranking.lite0_train import WAYS
+from benchmarks.ranking.lite0_zero import PUBLISHED, ZERO_COST, zero_cost_rankings
 from pipeline.ranking.features import Features
 from pipeline.ranking.prior import Prior
 from pipeline.ranking.ranker import Ranker
@@ -137,8 +138,10 @@ def folds(count: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
 
 def rankings(networks: Networks, scores: dict[str, Scores], truth: Floats) -> dict[str, Floats]:
     """Every way to rank the networks with a truth, of one seed."""
-    columns = [name for name in ("macs", "params", *ZERO_COST) if name in networks.rows[0]]
+    columns = [name for name in ("macs", "params", *PUBLISHED) if name in networks.rows[0]]
     found = {SHOWN.get(name, name): networks.column(name) for name in columns}
+    if set(ZERO_COST) <= set(networks.rows[0]):
+        found |= zero_cost_rankings(networks.column)
     root = scores[ROOT].of(networks.true)
     for name in (ROOT, *WAYS):
         if name not in scores:

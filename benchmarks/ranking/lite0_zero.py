@@ -1,58 +1,57 @@
-"""Scores of networks that no training has touched: columns beside what supernets say, for the price of a batch each."""
+"""The zero-cost columns of the space without a benchmark: of published weights, and of two random initialisations."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from benchmarks.ranking.lite0_pictures import Pictures
-from benchmarks.ranking.lite0_problem import started
-from pipeline.fewshot.gradients import network_gradient
+from benchmarks.ranking.lite0_problem import SPACE, started
+from benchmarks.ranking.zero_cost import (
+    PARTS,
+    activations,
+    assembled,
+    az_nas,
+    gradient_norm,
+    naswot,
+    response_correlation,
+)
+from pipeline.ranking.weighted import Floats
 from pipeline.spaces.architecture import Architecture
-from pipeline.supernets.augment import resize
 from pipeline.supernets.network import Network
 
 IMAGES = 32
+SEEDS = {"": 0, "_again": 1}  # of the random weights, by what their columns' names end in
+PUBLISHED, WRCOR = ("nonlinearities", "naswot", "gradient_norm"), "wrcor"
+ZERO_COST = (*PUBLISHED, *(name + end for end in SEEDS for name in (*PARTS, WRCOR)))
 
 
 def zero_cost(archs: Sequence[Architecture], pictures: Pictures) -> list[dict[str, float]]:
-    """`nonlinearities`, `naswot` and `gradient_norm` of each network with the published weights, higher is better."""
+    """The columns ZERO_COST of each network, higher is better."""
     supernet = started(0, pictures.classes)
     chosen = torch.arange(IMAGES)
     images, labels = pictures.train.normalised(chosen), pictures.train.labels[chosen]
     found = []
     for arch in archs:
         network = supernet.extract(arch)
-        gradients = network_gradient(supernet, arch, images, labels)
-        squares = sum(float((one**2).sum()) for one in gradients if one is not None)
-        found.append(
-            {
-                "nonlinearities": float(len(activations(network))),
-                "naswot": naswot(network, images),
-                "gradient_norm": math.sqrt(squares),
-            }
-        )
+        columns = {
+            "nonlinearities": float(len(activations(network))),
+            "naswot": naswot(network, images),
+            "gradient_norm": gradient_norm(network, images, labels),
+        }
+        for end, seed in SEEDS.items():
+            scores = az_nas(network, seed, IMAGES)
+            columns |= {name + end: getattr(scores, name) for name in PARTS}
+            columns[WRCOR + end] = response_correlation(Network(SPACE.blocks(arch), seed), images, labels)
+        found.append(columns)
     return found
 
 
-def activations(network: Network) -> list[nn.Module]:
-    """The nonlinear layers (what EFS-NAS, Zhang et al. 2024, groups networks by is their number)."""
-    return [module for module in network.modules() if isinstance(module, nn.ReLU6)]
-
-
-@torch.no_grad()
-def naswot(network: Network, images: Tensor) -> float:
-    """Log determinant of how many units each two of `images` (n, 3, h, w) switch alike (Mellor et al. 2021)."""
-    alike = np.zeros((len(images), len(images)))
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        on = (output.flatten(1) > 0).float()
-        alike[:] += (on @ on.T + (1 - on) @ (1 - on).T).numpy()
-
-    hooks = [module.register_forward_hook(count) for module in activations(network)]
-    network.train()(resize(images, network.resolution))
-    for hook in hooks:
-        hook.remove()
-    return float(np.linalg.slogdet(alike)[1])
+def zero_cost_rankings(column: Callable[[str], Floats]) -> dict[str, Floats]:
+    """AZ-NAS and WRCor by name, of the networks whose columns, shape (n,), are given."""
+    found = {}
+    for end, seed in SEEDS.items():
+        scores = [*(column(name + end) for name in PARTS), column("macs")]
+        found[f"AZ-NAS, weights {seed}"] = assembled(np.stack(scores, axis=1))
+        found[f"WRCor, weights {seed}"] = column(WRCOR + end)
+    return found
