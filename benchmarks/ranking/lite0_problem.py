@@ -89,6 +89,12 @@ def networks(scale: Scale) -> tuple[list[Architecture], list[Architecture]]:
     return truth, list(codes.decode(others))
 
 
+def random_inside(count: int, seed: int) -> list[Architecture]:
+    """Random networks inside the budget, as a run draws them to choose a split."""
+    codes = Codes(SPACE)
+    return codes.decode(FeasibleSpace(codes, costs()).random(count, np.random.default_rng(seed)))
+
+
 def started(seed: int, classes: Sequence[str]) -> Supernet:
     """The space's supernet with published weights; `seed` decides the classifier's where `classes` are new."""
     supernet = Supernet(SPACE, seed=seed)

@@ -2,7 +2,7 @@
 
 Cost is what training passes compute: multiply-accumulates forwards of all networks and images together (going backwards
 costs twice as much again, alike for all). A frozen teacher's answers cost a third of a pass, comparing gradients a pass
-for each option, batch and decision.
+for each option, batch and decision; forward passes alone a third.
 """
 
 import random
@@ -15,9 +15,10 @@ from statistics import fmean
 import torch
 
 from benchmarks import common
+from benchmarks.ranking.lite0_criteria import DRAWN, lid, lid_passes, ranking_change
 from benchmarks.ranking.lite0_pictures import Pictures
-from benchmarks.ranking.lite0_problem import SPACE, Scale, started
-from pipeline.fewshot.criteria import Evidence, divide, gradient_passes
+from benchmarks.ranking.lite0_problem import SPACE, Scale, random_inside, started
+from pipeline.fewshot.criteria import Criterion, Evidence, divide, gradient_passes
 from pipeline.fewshot.decisions import Decision, decisions_of
 from pipeline.fewshot.partition import Partition
 from pipeline.spaces.codes import Codes
@@ -31,6 +32,7 @@ from pipeline.supernets.training import EpochEnd, train
 
 BATCH, ROOT_LR, EXTRA_LR = 32, 0.02, 0.03  # a run's own for a start from published weights
 _PLANS = 400  # steps that a mean cost is of
+_INSIDE = 512  # random networks that tell a criterion what the budget leaves
 
 
 def parent_teaches(space: SearchSpace) -> Sequence[Phase]:
@@ -41,21 +43,30 @@ def parent_teaches(space: SearchSpace) -> Sequence[Phase]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What is made of a root: how the space is divided, and how the parts train on."""
+    """What is made of a root: how the space is divided, and how the parts train on.
 
-    criterion: str = ""  # empty: not at all
+    `passes(space, batches, decisions)` is what choosing costs, in forward and backward passes of a batch; with `budget`
+    the criterion knows networks inside it.
+    """
+
+    criterion: str | Criterion = ""  # empty: not at all
     regions: int = 1
     decisions: tuple[str, ...] = ()  # empty: the criterion's usual ones
     recipe: Recipe = sandwich
+    passes: Callable[[SearchSpace, int, Sequence[Decision]], float] | None = None
+    budget: bool = False
 
 
 # Gradients of all usual decisions would cost more than a third of what there is to train on with.
 DEPTHS = tuple(str(decision) for decision in decisions_of(SPACE) if decision.kind == "depth")
 WAYS = {
     "one-shot": Way(),
-    "gradient": Way("gradient", 2, DEPTHS),
+    "gradient": Way("gradient", 2, DEPTHS, passes=gradient_passes),
     "resolution": Way("exhaustive", 2, ("resolution",)),
     "resolution, parent teaches": Way("exhaustive", 2, ("resolution",), parent_teaches),
+    "gradient, budget": Way("gradient", 2, DEPTHS, passes=gradient_passes, budget=True),
+    "LID": Way(lid, 2, DEPTHS, passes=lid_passes, budget=True),
+    "ranking change": Way(ranking_change, 2, (*DEPTHS, "resolution"), passes=lambda *_: DRAWN, budget=True),
 }
 
 
@@ -86,8 +97,9 @@ class Seed:
             generator = torch.Generator().manual_seed(self.seed)
             order = torch.randperm(len(data), generator=generator)
             parts = torch.split(order[: self.scale.gradient_batches * BATCH], BATCH)
-            batches = [data.training_batch(part, generator) for part in parts] if way.criterion == "gradient" else []
-            evidence = Evidence(self.root, batches, random.Random(self.seed), common.progress)
+            batches = [data.training_batch(part, generator) for part in parts] if way.passes else []
+            inside = random_inside(_INSIDE, self.seed) if way.budget else []
+            evidence = Evidence(self.root, batches, random.Random(self.seed), common.progress, inside)
             decisions = [Decision.parse(text) for text in way.decisions]
             divide(SPACE, way.criterion, way.regions, evidence, decisions).save(path)
         return Partition.load(path)
@@ -96,10 +108,11 @@ class Seed:
         """For how long each part of this way trains on, at the cost of `extra_epochs` of the whole supernet."""
         way, images = WAYS[name], len(self.pictures.train)
         left = self.scale.extra_epochs * images * cost_per_image(SPACE, sandwich)
-        if way.criterion == "gradient":
+        if way.passes:
             each = AdditiveCost(SPACE, lambda block: block.macs)
-            drawn = Codes(SPACE).encode([SPACE.sample_genes(random.Random(n)) for n in range(_PLANS)])
-            passes = gradient_passes(SPACE, self.scale.gradient_batches, list(map(Decision.parse, way.decisions)))
+            some = [SPACE.sample_genes(random.Random(n)) for n in range(_PLANS)]
+            drawn = Codes(SPACE).encode(random_inside(_INSIDE, self.seed) if way.budget else some)
+            passes = way.passes(SPACE, self.scale.gradient_batches, list(map(Decision.parse, way.decisions)))
             left -= passes * min(BATCH, images) * float(each(drawn).mean())
         return left / sum(images * cost_per_image(region, way.recipe) for region in self.partition(name).regions)
 

@@ -1,6 +1,7 @@
 """Which decision to split a region by, and how to group its options: the criteria, behind one interface."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from pipeline.fewshot.decisions import ASPECTS, Decision, SplitError, decisions_of, open_decisions
 from pipeline.fewshot.gradients import Batch, option_distances
-from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, named
+from pipeline.fewshot.grouping import MOST_OPTIONS, best_grouping, completed, named
 from pipeline.fewshot.names import CriterionName
 from pipeline.fewshot.partition import Partition, Split
 from pipeline.own import own_name
 from pipeline.progress import Progress
+from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
 from pipeline.spaces.cost import AdditiveCost
 from pipeline.spaces.space import SearchSpace
@@ -25,12 +27,20 @@ _NETWORKS_FOR_MEAN_MACS: Final = 256
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a criterion may look at beside the region: the parent supernet, training batches, a source of chance."""
+    """What a criterion may look at beside the region: the parent supernet, training batches, a source of chance.
+
+    `inside` are random networks inside the budget; without any, every network counts alike.
+    """
 
     supernet: Supernet
     batches: Sequence[Batch]
     rng: random.Random
     progress: Progress | None = None
+    inside: Sequence[Architecture] = ()
+
+    def inside_of(self, region: SearchSpace) -> list[Architecture]:
+        """Those of `inside` that are in `region`."""
+        return [arch for arch in self.inside if region.contains(arch)]
 
     def told(self, done: int, total: int, what: str) -> None:
         """Tell how far the criterion is."""
@@ -38,6 +48,8 @@ class Evidence:
             self.progress(done, total, what)
 
 
+# (region with options to compare only, decision, networks inside the budget) -> symmetric (options, options).
+Distances = Callable[[SearchSpace, Decision, Sequence[Architecture]], NDArray[np.float64]]
 # (region, decisions to choose from, at most so many parts, evidence) -> how to cut it, None for: leave it whole.
 Criterion = Callable[[SearchSpace, Sequence[Decision], int, Evidence], Split | None]
 
@@ -61,32 +73,28 @@ def at_random(region: SearchSpace, decisions: Sequence[Decision], parts: int, ev
 
 
 def gradient(region: SearchSpace, decisions: Sequence[Decision], parts: int, evidence: Evidence) -> Split | None:
-    """The decision and the two groups whose gradients disagree most (Hu et al. 2022, "GM-NAS").
+    """The decision and the two groups whose gradients disagree most (Hu et al. 2022, "GM-NAS"); `widest_cut`."""
 
-    Groups are the exact minimum of the distance inside; decisions are compared by the mean distance across the
-    cut (the paper compares the sum, which among decisions of different kinds just favours those with most options).
-    """
+    def distances(part: SearchSpace, decision: Decision, inside: Sequence[Architecture]) -> NDArray[np.float64]:
+        return option_distances(evidence.supernet, part, decision, evidence.batches, evidence.rng, inside)
 
-    def distances(decision: Decision) -> NDArray[np.float64]:
-        return option_distances(evidence.supernet, region, decision, evidence.batches, evidence.rng)
-
-    return _widest_cut(region, decisions, evidence, distances, "comparing gradients")
+    return widest_cut(region, decisions, evidence, distances, "comparing gradients")
 
 
 def similarity(region: SearchSpace, decisions: Sequence[Decision], parts: int, evidence: Evidence) -> Split | None:
     """The decision and the two groups whose networks differ most in mean MACs; needs no supernet."""
     rng = np.random.default_rng(evidence.rng.getrandbits(32))
 
-    def distances(decision: Decision) -> NDArray[np.float64]:
+    def distances(part: SearchSpace, decision: Decision, inside: Sequence[Architecture]) -> NDArray[np.float64]:
         means = []
-        for option in decision.options(region):
-            part = decision.restrict(region, [option])
-            macs = AdditiveCost(part, lambda block: block.macs)
-            means.append(float(macs(Codes(part).sample(_NETWORKS_FOR_MEAN_MACS, rng)).mean()))
+        for option in decision.options(part):
+            with_option = decision.restrict(part, [option])
+            macs = AdditiveCost(with_option, lambda block: block.macs)
+            means.append(float(macs(Codes(with_option).sample(_NETWORKS_FOR_MEAN_MACS, rng)).mean()))
         column = np.array(means)
         return np.asarray(np.abs(column[:, None] - column[None, :]) / column.mean())
 
-    return _widest_cut(region, decisions, evidence, distances, "comparing MACs")
+    return widest_cut(region, decisions, evidence, distances, "comparing MACs")
 
 
 CRITERIA: Final[dict[CriterionName, Criterion]] = {
@@ -107,7 +115,8 @@ def divide(
     """`space` cut into at most `regions` regions; fewer where no decision can cut without passing that number.
 
     `criterion` is a key of CRITERIA, or one's own.
-    The region with most networks is always cut next, so several decisions make a hierarchy. `decisions` limits
+    The region with most networks (inside the budget, where `evidence` knows it) is always cut next, so several
+    decisions make a hierarchy. `decisions` limits
     what may be split (in order of preference, for `exhaustive`); empty means `usual_decisions`. Raises SplitError
     for an unknown criterion, fewer than 1 region, or a decision that the space does not leave open.
     """
@@ -121,7 +130,8 @@ def divide(
         open_regions = [i for i, region in enumerate(partition.regions) if region not in closed]
         if not open_regions:
             break
-        number = max(open_regions, key=lambda i: partition.sizes[i])
+        networks = [(len(evidence.inside_of(region)), region.size) for region in partition.regions]
+        number = max(open_regions, key=lambda i: networks[i])
         region = partition.regions[number]
         still_open = usual_decisions(region)
         if decisions:
@@ -156,24 +166,46 @@ def usual_decisions(space: SearchSpace) -> list[Decision]:
 
 
 def gradient_passes(space: SearchSpace, batches: int, decisions: Sequence[Decision] = ()) -> int:
-    """How many forward and backward passes of one batch the gradient criterion spends on its first cut."""
+    """How many forward and backward passes of one batch the gradient criterion spends on its first cut.
+
+    Fewer where options are not compared because no network inside the budget has them.
+    """
     candidates = decisions or usual_decisions(space)
     return batches * sum(len(d.options(space)) for d in candidates if len(d.options(space)) <= MOST_OPTIONS)
 
 
-def _widest_cut(
+def widest_cut(
     region: SearchSpace,
     decisions: Sequence[Decision],
     evidence: Evidence,
-    distances: Callable[[Decision], NDArray[np.float64]],
+    distances: Distances,
     what: str,
 ) -> Split | None:
-    """The best two groups of the decision whose groups are furthest apart; None where no two options differ."""
+    """The best two groups of the decision whose groups are furthest apart; None where no two options differ.
+
+    Groups are the exact minimum of the distance inside; decisions are compared by the mean distance across the cut
+    (the paper of `gradient` compares the sum, which among decisions of different kinds favours those with most
+    options). Where `evidence` knows networks inside the budget, the mean is over pairs of those: two networks that
+    the cut leaves together count 0, so what only few of them have is not worth a region. Options that none of them
+    has go where the nearest one goes; a region without any stays whole.
+    """
+    inside = evidence.inside_of(region)
+    if evidence.inside and not inside:
+        return None
     found: list[Split] = []
     candidates = [d for d in decisions if len(d.options(region)) <= MOST_OPTIONS]
     for done, decision in enumerate(candidates, 1):
-        grouping = best_grouping(distances(decision), 2)
-        found.append(Split(decision, named(grouping, decision.options(region)), grouping.mean_inter))
+        options = decision.options(region)
+        counts = Counter(map(decision.option_of, inside))
+        had = [option for option in options if counts[option]] if inside else options
+        if len(had) > 1:
+            apart = distances(decision.restrict(region, had), decision, inside)
+            if inside:
+                shares = np.array([counts[option] / len(inside) for option in had])
+                apart = apart * np.outer(shares, shares)
+            grouping = best_grouping(apart, 2)
+            score = 2 * grouping.inter if inside else grouping.mean_inter
+            found.append(Split(decision, completed(named(grouping, had), options), score))
         evidence.told(done, len(candidates), what)
     best = max(found, key=lambda split: split.score, default=None)
     return best if best is not None and best.score > 0 else None

@@ -93,9 +93,13 @@ class Decision:
         label = f"{self}={'|'.join(option for option in known if option in kept)}"
         return replace(narrowed, name=f"{space.name}/{label}" if kept != set(known) else space.name)
 
-    def variants(self, space: SearchSpace, rng: random.Random) -> dict[str, Architecture]:
-        """One network for each option, equal in every other gene that both can have."""
+    def variants(
+        self, space: SearchSpace, rng: random.Random, of: Architecture | None = None
+    ) -> dict[str, Architecture]:
+        """One network for each option, equal in every other gene that both can have: `of` changed, or one drawn."""
         genes = _Genes.draw(space, rng)
+        if of is not None:
+            genes = genes.of(of)
         return {option: self._variant(space, genes, option) for option in self.options(space)}
 
     def _narrowed(self, stage: Stage, kept: set[str]) -> Stage:
@@ -161,6 +165,15 @@ class _Genes:
             tuple(rng.choice(stage.widths) for stage in space.stages),
             tuple(rng.choice(stage.depths) for stage in space.stages),
             tuple(tuple(rng.choice(slot) for slot in stage.slots) for stage in space.stages),
+        )
+
+    def of(self, arch: Architecture) -> "_Genes":
+        """The genes of `arch`; what it has no layers for stays as drawn."""
+        return _Genes(
+            arch.resolution,
+            tuple(choice.width for choice in arch.stages),
+            tuple(len(choice.ops) for choice in arch.stages),
+            tuple((*choice.ops, *ops[len(choice.ops) :]) for choice, ops in zip(arch.stages, self.ops, strict=True)),
         )
 
 

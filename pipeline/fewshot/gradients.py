@@ -22,18 +22,23 @@ Batch = tuple[Tensor, Tensor]  # normalised images (n, 3, h, w) and labels (n,)
 
 
 def option_distances(
-    supernet: Supernet, region: SearchSpace, decision: Decision, batches: Sequence[Batch], rng: random.Random
+    supernet: Supernet,
+    region: SearchSpace,
+    decision: Decision,
+    batches: Sequence[Batch],
+    rng: random.Random,
+    inside: Sequence[Architecture] = (),
 ) -> NDArray[np.float64]:
     """1 - cosine of the gradients of each two options, averaged over `batches`; shape (options, options).
 
-    For each batch one network is drawn from `region` and given each option in turn, all else being equal; the
-    gradients are compared on the weights that both options use. Weights and statistics of the supernet are left
-    as they were.
+    For each batch one network is drawn from `region`, or of those of `inside`, and given each option in turn, all else
+    being equal; the gradients are compared on the weights that both options use. Weights and statistics of the
+    supernet are left as they were.
     """
     count = len(decision.options(region))
     total = np.zeros((count, count))
     for images, labels in batches:
-        variants = decision.variants(region, rng).values()
+        variants = decision.variants(region, rng, rng.choice(inside) if inside else None).values()
         gradients = [network_gradient(supernet, arch, images, labels) for arch in variants]
         for i, j in combinations(range(count), 2):
             total[i, j] += cosine_distance(gradients[i], gradients[j])

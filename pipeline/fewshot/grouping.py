@@ -78,3 +78,14 @@ def divisions(n: int, parts: int) -> Iterator[tuple[tuple[int, ...], ...]]:
 def named(grouping: Grouping, options: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """The groups with the options' names instead of their indices."""
     return tuple(tuple(options[index] for index in group) for group in grouping.groups)
+
+
+def completed(groups: Sequence[Sequence[str]], options: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """`groups` with those of `options` that they lack, each beside the nearest option that they have."""
+    group_of = {option: number for number, group in enumerate(groups) for option in group}
+    known = [place for place, option in enumerate(options) if option in group_of]
+    whole: list[list[str]] = [[] for _ in groups]
+    for place, option in enumerate(options):
+        nearest = options[min(known, key=lambda other: abs(other - place))]
+        whole[group_of[nearest]].append(option)
+    return tuple(map(tuple, whole))

@@ -1,17 +1,21 @@
 """Criteria: exact groupings on planted clusters, and one contract that every criterion passes."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from pipeline.fewshot.criteria import CRITERIA, Evidence, divide, gradient_passes, usual_decisions
+from pipeline.fewshot.criteria import CRITERIA, Evidence, divide, gradient_passes, usual_decisions, widest_cut
 from pipeline.fewshot.decisions import Decision, SplitError, decisions_of
 from pipeline.fewshot.gradients import cosine_distance, network_gradient, option_distances
 from pipeline.fewshot.grouping import best_grouping, divisions
+from pipeline.fewshot.partition import Groups
+from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.files import load_space
 from pipeline.spaces.space import SearchSpace
 from pipeline.supernets.supernet import Sharing, Supernet
@@ -156,6 +160,57 @@ def test_exhaustive_has_one_region_for_each_option_and_goes_on_below() -> None:
     assert partition.splits[0].groups == (("skip",), ("k3e3",), ("k5e6",))
     assert len(partition.regions) == 5
     assert len(divide(MACRO, "exhaustive", 4, evidence(MACRO), [first, second]).regions) == 3
+
+
+@pytest.mark.parametrize(
+    ("having", "groups"),
+    [
+        ({}, (("skip",), ("k3e3", "k5e6"))),  # no budget: what is furthest away
+        ({"skip": 6, "k3e3": 7, "k5e6": 7}, (("skip",), ("k3e3", "k5e6"))),
+        ({"skip": 1, "k3e3": 10, "k5e6": 9}, (("skip", "k3e3"), ("k5e6",))),  # a region for 1 in 20 pays less
+        ({"k3e3": 10, "k5e6": 10}, (("skip", "k3e3"), ("k5e6",))),
+        ({"skip": 10, "k3e3": 10}, (("skip",), ("k3e3", "k5e6"))),
+    ],
+)
+def test_cuts_are_weighed_by_what_the_budget_leaves(having: dict[str, int], groups: Groups) -> None:
+    decision, rng = Decision("op", 3, 1), random.Random(0)
+    inside = [decision.restrict(MACRO, [o]).sample(rng) for o, count in having.items() for _ in range(count)]
+    planted = {("k3e3", "k5e6"): 0.5, ("k3e3", "skip"): 0.8, ("k5e6", "skip"): 1.0}
+
+    def distances(part: SearchSpace, decision: Decision, _: Sequence[Architecture]) -> NDArray[np.float64]:
+        options = decision.options(part)
+        return np.array([[planted.get((min(a, b), max(a, b)), 0.0) for a in options] for b in options])
+
+    split = widest_cut(MACRO, [decision], replace(evidence(MACRO), inside=inside), distances, "")
+    assert split is not None and split.groups == groups
+
+
+@pytest.mark.parametrize("criterion", ["gradient", "similarity"])
+def test_an_option_outside_the_budget_is_never_cut_off_alone(criterion: str) -> None:
+    decision, rng = Decision("op", 1, 1), random.Random(0)
+    inside = [decision.restrict(MACRO, ["skip", "k3e3"]).sample(rng) for _ in range(20)]
+    given = replace(evidence(MACRO), inside=inside)
+    assert divide(MACRO, criterion, 2, given, [decision]).splits[0].groups == (("skip",), ("k3e3", "k5e6"))
+    only = replace(given, inside=[arch for arch in inside if decision.option_of(arch) == "skip"])
+    assert len(divide(MACRO, criterion, 2, only, [decision]).regions) == 1
+
+
+def test_a_region_with_no_network_inside_the_budget_stays_whole() -> None:
+    first, second = Decision("op", 3, 1), Decision("op", 2, 1)
+    inside = [first.restrict(MACRO, ["skip"]).sample(random.Random(n)) for n in range(20)]
+    given = replace(evidence(MACRO), inside=inside)
+    partition = divide(MACRO, "gradient", 4, given, [first, second])
+    assert all(any(map(region.contains, inside)) for region in partition.regions)
+    assert {split.decision for split in partition.splits} == {second}
+
+
+def test_compared_networks_are_what_they_come_from_with_another_option() -> None:
+    space = load_space("ofa-mbv3-1.0")
+    for decision in (Decision("depth", 2), Decision("kernel", 2, 3), Decision("resolution")):
+        of = space.sample(random.Random(1))
+        variants = decision.variants(space, random.Random(2), of)
+        assert variants.get(decision.option_of(of)) == of
+        assert {decision.option_of(arch) for arch in variants.values()} == set(variants)
 
 
 def test_similarity_keeps_options_of_like_cost_together() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.supernets.curve import Curve
 
 CALIBRATION_NETWORKS = 12  # a region; their scores by the parent say where the region's own scores belong
+INSIDE_NETWORKS: Final = 512  # random ones that tell a criterion what the budget leaves
 
 
 def work(run: Run, progress: Progress) -> None:
@@ -66,6 +67,7 @@ def _calibration(run: Run) -> CalibrationFile:
 
 
 def _divide(run: Run, progress: Progress) -> "Partition":
+    import numpy as np
     import torch
 
     from pipeline.fewshot.criteria import Evidence, divide
@@ -79,7 +81,8 @@ def _divide(run: Run, progress: Progress) -> "Partition":
     order = torch.randperm(len(data), generator=generator)
     chunks = [chunk for chunk in torch.split(order, size) if len(chunk) == size][: config.gradient_batches]
     batches = [data.training_batch(chunk, generator) for chunk in chunks]
-    evidence = Evidence(run.supernet, batches, random.Random(seed), progress)
+    inside = run.codes.decode(run.feasible.random(INSIDE_NETWORKS, np.random.default_rng(seed)))
+    evidence = Evidence(run.supernet, batches, random.Random(seed), progress, inside)
     return divide(run.space, config.criterion, config.regions, evidence, decisions)
 
 
