@@ -30,7 +30,8 @@ from benchmarks.ranking.zero_cost import (
     response_correlation,
     with_column,
 )
-from benchmarks.search.finals import Judged, Limit, limits, ranker_of
+from benchmarks.search.finals import Limit, limits, ranker_of
+from benchmarks.search.judged import Judged
 from latency_tables.blocks import total_macs
 from pipeline.ranking.statistics import kendall_tau, tau_estimate
 from pipeline.ranking.weighted import Floats

@@ -13,9 +13,6 @@ that is the winner, and the mean of the three is what it is worth. Intervals are
 """
 
 import argparse
-import math
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,78 +23,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from benchmarks.ranking.macro_data import SPACE, judging_images
-from benchmarks.ranking.macro_train import at_resolution, one_thread
+from benchmarks.ranking.macro_data import SPACE
+from benchmarks.ranking.macro_train import one_thread
+from benchmarks.search.judged import Judged
 from latency_tables.store import load_table
 from pipeline.budget import read_budget
 from pipeline.fewshot.partition import Partition
-from pipeline.fewshot.prefix import JudgingImages, judge_all
+from pipeline.ranking.private_tuning import reranked
 from pipeline.ranking.ranked import RankedScorer
 from pipeline.ranking.statistics import kendall_tau
 from pipeline.search.costs import Costs, space_costs
 from pipeline.search.evaluators import Scored
 from pipeline.search.pool import FeasibleSpace
-from pipeline.search.score_log import ScoreLog
 from pipeline.search.settings import SearchSettings
 from pipeline.search.study import search
 from pipeline.spaces.architecture import Architecture
 from pipeline.spaces.codes import Codes
-from pipeline.supernets.files import load_supernet
-from pipeline.supernets.supernet import Supernet
 
 Floats = NDArray[np.float64]
-LEARNED_FROM, EVALUATIONS, AT_ONCE = 120, 100, 60
+LEARNED_FROM, EVALUATIONS, PRIVATE = 120, 100, 12
 FINALISTS = (1, 3, 8, 12)
 RANDOM_DRAWS, ASKED_REGRET = 2000, 0.15
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The networks that one supernet has judged, in a file of its own; others are judged when they are asked for."""
-
-    folder: Path
-    pixels: int
-    batchnorm_images: int
-    images: int
-
-    @cached_property
-    def log(self) -> ScoreLog:
-        """Accuracy and cross-entropy by network."""
-        return ScoreLog(self.folder / f"judged-{self.pixels}px.jsonl", "accuracy", "cross_entropy")
-
-    @cached_property
-    def supernet(self) -> Supernet:
-        return at_resolution(load_supernet(self.folder / "oneshot.safetensors"), self.pixels)
-
-    @cached_property
-    def judging(self) -> JudgingImages:
-        return judging_images(self.folder.parent, "cpu", self.batchnorm_images, self.images)
-
-    def scores(self, archs: Sequence[Architecture]) -> list[float]:
-        """Minus the cross-entropy of each."""
-        self.judge(archs)
-        known = self.log.known()
-        return [-known[str(arch)]["cross_entropy"] for arch in archs]
-
-    def knows(self, archs: Sequence[Architecture]) -> bool:
-        """Whether all have been judged."""
-        return {str(arch) for arch in archs} <= self.log.known().keys()
-
-    def judge(self, archs: Sequence[Architecture], seconds: float = math.inf) -> bool:
-        """Judge what is new for so many CPU seconds; whether everything is known then."""
-        known = self.log.known()
-        new = sorted((arch for arch in archs if str(arch) not in known), key=str)  # neighbours share beginnings
-        for first in range(0, len(new), AT_ONCE):
-            part = new[first : first + AT_ONCE]
-            if time.process_time() > seconds:
-                return False
-            small = [Architecture(self.pixels, arch.stages) for arch in part]
-            found = zip(part, judge_all(self.supernet, small, self.judging), strict=True)
-            self.log.add({str(arch): {"accuracy": s.accuracy, "cross_entropy": s.cross_entropy} for arch, s in found})
-            print(
-                f"{time.strftime('%H:%M:%S')} {self.folder.name}: {len(self.log.known())}", file=sys.stderr, flush=True
-            )
-        return True
 
 
 @dataclass(frozen=True)
@@ -155,6 +101,12 @@ def by_ranker(limit: Limit, judged: Judged, seed: int) -> list[Architecture]:
     return searched(limit, seed, lambda archs: ranker(archs, judged.scores(archs)))
 
 
+def by_ranker_then_private(limit: Limit, judged: Judged, seed: int) -> list[Architecture]:
+    """The same with its best dozen in the order of their private fine-tunes."""
+    found = by_ranker(limit, judged, seed)
+    return [found[place] for place in reranked(range(len(found)), judged.private(found[:PRIVATE]))]
+
+
 def by_score(limit: Limit, judged: Judged, seed: int) -> list[Architecture]:
     return searched(limit, seed, judged.scores)
 
@@ -170,6 +122,7 @@ def at_random(limit: Limit, judged: Judged, seed: int) -> list[Architecture]:
 
 ORDERS: dict[str, Order] = {
     "search by the ranker": by_ranker,
+    "the same, private fine-tunes": by_ranker_then_private,
     "search by the inherited score": by_score,
     "most MACs": by_macs,
     "random networks": at_random,
