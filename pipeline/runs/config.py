@@ -212,7 +212,9 @@ class SearchConfig(_Table):
         0, description="Random networks inside the budget that are trained privately to correct the ranker; 0 or >= 8"
     )
     private: Annotated[int, Field(ge=0)] = Field(
-        12, description="How many of the best are ranked anew after the same private training"
+        0,
+        description="How many of the best are ranked anew after the same private training; no gain was measured"
+        " (docs/results/search.md)",
     )
     private_batches: Count = Field(10, description="Batches of a private training, from inherited weights")
     workers: Count = Field(1, description="Processes that evaluate at the same time; with 1 a seed decides everything")
