@@ -141,7 +141,7 @@ def about_truth(networks: Networks) -> Iterator[str]:
         return
     first = truth[twice]
     second = np.array([float(networks.rows[number]["accuracy_again"]) for number in networks.true[twice]])
-    noise = float(((first - second) ** 2).mean() / 2) ** 0.5
+    noise = float((second - first).std(ddof=1)) / 2**0.5  # what all gain alike, by another parent, orders nothing
     tau, moved = kendall_tau(first, second) or 0.0, (second - first).mean()
     yield (
         f"{twice.sum()} trained again, from another supernet with another seed: tau {tau:.3f}, {100 * moved:+.2f}"
