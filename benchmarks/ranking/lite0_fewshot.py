@@ -38,7 +38,7 @@ from pipeline.supernets.settings import TrainSettings
 from pipeline.supernets.supernet import Supernet
 from pipeline.supernets.training import train
 
-TRUTH_SEED = 99  # of the supernet that the truth's networks inherit from
+TRUTH_SEED, AGAIN_SEED = 99, 98  # of the supernets that the truth's networks inherit from
 ALONE_LR, BATCHNORM_ALONE = 1e-3, 2000  # a run's own
 ROOT = "root"
 AVERAGED = ", late average"  # of the weights after the last two epochs
@@ -219,7 +219,7 @@ def _truth(experiment: Experiment, given: argparse.Namespace) -> None:
     truth, _ = networks(experiment.scale)
     experiment.truth("truth", truth[: given.networks], TRUTH_SEED)
     if given.networks is None:
-        experiment.truth("again", again(experiment.scale, truth), given.seeds[0])
+        experiment.truth("again", again(experiment.scale, truth), AGAIN_SEED)
 
 
 if __name__ == "__main__":

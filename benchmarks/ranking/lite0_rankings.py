@@ -51,6 +51,13 @@ class Networks:
         """The numbers of those that the ranker may always learn from: judged, never trained alone, drawn at random."""
         return np.arange(self.true.max() + 1, len(self.rows)) if len(self.true) else np.arange(0)
 
+    @cached_property
+    def truth(self) -> Floats:
+        """Accuracy after training alone; the mean of two trainings where every network has had two."""
+        again = [self.rows[number]["accuracy_again"] for number in self.true]
+        first = self.column("accuracy")
+        return (first + np.array(again, dtype=float)) / 2 if all(again) else first
+
     def column(self, name: str) -> Floats:
         """Of the networks with a truth."""
         return np.array([float(self.rows[number][name]) for number in self.true])

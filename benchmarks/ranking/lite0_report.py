@@ -92,7 +92,7 @@ class Table:
 
 def table(networks: Networks, scores: dict[tuple[int, str], Scores]) -> Table:
     """All seeds that are there with every way that is asked of them."""
-    truth = networks.column("accuracy")
+    truth = networks.truth
     seeds = sorted({seed for seed, _ in scores})
     found = [rankings(networks, {way: own for (s, way), own in scores.items() if s == seed}, truth) for seed in seeds]
     names = [name for name in found[0] if all(name in one for one in found)]
@@ -115,7 +115,7 @@ def pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def inside_regions(networks: Networks, scores: dict[tuple[int, str], Scores]) -> Iterator[list[str]]:
     """Tau of a child and of one-shot on the child's own networks."""
-    truth = networks.column("accuracy")
+    truth = networks.truth
     for (seed, way), own in scores.items():
         if way not in WAYS or way == ONE_SHOT:
             continue
@@ -147,6 +147,9 @@ def about_truth(networks: Networks) -> Iterator[str]:
         f"{twice.sum()} trained again, from another supernet with another seed: tau {tau:.3f}, {100 * moved:+.2f}"
         f" points on average, standard deviation of one training {100 * noise:.2f} points."
     )
+    if twice.all():
+        truth, noise = networks.truth, noise / 2**0.5
+        yield f"The truth is the mean of both: standard deviation over networks {100 * truth.std(ddof=1):.2f} points."
     own = bands(networks.column("macs"))
     centred = np.concatenate([truth[own == band] - truth[own == band].mean() for band in sorted(set(own.tolist()))])
     spread_inside = float((centred**2).sum() / (len(truth) - len(set(own.tolist())))) ** 0.5

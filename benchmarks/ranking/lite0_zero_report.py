@@ -46,7 +46,7 @@ def table(networks: Networks, scores: dict[tuple[int, str], Scores]) -> Table:
         for name, column in own.items():
             for weight in WEIGHTS:
                 values[beside(way, name, weight)] = [with_column(one, column, weight) for one in ranker]
-    judge = Judge(networks.column("accuracy"), bands(networks.column("macs")), len(seeds))
+    judge = Judge(networks.truth, bands(networks.column("macs")), len(seeds))
     overall = {name: judge.overall(rankings) for name, rankings in values.items()}
     inside = {name: judge.inside(rankings) for name, rankings in values.items()}
     return Table(judge, overall, inside, {})
