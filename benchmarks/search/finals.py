@@ -4,6 +4,7 @@
     python -m benchmarks.ranking.macro_fewshot --work DIR --seeds 3,4,5,6   # leaves DIR/seedN/oneshot.safetensors first
     python -m benchmarks.search.finals judge --work DIR --macs 60M          # each network once; goes on where it was
     python -m benchmarks.search.finals report --work DIR --table TABLE
+    python -m benchmarks.search.finals ranks --work DIR                     # tau on 300 networks without a limit
 
 `judge` judges all networks under the largest of `--macs` at `--pixels`, so that every search below that is free and
 rankings of all of them can be compared with the truth; without it the report judges what a search asks for. It does
@@ -23,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from benchmarks.ranking.macro_data import SPACE
+from benchmarks.ranking.macro_data import SPACE, drawn, read_truth
 from benchmarks.ranking.macro_train import one_thread
 from benchmarks.search.judged import Judged
+from latency_tables.blocks import total_macs
 from latency_tables.store import load_table
 from pipeline.budget import read_budget
 from pipeline.fewshot.partition import Partition
@@ -44,6 +46,7 @@ Floats = NDArray[np.float64]
 LEARNED_FROM, EVALUATIONS, PRIVATE = 120, 100, 12
 FINALISTS = (1, 3, 8, 12)
 RANDOM_DRAWS, ASKED_REGRET = 2000, 0.15
+NETWORKS = 300  # drawn by docs/results/fewshot.md
 
 
 @dataclass(frozen=True)
@@ -236,10 +239,32 @@ def agreement(limit: Limit, judged: Judged, seed: int) -> tuple[float, float, fl
     return found[0], found[1], found[2]
 
 
+def ranks(given: argparse.Namespace) -> None:
+    """Print tau on the 300 networks of docs/results/fewshot.md; the ranker learns from their scores."""
+    one_thread()
+    truth = read_truth()
+    accuracy = dict(zip(map(str, truth.archs), truth.accuracy, strict=True))
+    archs, _ = drawn(truth, NETWORKS, 0)
+    worth = np.array([accuracy[str(arch)] for arch in archs])
+    macs = [float(total_macs(SPACE.blocks(arch))) for arch in archs]
+    rows = []
+    for seed in given.seeds:
+        scores = judged_by(given, seed).scores(archs)
+        ranked = RankedScorer.learn(Partition.whole(SPACE), archs, scores, [])(archs, scores)
+        rows.append([kendall_tau(np.array(values), worth) or 0.0 for values in (macs, scores, ranked)])
+    names = ("MACs", "one-shot", "one-shot, ranker")
+    cells = [
+        (*common.over_seeds(taus, ".3f"), ", ".join(f"{tau:.3f}" for tau in taus)) for taus in zip(*rows, strict=True)
+    ]
+    common.print_table(
+        ("ranked by", "tau", "[95 % over seeds]", "of each seed"), [(n, *c) for n, c in zip(names, cells, strict=True)]
+    )
+
+
 def main() -> None:
-    """One of the three."""
+    """One of the four."""
     parser = common.parser(__doc__)
-    parser.add_argument("what", choices=("truth", "judge", "report"))
+    parser.add_argument("what", choices=("truth", "judge", "report", "ranks"))
     parser.add_argument("--work", type=Path, default=Path())
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[3, 4, 5, 6])
     parser.add_argument("--macs", type=lambda text: text.split(","), default=["40M", "60M"])
@@ -250,7 +275,7 @@ def main() -> None:
     parser.add_argument("--batchnorm-images", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=400)
     given = parser.parse_args()
-    {"truth": truth, "judge": judge, "report": report}[given.what](given)
+    {"truth": truth, "judge": judge, "report": report, "ranks": ranks}[given.what](given)
 
 
 if __name__ == "__main__":
