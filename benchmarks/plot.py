@@ -73,7 +73,7 @@ def dot_plot(
     title: str, rows: Mapping[str, Mapping[str, float]], reach: tuple[float, float], ticks: Sequence[float]
 ) -> str:
     """One row a name, one labelled point for each of its values between the ends of `reach`, as an SVG document."""
-    left, row_height = 190, 30
+    left, row_height = max(190, 24 + 7 * max(map(len, rows), default=0)), 30
 
     def at(value: float) -> float:
         return left + (value - reach[0]) / (reach[1] - reach[0]) * (WIDTH - left - 20)
