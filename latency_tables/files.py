@@ -5,6 +5,7 @@
 the class that is raised, with a message that names the file.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,7 +30,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def _write_atomic(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # a file in the way is told when the file below is opened
+        path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -142,9 +142,11 @@ def ranked(score: Floats, sizes: Floats, one_hot: Floats, judged: np.ndarray) ->
 
 
 def size_as_repaid(score: Floats, sizes: Floats, judged: np.ndarray) -> Floats:  # type: ignore[type-arg]
-    """The mean of log MACs and what size explains of the scores of the `judged` networks, as `ranking.prior` has it."""
-    explained = Ridge.fit(sizes[judged], score[judged])(sizes)
-    return (_standardised(sizes[:, 0]) + _standardised(explained)) / 2
+    """Log MACs and what size explains of the scores of the `judged` networks, weighed as `ranking.prior` does."""
+    ridge = Ridge.fit(sizes[judged], score[judged])
+    error = ((score[judged] - ridge.leave_one_out) ** 2).mean() / score[judged].var()
+    share = min(0.5, max(0.0, 1 - float(error)))
+    return (1 - share) * _standardised(sizes[:, 0]) + share * _standardised(ridge(sizes))
 
 
 def smoothed_scores(score: Floats, one_hot: Floats, judged: np.ndarray) -> Floats:  # type: ignore[type-arg]

@@ -26,7 +26,7 @@ class Features:
     """The columns that a ranker sees, for networks of one space; each of `parts` can be left out.
 
     score: the supernet's. size: log MACs and log parameters. layers: how many
-    layers are more than a projection. totals: how many layers each op has, over the whole
+    layers are not skipped. totals: how many layers each op has, over the whole
     network. options: each option of each gene as 0 or 1, believed less than the rest. region: as 0 or 1.
     """
 

@@ -181,7 +181,7 @@ class _Study:
             if key in theirs and theirs[key] != value:  # a study of an older version names fewer
                 raise PipelineError(
                     f"the study at {without_password(self._storage)} was begun with {key} {theirs.get(key)!r}, "
-                    f"not {value!r}; give another study, or remove this one"
+                    f"not {value!r}, by another configuration or version; search anew (--again), or give another study"
                 )
 
     def _identity(self) -> dict[str, Any]:

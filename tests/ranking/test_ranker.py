@@ -122,8 +122,19 @@ def test_size_is_believed_as_the_scores_repay_it() -> None:
         return [float(sum(op != SKIP for stage in arch.stages for op in stage.ops)) for arch in archs]
 
     truth = np.array(layers(fresh))
-    scores = [score + 2 * truth.std() * rng.normal() for score in layers(judged)]
+    scores = [score + truth.std() * rng.normal() for score in layers(judged)]
     prior = Prior.learn(SPACE, 1, judged, scores, [0] * 120, (0.0, 0.0, 1.0))
     macs = [float(total_macs(SPACE.blocks(arch))) for arch in fresh]
     by_size = kendall_tau(truth, prior(fresh, [0.0] * 300, [0] * 300))
     assert (by_size or 0) > (kendall_tau(truth, macs) or 0) + 0.1
+    # Scores that know nothing of size take nothing from MACs.
+    ignorant = Prior.learn(SPACE, 1, judged, rng.normal(size=120).tolist(), [0] * 120, (0.0, 0.0, 1.0))
+    assert (kendall_tau(macs, ignorant(fresh, [0.0] * 300, [0] * 300)) or 0) > 0.8
+
+
+def test_equal_scores_decide_nothing() -> None:
+    archs = networks(120, 8)
+    for equal in (-0.1 * 3, -1.0):
+        prior = Prior.learn(SPACE, 1, archs, [equal] * 120, [0] * 120)
+        macs = [float(total_macs(SPACE.blocks(arch))) for arch in archs]
+        assert kendall_tau(macs, prior(archs, [equal] * 120, [0] * 120)) == pytest.approx(1)
