@@ -205,8 +205,8 @@ class SearchConfig(_Table):
     )
     rank_weights: Annotated[list[Weight], Field(min_length=3, max_length=3), AfterValidator(_not_all_zero)] = Field(
         [0.5, 0.5, 1.0],
-        description="How much the ranker believes the score, what ops explain of it, and size (MACs, parameters, layers);"
-        " 'pocketnas rank RUN' tells what fits your space",
+        description="How much the ranker believes the score, what ops explain of it, and size (MACs, parameters,"
+        " layers); 'pocketnas rank RUN' tells what fits your space",
     )
     labels: Annotated[int, Field(ge=0)] = Field(
         0, description="Random networks inside the budget that are trained privately to correct the ranker; 0 or >= 8"
