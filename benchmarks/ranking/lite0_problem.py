@@ -53,7 +53,7 @@ SCALES = {
         "cifar10", 1600, 400, 100, 2500, 40, 32, 8, 3, 1.5, 2, 4
     ),  # five CPU minutes a seed, eleven the truth
     "cifar10": Scale("cifar10", 1600, 400, 100, 4000, 60, 60, 10, 6, 3, 3, 4),
-    "signs": Scale("signs", 900, 262, 100, 900, 60, 60, 60, 10, 5, 8, 4),
+    "signs": Scale("signs", 900, 262, 100, 900, 60, 60, 10, 10, 5, 8, 4),
 }
 
 
