@@ -58,10 +58,10 @@ def rank(
     for name, entry in document.items():
         if entry["missing"]:
             note(f"{entry['missing']} row(s) without a value of {question.truth} or {name} are left out")
-    if page is not None:
+    emit(document, as_json, lambda console: _render(console, f"{file.name}: {question.truth}", document))
+    if page is not None:  # last: what cannot be written must not cost what was found
         write_page(page, columns, question, document)
         note(f"page with plots: {page}")
-    emit(document, as_json, lambda console: _render(console, f"{file.name}: {question.truth}", document))
 
 
 def _of_a_run(path: Path, truth: str, columned: dict[str, Any], bootstrap: "Bootstrap") -> _Answer:
