@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,8 +82,9 @@ def response_correlation(network: Network, images: Tensor, labels: Tensor) -> fl
     def hook(weight: float) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             # Hooked before the layer runs, as it may overwrite what goes in.
-            add(inputs[0].detach(), weight)
-            inputs[0].register_hook(lambda gradient: add(gradient, weight))
+            going_in: Any = inputs[0]  # torch leaves register_hook untyped
+            add(going_in.detach(), weight)
+            going_in.register_hook(lambda gradient: add(gradient, weight))
 
         return look
 
@@ -103,7 +105,8 @@ def correlation(responses: Tensor) -> Tensor | None:
     if not bool((norms > 0).all()):
         return None
     rows = rows / norms
-    return rows @ rows.T
+    found: Tensor = rows @ rows.T
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,8 @@ def az_nas(network: Network, seed: int, images: int) -> AzNas:
     network = _training_copy(network)
     he_fan_in(network, generator)
     features = torch.randn(images, 3, network.resolution, network.resolution, generator=generator)
-    entropies, norms = [], []
+    entropies: list[float] = []
+    norms: list[float] = []
     for block in network:
         if not isinstance(block, BlockModule) or block.block.kind not in ("conv", "mbconv"):
             break
