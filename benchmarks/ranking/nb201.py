@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks import common
 from pipeline.ranking.calibration import calibrate
 from pipeline.ranking.options import table_of_options
+from pipeline.ranking.prior import MOST_SHARE
 from pipeline.ranking.report import Columns
 from pipeline.ranking.ridge import Floats, Ridge
 from pipeline.ranking.statistics import Bootstrap, expected_best, kendall_tau, rank_statistics, tau_difference
@@ -144,8 +145,7 @@ def ranked(score: Floats, sizes: Floats, one_hot: Floats, judged: np.ndarray) ->
 def size_as_repaid(score: Floats, sizes: Floats, judged: np.ndarray) -> Floats:  # type: ignore[type-arg]
     """Log MACs and what size explains of the scores of the `judged` networks, weighed as `ranking.prior` does."""
     ridge = Ridge.fit(sizes[judged], score[judged])
-    error = ((score[judged] - ridge.leave_one_out) ** 2).mean() / score[judged].var()
-    share = min(0.5, max(0.0, 1 - float(error)))
+    share = min(MOST_SHARE, ridge.explained)
     return (1 - share) * _standardised(sizes[:, 0]) + share * _standardised(ridge(sizes))
 
 

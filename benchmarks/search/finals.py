@@ -1,7 +1,7 @@
 """What a run ends as is truly worth: NAS-Bench-Macro with supernets trained here, final trainings looked up.
 
     python -m benchmarks.search.finals truth                                # what there is to find, no supernet
-    python -m benchmarks.ranking.macro_fewshot --work DIR --seeds 3,4,5,6   # leaves DIR/seedN/oneshot.safetensors first
+    python -m benchmarks.ranking.macro_fewshot --work DIR --seeds 3,4,5,6,7   # leaves seedN/oneshot.safetensors
     python -m benchmarks.search.finals judge --work DIR --macs 60M          # each network once; goes on where it was
     python -m benchmarks.search.finals report --work DIR --table TABLE
     python -m benchmarks.search.finals ranks --work DIR                     # tau on 300 networks without a limit
@@ -266,7 +266,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("what", choices=("truth", "judge", "report", "ranks"))
     parser.add_argument("--work", type=Path, default=Path())
-    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[3, 4, 5, 6])
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[3, 4, 5, 6, 7])
     parser.add_argument("--macs", type=lambda text: text.split(","), default=["40M", "60M"])
     parser.add_argument("--latency-ms", type=lambda text: [float(ms) for ms in text.split(",")], default=[])
     parser.add_argument("--table", type=Path)

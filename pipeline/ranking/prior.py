@@ -23,7 +23,7 @@ from pipeline.spaces.space import SearchSpace
 
 Weights = tuple[float, float, float]  # of score, smoothed score and size
 WEIGHTS: Final[Weights] = (0.5, 0.5, 1.0)
-_MOST_SHARE: Final = 0.5
+MOST_SHARE: Final = 0.5  # of what is learned of size
 _ROUNDING: Final = 1e-12  # of the mean: equal scores do not have a spread of exactly 0
 
 
@@ -55,7 +55,7 @@ class Prior:
         columns = cls(smoothing, sizing, np.zeros(4), np.ones(4), 0.0).columns(archs, scores, where)
         means, spreads = columns.mean(0), columns.std(0)
         spreads = np.where(spreads > _ROUNDING * np.maximum(1, np.abs(means)), spreads, np.inf)
-        return cls(smoothing, sizing, means, spreads, min(_MOST_SHARE, sizing.explained(scores)), weights)
+        return cls(smoothing, sizing, means, spreads, min(MOST_SHARE, sizing.ridge.explained), weights)
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
         """How good each network is believed to be, in about standard deviations; higher is better."""
@@ -69,9 +69,8 @@ class Prior:
 
     def columns(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
         """Score, smoothed score, log MACs and the score as size explains it, shape (n, 4), not standardised."""
-        smoothed, sized = self.smoothing(archs, scores, where), self.sizing(archs, scores, where)
-        macs = self.sizing.features(archs, scores, where)[:, 0]
-        return np.stack([np.asarray(scores, float), smoothed, macs, sized], axis=1)
+        smoothed, size = self.smoothing(archs, scores, where), self.sizing.features(archs, scores, where)
+        return np.stack([np.asarray(scores, float), smoothed, size[:, 0], self.sizing.ridge(size)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -87,12 +86,6 @@ class Explained:
     ) -> "Explained":
         """From judged networks' scores."""
         return cls(features, Ridge.fit(features(archs, scores, where), np.asarray(scores, float), features.belief))
-
-    def explained(self, scores: Sequence[float]) -> float:
-        """The share of the variance of the learned networks' `scores` that is told by the others, at least 0."""
-        variance = float(np.var(scores))
-        error = float(((np.asarray(scores) - self.ridge.leave_one_out) ** 2).mean())
-        return max(0.0, 1 - error / variance) if variance > 0 else 0.0
 
     def __call__(self, archs: Sequence[Architecture], scores: Sequence[float], where: Sequence[int]) -> Floats:
         """The score that each network would have by its features alone, shape (n,)."""

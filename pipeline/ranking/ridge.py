@@ -12,7 +12,8 @@ _PENALTIES: Final = tuple(10.0 ** (exponent / 4) for exponent in range(-8, 17))
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted regression on standardised columns; `leave_one_out[i]` is the prediction for i from all others.
+    """A fitted regression on standardised columns; `leave_one_out[i]` is the prediction for i from all others, and
+    `explained` the share of the variance of what was fitted that these predictions tell, at least 0.
 
     A column's `belief` multiplies it after it is standardised: the penalty on it falls with the square, so columns
     that are believed less need more evidence.
@@ -24,6 +25,7 @@ class Ridge:
     weights: Floats
     offset: float
     penalty: float
+    explained: float
     leave_one_out: Floats = field(repr=False)
 
     @classmethod
@@ -38,6 +40,7 @@ class Ridge:
         centred = y - offset
         u, s, vt = np.linalg.svd((x - mean) / spread * belief, full_matrices=False)
         projected = u.T @ centred
+        variance = float((centred**2).mean())
         best: tuple[float, float, Floats] | None = None
         for penalty in _PENALTIES:
             shrink = s**2 / (s**2 + penalty)
@@ -49,8 +52,10 @@ class Ridge:
                 best = error, penalty, y - residual
         if best is None:
             raise RuntimeError("unreachable: there are penalties to try")
-        _, penalty, left_out = best
-        return cls(mean, spread, belief, vt.T @ (s / (s**2 + penalty) * projected), offset, penalty, left_out)
+        error, penalty, left_out = best
+        explained = max(0.0, 1 - error / variance) if variance > 0 else 0.0
+        weights = vt.T @ (s / (s**2 + penalty) * projected)
+        return cls(mean, spread, belief, weights, offset, penalty, explained, left_out)
 
     def __call__(self, x: Floats) -> Floats:
         """The prediction for each row of `x`."""

@@ -82,8 +82,8 @@ def test_the_penalty_follows_how_much_the_columns_tell() -> None:
     x, fresh = rng.normal(size=(60, 20)), rng.normal(size=(500, 20))
     slope = rng.normal(size=20)
     told, noise = Ridge.fit(x, x @ slope), Ridge.fit(x, np.random.default_rng(0).normal(size=60))
-    assert told.penalty < 0.1
-    assert noise.penalty > 10
+    assert told.penalty < 0.1 and told.explained > 0.99
+    assert noise.penalty > 10 and noise.explained < 0.1
     assert np.abs(told(fresh) - fresh @ slope).max() < 0.05
 
 
