@@ -53,6 +53,14 @@ class Table:
     inside: dict[str, Taus]
     values: dict[str, list[Floats]]
 
+    @classmethod
+    def of(cls, networks: Networks, values: dict[str, list[Floats]]) -> "Table":
+        """Of rankings by name, one for each seed."""
+        judge = Judge(networks.truth, bands(networks.column("macs")), len(next(iter(values.values()))))
+        overall = {name: judge.overall(columns) for name, columns in values.items()}
+        inside = {name: judge.inside(columns) for name, columns in values.items()}
+        return cls(judge, overall, inside, values)
+
     def rows(self) -> Iterator[list[str]]:
         """A line for each ranking."""
         for name in self.overall:
@@ -96,11 +104,7 @@ def table(networks: Networks, scores: dict[tuple[int, str], Scores]) -> Table:
     seeds = sorted({seed for seed, _ in scores})
     found = [rankings(networks, {way: own for (s, way), own in scores.items() if s == seed}, truth) for seed in seeds]
     names = [name for name in found[0] if all(name in one for one in found)]
-    judge = Judge(truth, bands(networks.column("macs")), len(seeds))
-    values = {name: [one[name] for one in found] for name in names}
-    overall = {name: judge.overall(columns) for name, columns in values.items()}
-    inside = {name: judge.inside(columns) for name, columns in values.items()}
-    return Table(judge, overall, inside, values)
+    return Table.of(networks, {name: [one[name] for one in found] for name in names})
 
 
 def pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:

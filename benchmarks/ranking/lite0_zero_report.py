@@ -11,10 +11,8 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.ranking.lite0_fewshot import ROOT
-from benchmarks.ranking.lite0_problem import bands
 from benchmarks.ranking.lite0_rankings import RANKED, Networks, RankerAtWork, Scores, read_scores
 from benchmarks.ranking.lite0_report import ONE_SHOT, Table
-from benchmarks.ranking.lite0_statistics import Judge
 from benchmarks.ranking.lite0_zero import PUBLISHED, SEEDS, zero_cost_rankings
 from benchmarks.ranking.zero_cost import PARTS, WEIGHTS, with_column
 from pipeline.ranking.weighted import Floats
@@ -39,17 +37,14 @@ def table(networks: Networks, scores: dict[tuple[int, str], Scores]) -> Table:
     """The columns by themselves, the rankers by themselves, and each ranker with each column at each weight."""
     seeds = sorted({seed for seed, _ in scores})
     own = columns(networks)
-    values: dict[str, Sequence[Floats]] = {name: [column] * len(seeds) for name, column in own.items()}
+    values = {name: [column] * len(seeds) for name, column in own.items()}
     for way in (ROOT, ONE_SHOT):
         ranker = [RankerAtWork(networks, scores[seed, way]).values() for seed in seeds]
         values[way + RANKED] = ranker
         for name, column in own.items():
             for weight in WEIGHTS:
                 values[beside(way, name, weight)] = [with_column(one, column, weight) for one in ranker]
-    judge = Judge(networks.truth, bands(networks.column("macs")), len(seeds))
-    overall = {name: judge.overall(rankings) for name, rankings in values.items()}
-    inside = {name: judge.inside(rankings) for name, rankings in values.items()}
-    return Table(judge, overall, inside, {})
+    return Table.of(networks, values)
 
 
 def beside(way: str, column: str, weight: float) -> str:
