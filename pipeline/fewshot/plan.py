@@ -36,13 +36,14 @@ class FewShotPlan:
 
     def lines(self) -> tuple[str, ...]:
         """The plan for people, one line per purpose."""
+        tuning = self.images_per_tuning
         return (
             f"root supernet: {self.root_images:,} images",
             f"choosing the split: {self.gradient_images:,} images",
             f"{self.regions} sub-supernets: {self.child_images:,} images each",
             *([f"relaxing the space: {self.relaxed_images:,} images"] if self.relaxed_images else []),
             f"judging {self.judged_networks:,} networks: {self.images_per_judgement:,} images each, forward only",
-            f"{self.tuned_networks} private fine-tunes: {self.images_per_tuning:,} images each",
+            *([f"{self.tuned_networks} private fine-tunes: {tuning:,} images each"] if self.tuned_networks else []),
             f"{self.trained_networks} networks trained to the end: {self.images_per_training:,} images each",
             f"together: {self.trained_images:,} images of training, {self.judged_images:,} of judging",
         )
